@@ -1,0 +1,244 @@
+"""The deployable file, `.elb`: int8 graph, head, labels, provenance and hashes in one zip.
+
+    manifest.json   what it is, what it was made from and with, and the hashes of the other members
+    graph.json      ops and tensors (`ir.Graph`), constants without their bytes
+    constants.bin   the bytes of all constants, one after another in the order of graph.json
+    model.tflite    the int8 model, for comparison with the LiteRT reference kernels
+
+The same input gives the same bytes: members are stored uncompressed, in this order, with a fixed date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import msgspec
+
+from edgelearn.errors import BundleError, StorageError
+from edgelearn.ir import Graph, verify
+
+FORMAT_VERSION = 1
+_MEMBERS = ("manifest.json", "graph.json", "constants.bin", "model.tflite")
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class SourceFile(_Part, frozen=True, kw_only=True):
+    """A file the bundle was made from. For a folder, the hash is over its files' names and contents in order."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+class Calibration(_Part, frozen=True, kw_only=True):
+    """Statistics of the calibration samples, in the model's input units."""
+
+    samples: int
+    minimum: float
+    maximum: float
+    mean: float
+    standard_deviation: float
+
+
+class Agreement(_Part, frozen=True, kw_only=True):
+    """How the int8 model compares with the float model on the calibration samples.
+
+    Attributes:
+        same_prediction: share of samples with the same largest output.
+        mean_absolute_difference: of the outputs, in the float model's output units.
+        float_accuracy: accuracy of the float model, where labels were given.
+        int8_accuracy: accuracy of the int8 model, where labels were given.
+    """
+
+    samples: int
+    same_prediction: float
+    mean_absolute_difference: float
+    float_accuracy: float | None = None
+    int8_accuracy: float | None = None
+
+
+class Provenance(_Part, frozen=True, kw_only=True):
+    """Where the bundle comes from.
+
+    Attributes:
+        sources: the model and calibration files.
+        tools: name -> version of every tool that had a part in it.
+        parents: SHA-256 of the bundles this one was made from.
+        notices: what the conversion decided by itself, as told to the person.
+        float_model_bytes: size of the float parameters before quantisation, 0 where there was no float model.
+    """
+
+    sources: tuple[SourceFile, ...]
+    tools: dict[str, str]
+    parents: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    float_model_bytes: int = 0
+    calibration: Calibration | None = None
+    agreement: Agreement | None = None
+
+
+class Bundle(_Part, frozen=True, kw_only=True):
+    """What a bundle file holds. `labels` has one name for each output, spare classes included, or is empty."""
+
+    name: str
+    graph: Graph
+    labels: tuple[str, ...]
+    model_tflite: bytes
+    provenance: Provenance
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256, in hex, of the graph and its frozen constants.
+
+        The values of trainable constants do not count: what a device learned does not make it another model.
+        """
+        digest = hashlib.sha256(_graph_json(self.graph))
+        for tensor in self.graph.tensors:
+            if tensor.data is not None and tensor.training is None:
+                digest.update(tensor.data)
+        return digest.hexdigest()
+
+
+class _Manifest(_Part, frozen=True, kw_only=True):
+    format_version: int
+    name: str
+    labels: tuple[str, ...]
+    provenance: Provenance
+    member_sha256: dict[str, str]
+
+
+def _graph_json(graph: Graph) -> bytes:
+    bare = tuple(
+        tensor if tensor.data is None else msgspec.structs.replace(tensor, data=b"") for tensor in graph.tensors
+    )
+    return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(graph, tensors=bare)), indent=1)
+
+
+def bundle_bytes(bundle: Bundle) -> bytes:
+    """The bytes of the bundle file; the same for the same bundle."""
+    members = {
+        "graph.json": _graph_json(bundle.graph),
+        "constants.bin": b"".join(tensor.data for tensor in bundle.graph.tensors if tensor.data is not None),
+        "model.tflite": bundle.model_tflite,
+    }
+    manifest = _Manifest(
+        format_version=FORMAT_VERSION,
+        name=bundle.name,
+        labels=bundle.labels,
+        provenance=bundle.provenance,
+        member_sha256={name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    )
+    members["manifest.json"] = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    with tempfile.SpooledTemporaryFile(max_size=1 << 26) as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name in _MEMBERS:
+                entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+                entry.external_attr = 0o644 << 16
+                entry.create_system = 3
+                archive.writestr(entry, members[name])
+        file.seek(0)
+        return file.read()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all; what stood there before survives a failure.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(
+            f"{path} could not be written", cause=str(error), hint="check the free space and the folder's permissions"
+        ) from error
+
+
+def write_bundle(bundle: Bundle, path: Path) -> str:
+    """Write the bundle file whole or not at all; returns its SHA-256 in hex.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    data = bundle_bytes(bundle)
+    write_atomically(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read and check a bundle file.
+
+    Raises:
+        BundleError: not a bundle, damaged, or of another format version.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in _MEMBERS}
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{path} does not exist", hint="`edgelearn convert MODEL -o OUT.elb` makes a bundle"
+        ) from error
+    except (OSError, zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, EOFError) as error:
+        raise BundleError(
+            f"{path} is not an edgelearn bundle",
+            cause=str(error),
+            hint="`edgelearn convert MODEL -o OUT.elb` makes one",
+        ) from error
+    try:
+        version = msgspec.json.decode(members["manifest.json"])["format_version"]
+        if version != FORMAT_VERSION:
+            raise BundleError(
+                f"{path} has the bundle format {version}, this edgelearn reads {FORMAT_VERSION}",
+                hint="convert the model again with this edgelearn",
+            )
+        manifest = msgspec.json.decode(members["manifest.json"], type=_Manifest)
+        for name, expected in manifest.member_sha256.items():
+            if name not in members or hashlib.sha256(members[name]).hexdigest() != expected:
+                raise BundleError(f"{path} is damaged", cause=f"the hash of {name} is not the one in the manifest")
+        graph = _with_constants(msgspec.json.decode(members["graph.json"], type=Graph), members["constants.bin"])
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path} is damaged", cause=str(error)) from error
+    return Bundle(
+        name=manifest.name,
+        graph=verify(graph, after=f"reading {path.name}"),
+        labels=manifest.labels,
+        model_tflite=members["model.tflite"],
+        provenance=manifest.provenance,
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256, in hex, of a file; of a folder, over the relative names and contents of its files in order."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _with_constants(graph: Graph, constants: bytes) -> Graph:
+    tensors = []
+    offset = 0
+    for tensor in graph.tensors:
+        if tensor.data is None:
+            tensors.append(tensor)
+            continue
+        data = constants[offset : offset + tensor.size_bytes]
+        offset += tensor.size_bytes
+        tensors.append(msgspec.structs.replace(tensor, data=data))
+    if offset != len(constants):
+        raise ValueError(f"constants.bin has {len(constants)} bytes, the graph needs {offset}")
+    return msgspec.structs.replace(graph, tensors=tuple(tensors))

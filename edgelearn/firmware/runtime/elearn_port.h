@@ -1,0 +1,31 @@
+/* What a board must provide. Implemented by the drivers in port/; called by the main loop and the link. */
+#ifndef ELEARN_PORT_H
+#define ELEARN_PORT_H
+
+#include <stdint.h>
+
+/* Clock, serial line and counter. Called once, before anything else. */
+void elearn_port_init(void);
+
+/* Move up to `size` received bytes to `destination` without waiting; returns how many. */
+uint32_t elearn_port_read(uint8_t *destination, uint32_t size);
+
+/* Send all bytes; returns when the last one is handed to the hardware. */
+void elearn_port_write(const uint8_t *source, uint32_t size);
+
+/* Wait until something may have been received; may return early. */
+void elearn_port_wait(void);
+
+/* A free-running 32-bit counter (0 always where the board has none). Differences are taken modulo 2^32. */
+uint32_t elearn_port_ticks(void);
+
+/* Received bytes that were lost because the ring was full, and the most bytes that ever waited in it. */
+uint32_t elearn_port_overruns(void);
+uint32_t elearn_port_ring_bytes(void);
+
+/* Data and bss; the stack's size; the most of it that was ever in use (0 where this cannot be known). */
+uint32_t elearn_port_static_ram_bytes(void);
+uint32_t elearn_port_stack_size_bytes(void);
+uint32_t elearn_port_stack_bytes(void);
+
+#endif

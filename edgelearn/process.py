@@ -1,0 +1,70 @@
+"""run(argv) and spawn(argv): the only places of the library that start another program."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgelearn.errors import ProcessError, ProgramMissingError
+
+
+def find_program(name: str) -> Path | None:
+    """The path of a program on PATH, or None."""
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> str:
+    """Run a program to its end and return its output, stdout and stderr together.
+
+    Args:
+        argv: the program and its arguments; no shell is involved.
+        cwd: its working directory.
+        env: its whole environment; None inherits ours.
+        timeout_s: end it after this many seconds.
+
+    Raises:
+        ProgramMissingError: the program does not exist.
+        ProcessError: it exited with a code other than 0, or ran out of time (exit code -1).
+    """
+    try:
+        done = subprocess.run(
+            list(argv),
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise ProgramMissingError(argv[0]) from error
+    except subprocess.TimeoutExpired as error:
+        raise ProcessError(tuple(argv), -1, f"it did not end within {timeout_s} s") from error
+    if done.returncode != 0:
+        raise ProcessError(tuple(argv), done.returncode, done.stdout)
+    return done.stdout
+
+
+def spawn(argv: Sequence[str], *, log_path: Path, cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a program that runs beside us, its output going to `log_path`; the caller ends it.
+
+    Raises:
+        ProgramMissingError: the program does not exist.
+    """
+    with log_path.open("wb") as log:
+        try:
+            return subprocess.Popen(list(argv), cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        except FileNotFoundError as error:
+            raise ProgramMissingError(argv[0]) from error

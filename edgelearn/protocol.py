@@ -1,0 +1,457 @@
+"""The wire: messages, framing and checksum. The single source for the host's codec and the device's C header.
+
+A frame is COBS(type, sequence number, payload, CRC-32) followed by one zero byte; all integers are little-endian.
+A payload is a fixed struct, in some messages followed by a tail of bytes. A longer fixed part than expected is
+accepted where there is no tail: fields may be added at the end of a message without a new protocol version.
+
+Sequence numbers of one session only grow. A request that changes state is carried out once: the device keeps the
+reply to the last one and sends it again when the request is repeated; an older one is dropped.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cobs import cobs
+from msgspec import Struct
+
+from edgelearn.errors import LearningRateError
+
+PROTOCOL_VERSION = 1
+#: Type and sequence number before the payload, CRC-32 after it.
+HEADER_BYTES = 5
+CRC_BYTES = 4
+
+
+class MessageType(enum.IntEnum):
+    """Requests are below 0x80; a reply is its request's type + 0x80. ACK answers what has no reply of its own."""
+
+    HELLO = 0x01
+    SAMPLE = 0x02
+    READ = 0x03
+    WRITE = 0x04
+    RESET_HEAD = 0x05
+    SET_LEARNING_RATE = 0x06
+    STATISTICS = 0x07
+    HELLO_REPLY = 0x81
+    RESULT = 0x82
+    READ_REPLY = 0x83
+    STATISTICS_REPLY = 0x87
+    ACK = 0xFF
+
+
+class Status(enum.IntEnum):
+    """Why a request was refused."""
+
+    OK = 0
+    UNKNOWN_TYPE = 1
+    BAD_LENGTH = 2
+    NO_SESSION = 3
+    BAD_REGION = 4
+    BAD_LABEL = 5
+    NOT_TRAINABLE = 6
+    LEARNING_RATE = 7
+    READ_ONLY = 8
+    BAD_VERSION = 9
+    BAD_TARGET = 10
+
+
+class SampleFlag(enum.IntFlag):
+    """What to do with a sample."""
+
+    TRAIN = 1
+    HAS_LABEL = 2
+    HAS_TARGETS = 4
+    TARGET_IS_INPUT = 8
+
+
+class Region(enum.IntEnum):
+    """Memory of the device that READ and WRITE reach. Head regions are the only ones that can be written."""
+
+    LABELS = 0
+    BOARD = 1
+    INPUT = 2
+    FEATURES = 3
+    OUTPUT = 4
+    LOGITS = 5
+    PROBABILITIES = 6
+    HEAD_WEIGHTS = 7
+    HEAD_RESIDUAL = 8
+    HEAD_BIAS = 9
+    HEAD_ROW_T = 10
+    HEAD_ROW_RHO = 11
+    HEAD_ROW_M = 12
+    HEAD_ROW_R = 13
+
+
+class LossCode(enum.IntEnum):
+    """The loss on the wire."""
+
+    NONE = 0
+    CROSS_ENTROPY = 1
+    SQUARED_ERROR = 2
+
+
+class ResidualCode(enum.IntEnum):
+    """How the head's weights are stored, on the wire."""
+
+    NONE = 0
+    INT8 = 1
+    STOCHASTIC = 2
+    FLOAT = 3
+
+
+class FieldType(enum.Enum):
+    """Types of fields; the value is struct's letter, little-endian."""
+
+    U8 = "B"
+    U16 = "H"
+    U32 = "I"
+    I8 = "b"
+    I16 = "h"
+    I32 = "i"
+    F32 = "f"
+
+
+class Field(NamedTuple):
+    """One field of a message."""
+
+    name: str
+    type: FieldType
+    meaning: str
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """The layout of one message."""
+
+    type: MessageType
+    fields: tuple[Field, ...]
+    tail: str = ""
+    changes_state: bool = False
+
+    @property
+    def format(self) -> str:
+        """The struct format of the fixed part."""
+        return "<" + "".join(field.type.value for field in self.fields)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the fixed part."""
+        return struct.calcsize(self.format)
+
+
+_U8, _U16, _U32, _I8, _I32, _F32 = (
+    FieldType.U8,
+    FieldType.U16,
+    FieldType.U32,
+    FieldType.I8,
+    FieldType.I32,
+    FieldType.F32,
+)
+
+MESSAGES: tuple[Message, ...] = (
+    Message(
+        type=MessageType.HELLO,
+        fields=(
+            Field("version", _U16, "protocol version of the host"),
+            Field("session", _U32, "chosen by the host, not 0; a new one starts sequence numbers anew"),
+        ),
+    ),
+    Message(
+        type=MessageType.HELLO_REPLY,
+        fields=(
+            Field("version", _U16, "protocol version of the device"),
+            Field("session", _U32, "the session now open, 0 if none"),
+            Field("model_hash_low", _U32, "bytes 0 to 3 of the model hash"),
+            Field("model_hash_high", _U32, "bytes 4 to 7 of the model hash"),
+            Field("max_payload_bytes", _U16, "largest payload the device takes or sends"),
+            Field("input_elements", _U32, "int8 elements of one input sample"),
+            Field("input_scale", _F32, "real = scale * (q - zero_point)"),
+            Field("input_zero_point", _I8, "zero point of the input"),
+            Field("feature_elements", _U32, "int8 elements of the trainable layer's input, 0 without one"),
+            Field("feature_scale", _F32, "real = scale * (q - zero_point)"),
+            Field("feature_zero_point", _I8, "zero point of the features"),
+            Field("output_elements", _U16, "outputs, spare classes included"),
+            Field("output_scale", _F32, "of an int8 output, 0 with a trainable head"),
+            Field("output_zero_point", _I8, "of an int8 output"),
+            Field("logit_fraction_bits", _U8, "logits are int32 with that many fraction bits, biases with 8 more"),
+            Field("error_shift", _U8, "squared error: gradient g = (output - target) >> shift, rounded"),
+            Field("target_shift", _U8, "squared error: a target is int16, shifted left by this to a logit"),
+            Field("loss", _U8, "a LossCode"),
+            Field("residual", _U8, "a ResidualCode"),
+            Field("learning_rate_mantissa", _U16, "A of lr = A 2^-a"),
+            Field("learning_rate_exponent", _U8, "a of lr = A 2^-a"),
+            Field("step", _U32, "training steps since reset"),
+            Field("counter_hz", _U32, "ticks a second of the counter, 0 without one"),
+            Field("static_ram_bytes", _U32, "data and bss"),
+            Field("stack_size_bytes", _U32, "bytes reserved for the stack"),
+        ),
+    ),
+    Message(
+        type=MessageType.SAMPLE,
+        fields=(
+            Field("flags", _U8, "SampleFlag"),
+            Field("label", _U16, "class number, with HAS_LABEL"),
+        ),
+        tail="int8 input[input_elements], then with HAS_TARGETS int16 target[output_elements]",
+        changes_state=True,
+    ),
+    Message(
+        type=MessageType.RESULT,
+        fields=(
+            Field("prediction", _U16, "the largest output before learning"),
+            Field("confidence", _U16, "its probability, Q15 (0 for squared error)"),
+            Field("loss_a", _U32, "cross-entropy: max logit - logit of the label; squared error: sum of g*g >> 16"),
+            Field("loss_b", _U32, "cross-entropy: sum of exponentials, Q15; squared error: sum of g*g & 0xFFFF"),
+            Field("step", _U32, "training steps since reset, this one included"),
+            Field("inference_ticks", _U32, "counter ticks of the forward pass"),
+            Field("train_ticks", _U32, "counter ticks of the update"),
+            Field("stack_bytes", _U32, "high-water mark of the stack"),
+        ),
+    ),
+    Message(
+        type=MessageType.READ,
+        fields=(
+            Field("region", _U8, "a Region"),
+            Field("index", _U8, "number of the trainable layer, 0 for the first"),
+            Field("offset", _U32, "first byte"),
+            Field("length", _U16, "bytes wanted"),
+        ),
+    ),
+    Message(
+        type=MessageType.READ_REPLY,
+        fields=(
+            Field("region", _U8, "as asked"),
+            Field("index", _U8, "as asked"),
+            Field("offset", _U32, "as asked"),
+            Field("total_bytes", _U32, "size of the whole region"),
+        ),
+        tail="the bytes; fewer than asked at the end of the region",
+    ),
+    Message(
+        type=MessageType.WRITE,
+        fields=(
+            Field("region", _U8, "a Region"),
+            Field("index", _U8, "number of the trainable layer"),
+            Field("offset", _U32, "first byte"),
+        ),
+        tail="the bytes",
+        changes_state=True,
+    ),
+    Message(type=MessageType.RESET_HEAD, fields=(), changes_state=True),
+    Message(
+        type=MessageType.SET_LEARNING_RATE,
+        fields=(
+            Field("mantissa", _U16, "A of lr = A 2^-a, 2^14 <= A < 2^15, or 0 to stop learning"),
+            Field("exponent", _U8, "a of lr = A 2^-a"),
+        ),
+        changes_state=True,
+    ),
+    Message(type=MessageType.STATISTICS, fields=()),
+    Message(
+        type=MessageType.STATISTICS_REPLY,
+        fields=(
+            Field("step", _U32, "training steps since reset"),
+            Field("frames", _U32, "good frames received"),
+            Field("crc_errors", _U32, "frames with a bad checksum"),
+            Field("framing_errors", _U32, "frames too short, too long or not COBS"),
+            Field("repeats", _U32, "repeated requests answered from memory or dropped"),
+            Field("overruns", _U32, "bytes lost because the receive ring was full"),
+            Field("ring_bytes", _U32, "high-water mark of the receive ring"),
+            Field("stack_bytes", _U32, "high-water mark of the stack"),
+            Field("static_ram_bytes", _U32, "data and bss"),
+            Field("stack_size_bytes", _U32, "bytes reserved for the stack"),
+        ),
+    ),
+    Message(type=MessageType.ACK, fields=(Field("status", _U8, "a Status"),)),
+)
+
+_BY_TYPE = {message.type: message for message in MESSAGES}
+
+
+class FrameError(ValueError):
+    """A frame or a payload that cannot be decoded. Never leaves the host package: a bad frame is dropped and counted."""
+
+
+class Frame(NamedTuple):
+    """One decoded frame."""
+
+    type: MessageType
+    sequence: int
+    payload: bytes
+
+
+def message(type_: MessageType) -> Message:
+    """The layout of a message type."""
+    return _BY_TYPE[type_]
+
+
+def pack(type_: MessageType, *, tail: bytes = b"", **values: float) -> bytes:
+    """The payload of a message from its fields by name; all fields must be given."""
+    layout = _BY_TYPE[type_]
+    if set(values) != {field.name for field in layout.fields}:
+        raise TypeError(f"{type_.name} has the fields {[field.name for field in layout.fields]}, got {sorted(values)}")
+    if tail and not layout.tail:
+        raise TypeError(f"{type_.name} has no tail")
+    return struct.pack(layout.format, *(values[field.name] for field in layout.fields)) + tail
+
+
+class Payload(NamedTuple):
+    """The fields of a payload by name, and its tail."""
+
+    values: dict[str, float]
+    tail: bytes
+
+    def integer(self, name: str) -> int:
+        """A field as an integer."""
+        return int(self.values[name])
+
+
+def unpack(type_: MessageType, payload: bytes) -> Payload:
+    """The fields of a payload.
+
+    Raises:
+        FrameError: it is shorter than the fixed part.
+    """
+    layout = _BY_TYPE[type_]
+    if len(payload) < layout.size_bytes:
+        raise FrameError(f"{type_.name} has {len(payload)} bytes, at least {layout.size_bytes} are needed")
+    values = struct.unpack_from(layout.format, payload)
+    named = {field.name: value for field, value in zip(layout.fields, values, strict=True)}
+    return Payload(named, payload[layout.size_bytes :] if layout.tail else b"")
+
+
+def encode_frame(type_: MessageType, sequence: int, payload: bytes) -> bytes:
+    """The bytes of one frame on the wire, its closing zero included."""
+    body = struct.pack("<BI", type_, sequence) + payload
+    return bytes(cobs.encode(body + struct.pack("<I", zlib.crc32(body)))) + b"\0"
+
+
+def decode_frame(encoded: bytes) -> Frame:
+    """One frame from the bytes between two zeros.
+
+    Raises:
+        FrameError: not COBS, too short, a bad checksum, or an unknown type.
+    """
+    try:
+        body = bytes(cobs.decode(encoded))
+    except cobs.DecodeError as error:
+        raise FrameError(str(error)) from error
+    if len(body) < HEADER_BYTES + CRC_BYTES:
+        raise FrameError(f"{len(body)} bytes are too few for a frame")
+    (crc,) = struct.unpack("<I", body[-CRC_BYTES:])
+    if crc != zlib.crc32(body[:-CRC_BYTES]):
+        raise FrameError("bad checksum")
+    type_, sequence = struct.unpack_from("<BI", body)
+    if type_ not in MessageType._value2member_map_:
+        raise FrameError(f"unknown message type {type_:#x}")
+    return Frame(MessageType(type_), sequence, body[HEADER_BYTES:-CRC_BYTES])
+
+
+def encoded_bytes(payload_bytes: int) -> int:
+    """Bytes on the wire of a frame with that payload: one byte of COBS for each begun 254, and the zero."""
+    body = HEADER_BYTES + payload_bytes + CRC_BYTES
+    return body + body // 254 + 1 + 1
+
+
+class FrameReader:
+    """Splits a stream of bytes into frames, in step again at the next zero byte after any noise.
+
+    Bad frames are counted by kind and dropped; what is kept of an unfinished frame is bounded.
+    """
+
+    def __init__(self, max_payload_bytes: int = 65535) -> None:
+        self._limit_bytes = encoded_bytes(max_payload_bytes)
+        self._pending = bytearray()
+        self.bad_frames = 0
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that these bytes complete."""
+        for piece in self._pieces(data):
+            try:
+                yield decode_frame(piece)
+            except FrameError:
+                self.bad_frames += 1
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        *ended, rest = data.split(b"\0")
+        for piece in ended:
+            self._pending += piece
+            whole = bytes(self._pending)
+            self._pending.clear()
+            if len(whole) > self._limit_bytes:
+                self.bad_frames += 1
+            elif whole:
+                yield whole
+        # One byte over the limit marks the frame as too long without keeping the rest of it.
+        self._pending += rest[: self._limit_bytes + 1 - len(self._pending)]
+
+
+def encode_learning_rate(learning_rate: float) -> tuple[int, int]:
+    """Mantissa A and exponent a of the nearest lr = A 2^-a with 2^14 <= A < 2^15; (0, 0) for 0.
+
+    Raises:
+        LearningRateError: negative, not a number, or beyond the exponent's range.
+    """
+    if learning_rate == 0.0:
+        return 0, 0
+    if not (math.isfinite(learning_rate) and learning_rate > 0.0):
+        raise LearningRateError(f"a learning rate of {learning_rate} makes no sense", hint="give a positive number")
+    fraction, exponent = math.frexp(learning_rate)
+    mantissa = round(fraction * 2**15)
+    if mantissa == 2**15:
+        mantissa, exponent = 2**14, exponent + 1
+    a = 15 - exponent
+    if not 0 <= a <= 63:
+        raise LearningRateError(
+            f"the learning rate {learning_rate} is beyond what the device can hold", hint="give one from 1e-14 to 16384"
+        )
+    return mantissa, a
+
+
+def decode_learning_rate(mantissa: int, exponent: int) -> float:
+    """The learning rate A 2^-a."""
+    return math.ldexp(mantissa, -exponent)
+
+
+_C_ENUMS: tuple[tuple[str, type[enum.IntEnum] | type[enum.IntFlag]], ...] = (
+    ("MSG", MessageType),
+    ("STATUS", Status),
+    ("SAMPLE", SampleFlag),
+    ("REGION", Region),
+    ("LOSS", LossCode),
+    ("RESIDUAL", ResidualCode),
+)
+
+
+def c_header() -> str:
+    """The C header with the same messages: one constant for each type, code, field offset and fixed size."""
+    lines = [
+        "/* The wire protocol: message types, codes, and the offset of each field in its payload.",
+        " * Generated from edgelearn/protocol.py; do not edit. */",
+        "#ifndef ELEARN_PROTOCOL_H",
+        "#define ELEARN_PROTOCOL_H",
+        "",
+        f"#define ELEARN_PROTOCOL_VERSION {PROTOCOL_VERSION}u",
+        f"#define ELEARN_FRAME_HEADER_BYTES {HEADER_BYTES}u",
+        f"#define ELEARN_FRAME_CRC_BYTES {CRC_BYTES}u",
+    ]
+    for prefix, codes in _C_ENUMS:
+        lines += ["", f"/* {(codes.__doc__ or '').splitlines()[0]} */"]
+        lines += [f"#define ELEARN_{prefix}_{code.name} {int(code)}u" for code in codes]
+    for layout in MESSAGES:
+        name = layout.type.name
+        lines += ["", f"/* {name}{': then ' + layout.tail if layout.tail else ''} */"]
+        offset = 0
+        for field in layout.fields:
+            lines.append(
+                f"#define ELEARN_{name}_{field.name.upper()} {offset}u /* {field.type.name.lower()}: {field.meaning} */"
+            )
+            offset += struct.calcsize("<" + field.type.value)
+        lines.append(f"#define ELEARN_{name}_BYTES {offset}u")
+    return "\n".join([*lines, "", "#endif", ""])

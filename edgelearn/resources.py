@@ -1,0 +1,27 @@
+"""Finds boards/, templates/ and the device code, in a checkout or an installed wheel, from any working directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _data_folder(name: str) -> Path:
+    installed = _PACKAGE / "_data" / name
+    return installed if installed.is_dir() else _PACKAGE.parent / name
+
+
+def boards_folder() -> Path:
+    """The folder of board files, one TOML each."""
+    return _data_folder("boards")
+
+
+def templates_folder() -> Path:
+    """The folder of Jinja2 templates."""
+    return _data_folder("templates")
+
+
+def firmware_folder() -> Path:
+    """The folder with the static device code: `runtime/` (portable) and `port/` (one driver per peripheral family)."""
+    return _PACKAGE / "firmware"
