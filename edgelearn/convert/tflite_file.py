@@ -1,0 +1,244 @@
+"""What a `.tflite` file says, as plain structs: the flatbuffer is decoded here once, and nothing is judged.
+
+The decoder trusts no byte: offsets and lengths of a damaged file lead anywhere, so every length is checked against the
+file's size and whatever the flatbuffer library trips over becomes a ModelFileError.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edgelearn.errors import MissingPackageError, ModelFileError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_IDENTIFIER = b"TFL3"
+_HINT = "give a .tflite, a Keras .keras or .h5 file, or a SavedModel folder"
+
+
+class FileQuant(msgspec.Struct, frozen=True, kw_only=True):
+    """Quantisation parameters of a tensor as they stand in the file."""
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int
+
+
+class FileTensor(msgspec.Struct, frozen=True, kw_only=True):
+    """A tensor of the file; `type` is the schema's name, such as "INT8". `data` is empty for an activation.
+
+    `dynamic_axes` are the axes whose size the file leaves open.
+    """
+
+    index: int
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    dynamic_axes: tuple[int, ...]
+    quant: FileQuant | None
+    data: bytes
+    is_sparse: bool
+    is_variable: bool
+
+
+class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of all supported ops together; those an op does not have keep their defaults."""
+
+    activation: str = "NONE"
+    padding: str = "VALID"
+    kernel_h: int = 1
+    kernel_w: int = 1
+    stride_h: int = 1
+    stride_w: int = 1
+    dilation_h: int = 1
+    dilation_w: int = 1
+    multiplier: int = 1
+    weights_format: int = 0
+    keep_dims: bool = False
+    beta: float = 1.0
+
+
+class FileOp(msgspec.Struct, frozen=True, kw_only=True):
+    """An op of the file. `code` is the schema's name, or the name of a custom op. Absent inputs are -1."""
+
+    index: int
+    code: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: FileOptions
+
+
+class FileModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The main graph of the file."""
+
+    tensors: tuple[FileTensor, ...]
+    ops: tuple[FileOp, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def read_tflite(data: bytes) -> FileModel:
+    """Decode the main graph of a `.tflite`.
+
+    Args:
+        data: the bytes of the file.
+
+    Raises:
+        MissingPackageError: the `tflite` schema package is not installed.
+        ModelFileError: the bytes are no `.tflite`, or a damaged one.
+    """
+    try:
+        import tflite
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("tflite", extra="litert", purpose="reading a .tflite model") from error
+    if data[4:8] != _IDENTIFIER:
+        raise ModelFileError("the file is not a .tflite model", cause="it lacks the mark TFL3", hint=_HINT)
+    try:
+        return _Decoder(tflite, data).model()
+    except (
+        struct.error,
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ModelFileError(
+            "the .tflite file is damaged",
+            cause=f"{type(error).__name__}: {error}",
+            hint="copy or export the model again",
+        ) from error
+
+
+class _Decoder:
+    def __init__(self, tflite: Any, data: bytes) -> None:
+        self._tflite = tflite
+        self._data = data
+        self._op_names = _enum_names(tflite.BuiltinOperator)
+        self._type_names = _enum_names(tflite.TensorType)
+        self._activation_names = _enum_names(tflite.ActivationFunctionType)
+        self._padding_names = _enum_names(tflite.Padding)
+
+    def model(self) -> FileModel:
+        model = self._tflite.Model.GetRootAsModel(self._data, 0)
+        if self._count(model.SubgraphsLength()) < 1:
+            raise ValueError("no graph")
+        graph = model.Subgraphs(0)
+        tensors = tuple(self._tensor(model, graph, n) for n in range(self._count(graph.TensorsLength())))
+        ops = tuple(self._op(model, graph, n) for n in range(self._count(graph.OperatorsLength())))
+        inputs = self._integers(graph.InputsLength(), graph.InputsAsNumpy)
+        outputs = self._integers(graph.OutputsLength(), graph.OutputsAsNumpy)
+        for op in ops:
+            if any(not -1 <= n < len(tensors) for n in op.inputs) or any(
+                not 0 <= n < len(tensors) for n in op.outputs
+            ):
+                raise ValueError(f"op #{op.index} names a tensor that does not exist")
+        if any(not 0 <= n < len(tensors) for n in (*inputs, *outputs)):
+            raise ValueError("an input or output of the graph does not exist")
+        return FileModel(tensors=tensors, ops=ops, inputs=inputs, outputs=outputs)
+
+    def _count(self, length: int) -> int:
+        # Each element of a vector takes at least one byte, so no honest count exceeds the file.
+        if not 0 <= length <= len(self._data):
+            raise ValueError(f"a list of {length} elements in a file of {len(self._data)} bytes")
+        return length
+
+    def _integers(self, length: int, values: Callable[[], npt.NDArray[Any]]) -> tuple[int, ...]:
+        return tuple(int(n) for n in values()) if self._count(length) else ()
+
+    def _tensor(self, model: Any, graph: Any, index: int) -> FileTensor:
+        tensor = graph.Tensors(index)
+        shape = self._integers(tensor.ShapeLength(), tensor.ShapeAsNumpy)
+        signature = self._integers(tensor.ShapeSignatureLength(), tensor.ShapeSignatureAsNumpy)
+        buffer_index = tensor.Buffer()
+        if not 0 <= buffer_index < self._count(model.BuffersLength()):
+            raise ValueError(f"tensor #{index} names a buffer that does not exist")
+        buffer = model.Buffers(buffer_index)
+        data = buffer.DataAsNumpy().tobytes() if self._count(buffer.DataLength()) else b""
+        if not data and buffer.Offset() > 1:  # large models keep their data behind the flatbuffer
+            data = self._data[buffer.Offset() : buffer.Offset() + buffer.Size()]
+        if any(n < 0 for n in shape) or math.prod(shape) > 2**31:
+            raise ValueError(f"tensor #{index} has the shape {shape}")
+        return FileTensor(
+            index=index,
+            name=(tensor.Name() or b"").decode("utf-8", errors="replace"),
+            type=self._type_names[tensor.Type()],
+            shape=shape,
+            dynamic_axes=tuple(axis for axis, n in enumerate(signature) if n < 0),
+            quant=self._quant(tensor.Quantization(), index),
+            data=data,
+            is_sparse=tensor.Sparsity() is not None,
+            is_variable=bool(tensor.IsVariable()),
+        )
+
+    def _quant(self, quant: Any, index: int) -> FileQuant | None:
+        if quant is None or self._count(quant.ScaleLength()) == 0:
+            return None
+        scale = tuple(float(s) for s in quant.ScaleAsNumpy())
+        zero_point = self._integers(quant.ZeroPointLength(), quant.ZeroPointAsNumpy)
+        if not all(math.isfinite(s) for s in scale):
+            raise ValueError(f"tensor #{index} has a scale that is no number")
+        return FileQuant(scale=scale, zero_point=zero_point, axis=int(quant.QuantizedDimension()))
+
+    def _op(self, model: Any, graph: Any, index: int) -> FileOp:
+        op = graph.Operators(index)
+        code_index = op.OpcodeIndex()
+        if not 0 <= code_index < self._count(model.OperatorCodesLength()):
+            raise ValueError(f"op #{index} has no op code")
+        operator_code = model.OperatorCodes(code_index)
+        # Files older than 2020 have only the deprecated one-byte code.
+        number = max(operator_code.BuiltinCode(), operator_code.DeprecatedBuiltinCode())
+        code = self._op_names.get(number, f"BUILTIN_{number}")
+        if code == "CUSTOM":
+            code = (operator_code.CustomCode() or b"CUSTOM").decode("utf-8", errors="replace")
+        return FileOp(
+            index=index,
+            code=code,
+            inputs=self._integers(op.InputsLength(), op.InputsAsNumpy),
+            outputs=self._integers(op.OutputsLength(), op.OutputsAsNumpy),
+            options=self._decoded_options(code, op.BuiltinOptions()),
+        )
+
+    def _decoded_options(self, code: str, table: Any) -> FileOptions:
+        if code not in _OPTIONS or table is None:
+            return FileOptions()
+        class_name, fields = _OPTIONS[code]
+        options = getattr(self._tflite, class_name)()
+        options.Init(table.Bytes, table.Pos)
+        values = {ours: getattr(options, theirs)() for ours, theirs in fields.items()}
+        if "activation" in values:
+            values["activation"] = self._activation_names[values["activation"]]
+        if "padding" in values:
+            values["padding"] = self._padding_names[values["padding"]]
+        return FileOptions(**values)
+
+
+_FUSED = {"activation": "FusedActivationFunction"}
+_STEP = {"stride_h": "StrideH", "stride_w": "StrideW", "padding": "Padding"}
+_DILATION = {"dilation_h": "DilationHFactor", "dilation_w": "DilationWFactor"}
+_KERNEL = {"kernel_h": "FilterHeight", "kernel_w": "FilterWidth"}
+#: Op -> the schema's table of its options, and our name -> the schema's name of each field.
+_OPTIONS: dict[str, tuple[str, dict[str, str]]] = {
+    "CONV_2D": ("Conv2DOptions", {**_FUSED, **_STEP, **_DILATION}),
+    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", {**_FUSED, **_STEP, **_DILATION, "multiplier": "DepthMultiplier"}),
+    "FULLY_CONNECTED": ("FullyConnectedOptions", {**_FUSED, "weights_format": "WeightsFormat"}),
+    "AVERAGE_POOL_2D": ("Pool2DOptions", {**_FUSED, **_STEP, **_KERNEL}),
+    "MAX_POOL_2D": ("Pool2DOptions", {**_FUSED, **_STEP, **_KERNEL}),
+    "MEAN": ("ReducerOptions", {"keep_dims": "KeepDims"}),
+    "ADD": ("AddOptions", {**_FUSED}),
+    "SOFTMAX": ("SoftmaxOptions", {"beta": "Beta"}),
+}
+
+
+def _enum_names(enum: Any) -> dict[int, str]:
+    return {value: name for name, value in vars(enum).items() if isinstance(value, int) and not name.startswith("_")}
