@@ -59,6 +59,7 @@ class Status(enum.IntEnum):
     READ_ONLY = 8
     BAD_VERSION = 9
     BAD_TARGET = 10
+    BAD_VALUE = 11
 
 
 class SampleFlag(enum.IntFlag):

@@ -1,0 +1,18 @@
+/* FULLY_CONNECTED, int8, per output channel. Portable. */
+#include "elearn_kernels.h"
+#include "elearn_math.h"
+
+void elearn_fully_connected_s8(const elearn_fully_connected_params *p, const int8_t *input, int8_t *output)
+{
+    const int8_t *weights = p->weights;
+    for (int32_t c = 0; c < p->outputs; c++) {
+        int32_t sum = p->bias[c];
+        for (int32_t i = 0; i < p->features; i++) {
+            sum += weights[i] * (input[i] - p->offsets.input_zero_point);
+        }
+        weights += p->features;
+        sum = elearn_requantize_once(sum, p->scales[c].multiplier, p->scales[c].shift);
+        sum += p->offsets.output_zero_point;
+        output[c] = (int8_t)elearn_clamp(sum, p->offsets.output_min, p->offsets.output_max);
+    }
+}

@@ -1,0 +1,131 @@
+/* The trainable dense layer in float, the yardstick for the integer one. Its bits are not promised. See elearn_head.h. */
+#include "elearn_head.h"
+
+#if ELEARN_HEAD_IS_FLOAT
+
+#include <math.h>
+#include <string.h>
+
+#include "elearn_math.h"
+
+void elearn_head_reset(const elearn_head_params *p, elearn_head_state *s)
+{
+    const uint32_t outputs = (uint32_t)p->outputs;
+    memcpy(s->weights, p->initial_weights, outputs * (uint32_t)p->features * sizeof(float));
+    memcpy(s->bias, p->initial_bias, outputs * sizeof(float));
+    (void)elearn_head_set_learning_rate(p, s, p->learning_rate_mantissa, p->learning_rate_exponent);
+}
+
+bool elearn_head_set_learning_rate(
+    const elearn_head_params *p, elearn_head_state *s, uint16_t mantissa, uint8_t exponent)
+{
+    (void)p;
+    if (mantissa >= (1u << 15) || exponent > 63) {
+        return false;
+    }
+    s->learning_rate_mantissa = mantissa;
+    s->learning_rate_exponent = exponent;
+    return true;
+}
+
+static int32_t to_fixed(float v, int bits)
+{
+    const float scaled = ldexpf(v, bits);
+    if (scaled >= 1073741824.0f) {
+        return 1 << 30;
+    }
+    return scaled <= -1073741824.0f ? -(1 << 30) : (int32_t)(scaled + (scaled < 0.0f ? -0.5f : 0.5f));
+}
+
+void elearn_head_forward(
+    const elearn_head_params *p, elearn_head_state *s, const int8_t *features, elearn_head_result *result)
+{
+    int32_t best = 0;
+    float total = 0.0f;
+    for (int32_t row = 0; row < p->outputs; row++) {
+        const float *weights = s->weights + row * p->features;
+        float sum = 0.0f;
+        for (int32_t i = 0; i < p->features; i++) {
+            sum += weights[i] * (float)(features[i] - p->feature_zero_point);
+        }
+        s->logits[row] = to_fixed(sum * p->feature_scale + s->bias[row], p->logit_fraction_bits);
+        if (s->logits[row] > s->logits[best]) {
+            best = row;
+        }
+    }
+    memset(result, 0, sizeof *result);
+    result->prediction = (uint16_t)best;
+    if (p->loss != ELEARN_LOSS_CROSS_ENTROPY) {
+        return;
+    }
+    for (int32_t row = 0; row < p->outputs; row++) {
+        total += expf(ldexpf((float)(s->logits[row] - s->logits[best]), -p->logit_fraction_bits));
+    }
+    for (int32_t row = 0; row < p->outputs; row++) {
+        const float e = expf(ldexpf((float)(s->logits[row] - s->logits[best]), -p->logit_fraction_bits));
+        s->probabilities[row] = (uint16_t)to_fixed(e / total, 15);
+    }
+    result->confidence = s->probabilities[best];
+    result->loss_b = (uint32_t)to_fixed(total, 15);
+}
+
+/* The gradient of the loss by the logit. */
+static float gradient(
+    const elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label, elearn_head_targets targets)
+{
+    int32_t target;
+    if (p->loss == ELEARN_LOSS_CROSS_ENTROPY) {
+        return ldexpf((float)(s->probabilities[row] - (row == label ? 32768 : 0)), -15);
+    }
+    if (targets.targets != NULL) {
+        const uint32_t bits =
+            (uint32_t)targets.targets[2 * row] | ((uint32_t)targets.targets[2 * row + 1] << 8);
+        target = ((int32_t)(bits ^ 0x8000u) - 0x8000) * ((int32_t)1 << p->target_shift);
+    } else {
+        const int32_t product = (targets.input[row] - p->input_zero_point) * p->input_target_mantissa;
+        target = p->input_target_shift >= 0 ? elearn_round_shift(product, p->input_target_shift)
+                                            : product * ((int32_t)1 << -p->input_target_shift);
+    }
+    return ldexpf((float)s->logits[row] - (float)target, -p->logit_fraction_bits);
+}
+
+void elearn_head_loss(
+    const elearn_head_params *p,
+    const elearn_head_state *s,
+    uint16_t label,
+    elearn_head_targets targets,
+    elearn_head_result *result)
+{
+    if (p->loss == ELEARN_LOSS_CROSS_ENTROPY) {
+        result->loss_a = (uint32_t)s->logits[result->prediction] - (uint32_t)s->logits[label];
+        return;
+    }
+    for (int32_t row = 0; row < p->outputs; row++) {
+        const float error = gradient(p, s, row, label, targets);
+        const int32_t g = elearn_clamp(to_fixed(error, p->gradient_fraction_bits), -32767, 32767);
+        const uint32_t square = (uint32_t)(g * g);
+        result->loss_a += square >> 16;
+        result->loss_b += square & 0xFFFFu;
+    }
+}
+
+void elearn_head_learn(
+    const elearn_head_params *p,
+    elearn_head_state *s,
+    const int8_t *features,
+    uint16_t label,
+    elearn_head_targets targets)
+{
+    const float learning_rate = ldexpf((float)s->learning_rate_mantissa, -s->learning_rate_exponent);
+    for (int32_t row = 0; row < p->outputs; row++) {
+        float *weights = s->weights + row * p->features;
+        const float step = learning_rate * gradient(p, s, row, label, targets);
+        const float scaled = step * p->feature_scale;
+        for (int32_t i = 0; i < p->features; i++) {
+            weights[i] -= scaled * (float)(features[i] - p->feature_zero_point);
+        }
+        s->bias[row] -= step;
+    }
+}
+
+#endif
