@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import enum
+import itertools
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -31,10 +33,74 @@ class MemoryKind(enum.Enum):
 
 
 class Core(enum.Enum):
-    """Processor cores; compiler flags for each stand in `edgelearn.firmware.toolchain`."""
+    """Processor cores; compiler flags for each stand in `COMPILERS`."""
 
     CORTEX_M4F = "cortex-m4f"
     HOST = "host"
+
+
+class CompilerFlags(msgspec.Struct, frozen=True, kw_only=True):
+    """What a core needs from each compiler, for compiling and for linking.
+
+    Attributes:
+        program: the compiler that the Makefile asks for.
+        gnu: flags of GCC, and of clang where it takes the place of the host's compiler.
+        gnu_link: further flags for linking.
+        zig: flags of `zig cc`, which is clang with its own linker and run-time support.
+        zig_link: further flags for linking.
+    """
+
+    program: str
+    gnu: tuple[str, ...]
+    gnu_link: tuple[str, ...]
+    zig: tuple[str, ...]
+    zig_link: tuple[str, ...]
+
+
+#: The one place where the device code's optimisation is chosen.
+OPTIMIZATION = "-O2"
+
+#: For every core and compiler. No multiply is fused with an add, so that float code gives the same bits everywhere.
+COMPILE_FLAGS = (
+    "-std=c99",
+    "-g",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Wshadow",
+    "-Wstrict-prototypes",
+    "-Wmissing-prototypes",
+    "-Werror",
+)
+
+#: Folders of a generated project that hold C files and headers.
+INCLUDE_FLAGS = ("-Isrc", "-Iruntime", "-Iport")
+
+#: For a build that stops at the first memory error or undefined behaviour; only on a host.
+SANITIZE_FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+
+_BARE_METAL_LINK = ("-Tlink.ld", "-Wl,--gc-sections")
+
+#: Both the generated Makefile and `edgelearn build` read this table.
+COMPILERS: Mapping[Core, CompilerFlags] = {
+    Core.CORTEX_M4F: CompilerFlags(
+        program="arm-none-eabi-gcc",
+        gnu=("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+        gnu_link=("-nostartfiles", "--specs=nano.specs", *_BARE_METAL_LINK),
+        zig=("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4", "-ffreestanding", "-fno-sanitize=undefined"),
+        zig_link=("-nostdlib", *_BARE_METAL_LINK),
+    ),
+    Core.HOST: CompilerFlags(
+        program="cc",
+        gnu=(),
+        gnu_link=(),
+        zig=("-fno-sanitize=undefined",),
+        zig_link=(),
+    ),
+}
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,12 +124,19 @@ class Interrupt(_Part, frozen=True, kw_only=True):
 
 
 class Port(_Part, frozen=True, kw_only=True):
-    """The drivers the board is built from: C files of `firmware/port/`, their constants and their interrupts."""
+    """The drivers the board is built from.
+
+    Attributes:
+        sources: C files and headers of `firmware/port/`.
+        interrupt_count: entries of the vector table after the processor's own 16.
+        interrupts: those that have a handler.
+        defines: the drivers' constants, in the generated `elearn_board.h`.
+    """
 
     sources: tuple[str, ...]
     interrupt_count: int = 0
     interrupts: tuple[Interrupt, ...] = ()
-    defines: dict[str, int | str] = {}
+    defines: dict[str, int] = {}
 
 
 class Counter(_Part, frozen=True, kw_only=True):
@@ -71,10 +144,12 @@ class Counter(_Part, frozen=True, kw_only=True):
 
     Attributes:
         unit: what one tick is on real hardware: `cycles`, or `none` where there is no counter.
+        cycles_per_tick: processor cycles of one tick on real hardware.
         hz: ticks a second.
     """
 
     unit: str
+    cycles_per_tick: int = 1
     hz: int = 0
 
 
@@ -162,6 +237,11 @@ def _problem(board: Board, path: Path) -> str:
     for kind in MemoryKind:
         if board.size_bytes(kind) <= 0:
             return f"no {kind.value} region"
+    problem = _memory_problem(board)
+    if problem:
+        return problem
+    if board.clock_hz <= 0 or board.stack_bytes < 0 or board.stack_bytes % 8 != 0:
+        return "clock_hz must be positive, stack_bytes a multiple of 8"
     if board.counter.unit not in ("cycles", "none"):
         return f"counter unit {board.counter.unit} is neither cycles nor none"
     if board.emulator and board.emulator.engine not in ("qemu", "host"):
@@ -172,6 +252,31 @@ def _problem(board: Board, path: Path) -> str:
     for interrupt in board.port.interrupts:
         if not 0 <= interrupt.number < board.port.interrupt_count:
             return f"interrupt {interrupt.number} is outside the {board.port.interrupt_count} of the vector table"
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*", interrupt.handler):
+            return f"{interrupt.handler} is not the name of a C function"
+    numbers = [interrupt.number for interrupt in board.port.interrupts]
+    if len(set(numbers)) != len(numbers):
+        return "an interrupt has two handlers"
+    for name, value in board.port.defines.items():
+        if not re.fullmatch(r"ELEARN_[A-Z0-9_]+", name):
+            return f"define {name} does not look like ELEARN_NAME"
+        if not 0 <= value < 1 << 32:
+            return f"define {name} is not an unsigned 32-bit number"
+    return ""
+
+
+def _memory_problem(board: Board) -> str:
+    regions = sorted(board.memory, key=lambda memory: memory.origin)
+    for memory in regions:
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", memory.name):
+            return f"memory {memory.name}: the linker script wants names like RAM or FLASH_2"
+        if memory.origin < 0 or memory.size_bytes <= 0 or memory.origin + memory.size_bytes > 1 << 32:
+            return f"memory {memory.name} is empty or outside 32 bits of address"
+    if len({memory.name for memory in regions}) != len(regions):
+        return "two memory regions have the same name"
+    for one, other in itertools.pairwise(regions):
+        if one.origin + one.size_bytes > other.origin:
+            return f"memory {one.name} and {other.name} overlap"
     return ""
 
 

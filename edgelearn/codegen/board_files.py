@@ -1,0 +1,129 @@
+"""The files of a generated project that depend on the board: Makefile, linker script, constants, vector table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgelearn.board import (
+    COMPILE_FLAGS,
+    COMPILERS,
+    INCLUDE_FLAGS,
+    OPTIMIZATION,
+    SANITIZE_FLAGS,
+    Board,
+    Core,
+    MemoryKind,
+)
+from edgelearn.codegen.render import render
+
+_SYSTEM_VECTORS = 16
+#: Armv7-M exceptions that exist, besides the initial stack pointer and reset; the others are reserved.
+_SYSTEM_EXCEPTIONS = {
+    2: "NMI",
+    3: "HardFault",
+    4: "MemManage",
+    5: "BusFault",
+    6: "UsageFault",
+    11: "SVCall",
+    12: "DebugMonitor",
+    14: "PendSV",
+    15: "SysTick",
+}
+
+
+def board_files(
+    board: Board, *, runtime_sources: Sequence[str], generated_sources: Sequence[str], baud: int, ring_bytes: int
+) -> dict[str, str]:
+    """The board's files of a generated project, by their path in it.
+
+    Args:
+        board: the board.
+        runtime_sources: names of the C files in the project's `runtime/`; headers among them are left out.
+        generated_sources: names of the C files in its `src/`, without the vector table, which is added here.
+        baud: speed of the serial line in bits a second.
+        ring_bytes: size of the receive ring, a power of two.
+
+    Returns:
+        `Makefile`, `src/elearn_board.h` and, for a board without an operating system, `link.ld` and
+        `src/elearn_vectors.c`.
+    """
+    if ring_bytes <= 0 or ring_bytes & (ring_bytes - 1):
+        raise ValueError(f"ring_bytes is {ring_bytes}, which is no power of two")
+    bare_metal = board.core is not Core.HOST
+    generated = [*generated_sources, "elearn_vectors.c"] if bare_metal else list(generated_sources)
+    sources = sorted(
+        f"{folder}/{name}"
+        for folder, names in (("src", generated), ("runtime", runtime_sources), ("port", board.port.sources))
+        for name in set(names)
+        if name.endswith(".c")
+    )
+    files = {
+        "Makefile": _makefile(board, sources),
+        "src/elearn_board.h": render(
+            "elearn_board.h.j2",
+            board=board,
+            baud=baud,
+            ring_bytes=ring_bytes,
+            defines=[(name, _number(name, value)) for name, value in board.port.defines.items()],
+        ),
+    }
+    if bare_metal:
+        files["link.ld"] = _linker_script(board)
+        files["src/elearn_vectors.c"] = _vectors(board)
+    return files
+
+
+def _makefile(board: Board, sources: Sequence[str]) -> str:
+    compiler = COMPILERS[board.core]
+    return render(
+        "Makefile.j2",
+        board=board,
+        bare_metal=board.core is not Core.HOST,
+        program=compiler.program,
+        prefix=compiler.program.removesuffix("gcc"),
+        optimization=OPTIMIZATION,
+        core_flags=" ".join(compiler.gnu),
+        compile_flags=" ".join(COMPILE_FLAGS),
+        include_flags=" ".join(INCLUDE_FLAGS),
+        link_flags=" ".join(compiler.gnu_link),
+        sanitize_flags=" ".join(SANITIZE_FLAGS),
+        sources=sources,
+    )
+
+
+def _number(name: str, value: int) -> str:
+    return f"0x{value:08X}u" if name.endswith("_ADDRESS") else f"{value}u"
+
+
+def _linker_script(board: Board) -> str:
+    return render(
+        "link.ld.j2",
+        board=board,
+        regions=[
+            (memory.name, "rx" if memory.kind is MemoryKind.FLASH else "rwx", memory.origin, memory.size_bytes)
+            for memory in board.memory
+        ],
+        flash=next(memory for memory in board.memory if memory.kind is MemoryKind.FLASH),
+        ram=next(memory for memory in board.memory if memory.kind is MemoryKind.RAM),
+    )
+
+
+def _vectors(board: Board) -> str:
+    handlers = {interrupt.number: interrupt.handler for interrupt in board.port.interrupts}
+    entries = [
+        (
+            "elearn_fault_handler" if number in _SYSTEM_EXCEPTIONS else "0",
+            _SYSTEM_EXCEPTIONS.get(number, "reserved"),
+        )
+        for number in range(2, _SYSTEM_VECTORS)
+    ] + [
+        (handlers.get(number, "elearn_fault_handler"), f"interrupt {number}")
+        for number in range(board.port.interrupt_count)
+    ]
+    return render(
+        "elearn_vectors.c.j2",
+        board=board,
+        entries=entries,
+        entry_count=len(entries),
+        handlers=sorted(set(handlers.values())),
+    )

@@ -1,0 +1,67 @@
+/* The UART of Arm's Cortex-M System Design Kit: interrupt-driven reception, polled sending.
+ * References: DDI0479D, 4.3 (APB UART). */
+#include "cortex_m_port.h"
+#include "elearn_board.h"
+#include "elearn_port.h"
+#include "uart_ring.h"
+
+#define UART_DATA ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x00u)
+#define UART_STATE ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x04u)
+#define UART_CTRL ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x08u)
+#define UART_INTERRUPT ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x0Cu)
+#define UART_BAUD_DIVIDER ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x10u)
+
+#define STATE_SEND_FULL (1u << 0)
+#define STATE_RECEIVED (1u << 1)
+#define STATE_RECEIVE_OVERRUN (1u << 3)
+
+#define CTRL_SEND (1u << 0)
+#define CTRL_RECEIVE (1u << 1)
+#define CTRL_RECEIVE_INTERRUPT (1u << 3)
+
+#define INTERRUPT_RECEIVE (1u << 1)
+
+#define SMALLEST_DIVIDER 16u
+
+void elearn_uart_init(void)
+{
+    const uint32_t divider = (elearn_clock_bus_hz(1u) + ELEARN_BAUD / 2u) / ELEARN_BAUD;
+
+    UART_BAUD_DIVIDER = divider < SMALLEST_DIVIDER ? SMALLEST_DIVIDER : divider;
+    UART_CTRL = CTRL_SEND | CTRL_RECEIVE | CTRL_RECEIVE_INTERRUPT;
+    elearn_interrupt_enable(ELEARN_UART_INTERRUPT);
+}
+
+void elearn_uart_interrupt(void)
+{
+    UART_INTERRUPT = INTERRUPT_RECEIVE;
+    while ((UART_STATE & STATE_RECEIVED) != 0u) {
+        if (elearn_ring_room() == 0u) {
+            UART_CTRL &= ~CTRL_RECEIVE_INTERRUPT;
+            return;
+        }
+        if ((UART_STATE & STATE_RECEIVE_OVERRUN) != 0u) {
+            UART_STATE = STATE_RECEIVE_OVERRUN;
+            elearn_ring_count_overrun();
+        }
+        elearn_ring_put((uint8_t)UART_DATA);
+    }
+}
+
+void elearn_uart_resume(void)
+{
+    if ((UART_CTRL & CTRL_RECEIVE_INTERRUPT) == 0u) {
+        UART_CTRL |= CTRL_RECEIVE_INTERRUPT;
+        /* The interrupt is raised by a byte that arrives, not by one that waits: take that one here. */
+        elearn_uart_interrupt();
+    }
+}
+
+void elearn_port_write(const uint8_t *source, uint32_t size)
+{
+    for (uint32_t i = 0; i < size; ++i) {
+        while ((UART_STATE & STATE_SEND_FULL) != 0u) {
+        }
+        UART_DATA = source[i];
+    }
+}

@@ -1,0 +1,228 @@
+/* A process as a board: the serial line is a TCP socket on this machine. The only driver that may use the C library.
+ *
+ * Listens on 127.0.0.1, at the port in the environment variable ELEARN_PORT or at any free one; says which in one line,
+ * `port socket://127.0.0.1:NNNN`; serves one client after another; ends with code 0 on SIGTERM or SIGINT, which are
+ * taken where the program waits. What is sent while no client is there is lost, as on a line that nobody listens to.
+ * References: POSIX.1-2008, <sys/socket.h>, pselect(). */
+#define _POSIX_C_SOURCE 200809L
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "elearn_port.h"
+
+static int listener = -1;
+static int client = -1;
+static volatile sig_atomic_t ended;
+static sigset_t mask_while_waiting;
+
+static void end_handler(int number)
+{
+    (void)number;
+    ended = 1;
+}
+
+static void fail(const char *what)
+{
+    perror(what);
+    exit(EXIT_FAILURE);
+}
+
+static void set_nonblocking(int descriptor)
+{
+    const int flags = fcntl(descriptor, F_GETFL);
+    if (flags < 0 || fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0) {
+        fail("fcntl");
+    }
+}
+
+static void signals_init(void)
+{
+    struct sigaction action;
+    sigset_t ending;
+
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = SIG_IGN;
+    if (sigaction(SIGPIPE, &action, NULL) != 0) {
+        fail("sigaction");
+    }
+    action.sa_handler = end_handler;
+    if (sigaction(SIGTERM, &action, NULL) != 0 || sigaction(SIGINT, &action, NULL) != 0) {
+        fail("sigaction");
+    }
+    /* Let in only while waiting, so that none slips between a look at `ended` and the wait. */
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &ending, &mask_while_waiting) != 0) {
+        fail("sigprocmask");
+    }
+    sigdelset(&mask_while_waiting, SIGTERM);
+    sigdelset(&mask_while_waiting, SIGINT);
+}
+
+static uint16_t port_from_environment(void)
+{
+    const char *text = getenv("ELEARN_PORT");
+    char *end = NULL;
+    long port;
+
+    if (text == NULL || *text == '\0') {
+        return 0;
+    }
+    port = strtol(text, &end, 10);
+    if (*end != '\0' || port < 0 || port > 65535) {
+        (void)fprintf(stderr, "ELEARN_PORT is not a port number: %s\n", text);
+        exit(EXIT_FAILURE);
+    }
+    return (uint16_t)port;
+}
+
+void elearn_port_init(void)
+{
+    struct sockaddr_in address;
+    socklen_t size = sizeof address;
+    const int on = 1;
+
+    signals_init();
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port_from_environment());
+
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (listener < 0) {
+        fail("socket");
+    }
+    if (setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        bind(listener, (const struct sockaddr *)&address, size) != 0 || listen(listener, 1) != 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &size) != 0) {
+        fail("listen");
+    }
+    set_nonblocking(listener);
+    (void)printf("port socket://127.0.0.1:%u\n", (unsigned)ntohs(address.sin_port));
+    (void)fflush(stdout);
+}
+
+static void drop_client(void)
+{
+    (void)close(client);
+    client = -1;
+}
+
+/* Take the next client, if one waits and none is there. */
+static void accept_client(void)
+{
+    const int on = 1;
+
+    if (client >= 0) {
+        return;
+    }
+    client = accept(listener, NULL, NULL);
+    if (client >= 0) {
+        set_nonblocking(client);
+        (void)setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
+}
+
+/* Wait until the client can be written to, or there is something to read or to accept. */
+static void wait_for(int to_write)
+{
+    fd_set readable;
+    fd_set writable;
+    const int descriptor = client >= 0 ? client : listener;
+
+    FD_ZERO(&readable);
+    FD_ZERO(&writable);
+    if (to_write) {
+        FD_SET(descriptor, &writable);
+    } else {
+        FD_SET(descriptor, &readable);
+    }
+    if (pselect(descriptor + 1, &readable, &writable, NULL, NULL, &mask_while_waiting) < 0 && errno != EINTR) {
+        fail("pselect");
+    }
+    if (ended) {
+        exit(EXIT_SUCCESS);
+    }
+}
+
+uint32_t elearn_port_read(uint8_t *destination, uint32_t size)
+{
+    ssize_t count;
+
+    accept_client();
+    if (client < 0 || size == 0u) {
+        return 0u;
+    }
+    count = recv(client, destination, size, 0);
+    if (count > 0) {
+        return (uint32_t)count;
+    }
+    if (count == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
+        drop_client();
+    }
+    return 0u;
+}
+
+void elearn_port_write(const uint8_t *source, uint32_t size)
+{
+    uint32_t sent = 0;
+
+    while (client >= 0 && sent < size) {
+        const ssize_t count = send(client, source + sent, size - sent, 0);
+        if (count >= 0) {
+            sent += (uint32_t)count;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            wait_for(1);
+        } else if (errno != EINTR) {
+            drop_client();
+        }
+    }
+}
+
+void elearn_port_wait(void)
+{
+    wait_for(0);
+}
+
+uint32_t elearn_port_ticks(void)
+{
+    return 0u;
+}
+
+uint32_t elearn_port_overruns(void)
+{
+    return 0u;
+}
+
+uint32_t elearn_port_ring_bytes(void)
+{
+    return 0u;
+}
+
+uint32_t elearn_port_static_ram_bytes(void)
+{
+    return 0u;
+}
+
+uint32_t elearn_port_stack_size_bytes(void)
+{
+    return 0u;
+}
+
+uint32_t elearn_port_stack_bytes(void)
+{
+    return 0u;
+}
