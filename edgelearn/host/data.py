@@ -1,0 +1,318 @@
+"""Samples from an `.npz` file, checked against the model on the device and turned into its integers."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from edgelearn.errors import DataError, LabelError
+from edgelearn.host.device import DeviceInfo
+from edgelearn.protocol import LossCode
+
+_INT16_MAX = 32767
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Samples as the device takes them.
+
+    Attributes:
+        name: the file's name.
+        sha256: of the file, in hex; "" for arrays that came from no file.
+        x_q: int8 [N, input_elements].
+        labels: class numbers, int64 [N]; None without classes.
+        targets: int16 [N, output_elements] for squared error; None without.
+        target_is_input: the targets are the inputs themselves (an autoencoder).
+        notices: what a person should know: values that were clipped, targets that saturated.
+    """
+
+    name: str
+    sha256: str
+    x_q: npt.NDArray[np.int8]
+    labels: npt.NDArray[np.int64] | None = None
+    targets: npt.NDArray[np.int16] | None = None
+    target_is_input: bool = False
+    notices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.x_q.shape[0])
+
+    @property
+    def can_train(self) -> bool:
+        """Whether the samples say what to learn."""
+        return self.labels is not None or self.targets is not None or self.target_is_input
+
+
+class Visit(NamedTuple):
+    """One sample's turn: which pass over the data it is in (from 0), and which sample."""
+
+    pass_number: int
+    sample: int
+
+
+def visits(samples: int, *, repeat: int = 1, shuffle: bool = False, seed: int = 0, limit: int = 0) -> Iterator[Visit]:
+    """The order in which samples are streamed.
+
+    Args:
+        samples: how many there are.
+        repeat: passes over the data.
+        shuffle: a new order in each pass, the same for the same seed.
+        seed: of the shuffling.
+        limit: stop after that many visits in all; 0 does not stop.
+    """
+    generator = np.random.default_rng(seed)
+    left = limit if limit > 0 else repeat * samples
+    for pass_number in range(repeat):
+        order = generator.permutation(samples) if shuffle else np.arange(samples)
+        for sample in order[:left]:
+            yield Visit(pass_number, int(sample))
+        left -= samples
+        if left <= 0:
+            return
+
+
+def load_dataset(path: Path, info: DeviceInfo) -> Dataset:
+    """Read an `.npz` file for a device.
+
+    `x` holds the samples, [N, ...], in the model's input units, or int8 when already quantised. `y` holds class numbers
+    or names [N]; for squared error targets in the model's output units [N, output_elements], or it is left out for an
+    autoencoder. Without learning `y` may be left out.
+
+    Raises:
+        DataError: no such file, not an `.npz`, or its arrays do not fit the model.
+        LabelError: a label is not one of the classes.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist", hint="give an .npz file with the arrays x and y") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read", cause=str(error)) from error
+    return make_dataset(*_arrays(path), info, name=path.name, sha256=hashlib.sha256(data).hexdigest())
+
+
+def make_dataset(
+    x: npt.NDArray[Any], y: npt.NDArray[Any] | None, info: DeviceInfo, *, name: str = "data", sha256: str = ""
+) -> Dataset:
+    """Check arrays against the model on a device and turn them into its integers; see `load_dataset`.
+
+    Raises:
+        DataError: the arrays do not fit the model.
+        LabelError: a label is not one of the classes.
+    """
+    x_q, notices = _quantised_samples(name, x, info)
+    labels: npt.NDArray[np.int64] | None = None
+    targets: npt.NDArray[np.int16] | None = None
+    target_is_input = False
+    if y is not None and (y.ndim == 0 or y.shape[0] != x.shape[0]):
+        count = "a single value" if y.ndim == 0 else f"{y.shape[0]} entries"
+        raise DataError(f"{name}: x has {x.shape[0]} samples, y has {count}", hint="each sample needs one entry in y")
+    if info.loss is LossCode.SQUARED_ERROR:
+        if y is not None:
+            targets, saturated = _targets(name, y, info)
+            if saturated:
+                notices.append(f"{saturated} of {targets.size} targets are beyond what the device holds and saturated")
+        else:
+            target_is_input = _check_autoencoder(name, info)
+    elif y is not None:
+        labels = class_numbers(name, y, info)
+    return Dataset(
+        name=name,
+        sha256=sha256,
+        x_q=x_q,
+        labels=labels,
+        targets=targets,
+        target_is_input=target_is_input,
+        notices=tuple(notices),
+    )
+
+
+def class_numbers(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> npt.NDArray[np.int64]:
+    """Class numbers, int64 [N], from numbers or names.
+
+    Args:
+        name: of the data, for messages.
+        y: [N] or [N, 1], integers, whole floats or strings.
+        info: the device, which knows its classes.
+
+    Raises:
+        DataError: `y` is no list of labels.
+        LabelError: a label is not one of the classes; names it, its sample and the classes.
+    """
+    flat = y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
+    if flat.ndim != 1:
+        raise DataError(
+            f"{name}: y has the shape {list(y.shape)}, labels are one entry for each sample",
+            hint="one-hot rows become class numbers with y.argmax(axis=1)" if y.ndim == 2 else "",
+        )
+    if flat.dtype.kind in "US":
+        return _named(name, flat, info)
+    if flat.dtype.kind not in "iufb":
+        raise DataError(f"{name}: y has the type {flat.dtype}, labels are class numbers or names")
+    with np.errstate(invalid="ignore"):
+        bad = ~((flat >= 0) & (flat < info.output_elements) & (flat == np.floor(flat)))
+    if bad.any():
+        sample = int(np.flatnonzero(bad)[0])
+        raise LabelError(
+            f"{name}: sample {sample} has the label {flat[sample]}, which is not one of the classes",
+            cause=_known_classes(info),
+            hint="spare classes are added with `edgelearn convert --classes N`",
+        )
+    return flat.astype(np.int64)
+
+
+def quantise(values: npt.NDArray[np.float32], scale: float, zero_point: int) -> npt.NDArray[np.int8]:
+    """Float32 to int8 the way the LiteRT reference kernel of QUANTIZE does.
+
+    One float32 division, rounded half away from zero, then the zero point, then clamped.
+    """
+    quotient = values / np.float32(scale)
+    magnitude = np.abs(quotient)
+    whole = np.floor(magnitude)
+    rounded = np.copysign(whole + (magnitude - whole >= np.float32(0.5)), quotient)
+    quantised = np.clip(np.clip(rounded, -1e6, 1e6).astype(np.int64) + zero_point, -128, 127)
+    return np.asarray(quantised, dtype=np.int8)
+
+
+def _arrays(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path} is not an .npz file", cause=str(error), hint="numpy.savez(path, x=samples, y=labels) makes one"
+        ) from error
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        raise DataError(
+            f"{path} holds a single array, not x and y", hint="numpy.savez(path, x=samples, y=labels) makes an .npz"
+        )
+    with loaded as file:
+        if "x" not in file.files:
+            held = ", ".join(file.files) or "nothing"
+            raise DataError(f"{path} has no array x", cause=f"it holds {held}", hint="name the samples x, the labels y")
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for key in ("x", "y"):
+            if key not in file.files:
+                continue
+            try:
+                arrays[key] = file[key]
+            except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+                pickled = "allow_pickle" in str(error)
+                raise DataError(
+                    f"{path}: {key} holds Python objects" if pickled else f"{path}: {key} cannot be read",
+                    cause="reading them could run any program" if pickled else str(error),
+                    hint="save plain arrays: names as numpy.array(list_of_names), samples all of one shape"
+                    if pickled
+                    else "",
+                ) from error
+    return arrays["x"], arrays.get("y")
+
+
+def _quantised_samples(name: str, x: npt.NDArray[Any], info: DeviceInfo) -> tuple[npt.NDArray[np.int8], list[str]]:
+    if x.dtype.kind not in "iufb":
+        raise DataError(f"{name}: x has the type {x.dtype}, samples are numbers")
+    if x.ndim == 0 or x.shape[0] == 0:
+        raise DataError(f"{name}: x holds no samples")
+    elements = int(np.prod(x.shape[1:], dtype=np.int64))
+    if elements != info.input_elements:
+        raise DataError(
+            f"{name}: a sample of x has {elements} elements, the model takes {info.input_elements}",
+            cause=f"x has the shape {list(x.shape)}",
+            hint="x has a first axis over the samples: x[numpy.newaxis] makes one of a single sample"
+            if x.size == info.input_elements
+            else "",
+        )
+    flat = x.reshape(x.shape[0], elements)
+    if x.dtype == np.int8:
+        return np.ascontiguousarray(flat), []
+    _check_finite(name, "x", flat)
+    with np.errstate(over="ignore"):
+        values = flat.astype(np.float32)
+    _check_finite(name, "x", values)
+    x_q = quantise(values, info.input_scale, info.input_zero_point)
+    low = info.input_scale * (-128 - info.input_zero_point)
+    high = info.input_scale * (127 - info.input_zero_point)
+    clipped = int(np.count_nonzero((values < low - info.input_scale / 2) | (values > high + info.input_scale / 2)))
+    if not clipped:
+        return x_q, []
+    return x_q, [
+        f"{100 * clipped / values.size:.2g} % of the values of x are outside the model's input range "
+        f"{low:.4g} to {high:.4g} and were clipped"
+    ]
+
+
+def _check_finite(name: str, array: str, values: npt.NDArray[Any]) -> None:
+    if values.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(values).reshape(values.shape[0], -1).all(axis=1)
+    if bad.any():
+        sample = int(np.flatnonzero(bad)[0])
+        row = values[sample].reshape(-1)
+        kind = "not a number (NaN)" if np.isnan(row).any() else "infinite"
+        more = int(np.count_nonzero(bad)) - 1
+        raise DataError(
+            f"{name}: sample {sample} of {array} has a value that is {kind}",
+            cause=f"{more} more samples have such values" if more else "",
+            hint="remove or repair these samples",
+        )
+
+
+def _named(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> npt.NDArray[np.int64]:
+    numbers = {label: number for number, label in reversed(list(enumerate(info.labels)))}
+    numbers.pop("", None)
+    result = np.zeros(len(y), np.int64)
+    for sample, entry in enumerate(y):
+        label = entry.decode("utf-8", errors="replace") if isinstance(entry, bytes) else str(entry)
+        if label not in numbers:
+            raise LabelError(
+                f"{name}: sample {sample} has the label {label!r}, which is not one of the classes",
+                cause=_known_classes(info),
+                hint="" if numbers else "the model on the device has no names: give class numbers",
+            )
+        result[sample] = numbers[label]
+    return result
+
+
+def _known_classes(info: DeviceInfo) -> str:
+    named = [label for label in info.labels if label]
+    if not named:
+        return f"the model has the classes 0 to {info.output_elements - 1}"
+    shown = ", ".join(named[:20]) + (", ..." if len(named) > 20 else "")
+    return f"the model has the classes 0 to {info.output_elements - 1}: {shown}"
+
+
+def _targets(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> tuple[npt.NDArray[np.int16], int]:
+    if y.dtype.kind not in "iuf":
+        raise DataError(
+            f"{name}: y has the type {y.dtype}, the model learns numbers (squared error)",
+            hint="give targets in the model's output units, or leave y out for an autoencoder",
+        )
+    elements = int(np.prod(y.shape[1:], dtype=np.int64))
+    if elements != info.output_elements:
+        raise DataError(
+            f"{name}: an entry of y has {elements} elements, the model has {info.output_elements} outputs",
+            cause=f"y has the shape {list(y.shape)}",
+            hint="squared error learns targets [N, outputs]; leave y out for an autoencoder",
+        )
+    _check_finite(name, "y", y)
+    real = y.reshape(y.shape[0], elements).astype(np.float64)
+    scaled = np.ldexp(real, info.logit_fraction_bits - info.target_shift)
+    rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
+    clipped = np.clip(rounded, -_INT16_MAX - 1, _INT16_MAX)
+    return clipped.astype(np.int16), int(np.count_nonzero(clipped != rounded))
+
+
+def _check_autoencoder(name: str, info: DeviceInfo) -> bool:
+    if info.input_elements != info.output_elements:
+        raise DataError(
+            f"{name} has no y, and the model is no autoencoder",
+            cause=f"it takes {info.input_elements} elements and gives {info.output_elements}",
+            hint="add targets as y, [N, outputs]",
+        )
+    return True

@@ -1,0 +1,551 @@
+"""One device: opens a session over a link and offers what the device can do as typed methods.
+
+Everything here is in the device's own numbers where they are exact (int8 samples, int16 targets, the planes of the
+head) and in real units where a person reads them (loss, confidence, learning rate).
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import struct
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from edgelearn.errors import (
+    DataError,
+    DeviceRefusedError,
+    HeadError,
+    LearningRateError,
+    ProtocolVersionError,
+    WrongModelError,
+)
+from edgelearn.host.head import HeadState, head_parts
+from edgelearn.host.link import Link, LinkCounters, LinkOptions
+from edgelearn.host.transport import Transport, open_transport
+from edgelearn.protocol import (
+    PROTOCOL_VERSION,
+    FrameError,
+    LossCode,
+    MessageType,
+    Payload,
+    Region,
+    ResidualCode,
+    SampleFlag,
+    Status,
+    decode_learning_rate,
+    encode_learning_rate,
+    message,
+    pack,
+    unpack,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_ONE_Q15 = 32768
+#: Payload bytes of a READ_REPLY or WRITE before the bytes themselves.
+_READ_FIXED_BYTES = message(MessageType.READ_REPLY).size_bytes
+_WRITE_FIXED_BYTES = message(MessageType.WRITE).size_bytes
+#: Fields of HELLO_REPLY that DeviceInfo takes over as they are.
+_INFO_INTEGERS = (
+    "max_payload_bytes",
+    "input_elements",
+    "input_zero_point",
+    "feature_elements",
+    "feature_zero_point",
+    "output_elements",
+    "output_zero_point",
+    "logit_fraction_bits",
+    "error_shift",
+    "target_shift",
+    "step",
+    "counter_hz",
+    "static_ram_bytes",
+    "stack_size_bytes",
+)
+#: How often HELLO is repeated: a board that boots hears none of the first ones.
+_HELLO_EVERY_S = 0.5
+
+
+class DeviceInfo(Struct, frozen=True, kw_only=True):
+    """What a device says about itself when a session is opened.
+
+    Attributes:
+        board: the board's name, "" if the firmware holds none.
+        labels: one name for each output, spare classes included; empty if the model has none.
+        model_hash: the first 8 bytes of the model hash, 16 hex digits.
+        input_elements: int8 elements of one sample; real = input_scale * (q - input_zero_point).
+        feature_elements: int8 elements of the trainable layer's input, 0 without one.
+        output_scale: of an int8 output, 0 with a trainable head.
+        logit_fraction_bits: logits are int32 with that many fraction bits, biases have 8 more.
+        error_shift: squared error: gradient = (output - target) >> shift, rounded.
+        target_shift: squared error: a target is int16, shifted left by this to a logit.
+        learning_rate: as it was when the session was opened; 0 does not learn.
+        step: training steps since reset, when the session was opened.
+        counter_hz: ticks a second of the device's counter, 0 without one.
+        static_ram_bytes: data and bss.
+        stack_size_bytes: bytes reserved for the stack.
+    """
+
+    board: str
+    labels: tuple[str, ...]
+    protocol_version: int
+    model_hash: str
+    max_payload_bytes: int
+    input_elements: int
+    input_scale: float
+    input_zero_point: int
+    feature_elements: int
+    feature_scale: float
+    feature_zero_point: int
+    output_elements: int
+    output_scale: float
+    output_zero_point: int
+    logit_fraction_bits: int
+    error_shift: int
+    target_shift: int
+    loss: LossCode
+    residual: ResidualCode
+    learning_rate: float
+    step: int
+    counter_hz: int
+    static_ram_bytes: int
+    stack_size_bytes: int
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether the model has a head that learns."""
+        return self.feature_elements > 0
+
+    def label_name(self, number: int) -> str:
+        """The name of a class, or its number where it has none."""
+        return self.labels[number] if 0 <= number < len(self.labels) and self.labels[number] else str(number)
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What the device says to one sample: first the prediction, then, if it trained, what that took.
+
+    Attributes:
+        prediction: number of the largest output before learning.
+        confidence: its probability, 0 to 1 (0 for squared error).
+        loss: before learning; None where the sample had no label or no targets.
+        step: training steps since reset, this one included.
+        inference_ticks: counter ticks of the forward pass, 0 without a counter.
+        train_ticks: counter ticks of the update.
+        stack_bytes: high-water mark of the stack, 0 if unknown.
+    """
+
+    prediction: int
+    confidence: float
+    loss: float | None
+    step: int
+    inference_ticks: int
+    train_ticks: int
+    stack_bytes: int
+
+
+class Statistics(Struct, frozen=True, kw_only=True):
+    """The device's own counters since its reset; `protocol.MESSAGES` says what each means."""
+
+    step: int
+    frames: int
+    crc_errors: int
+    framing_errors: int
+    repeats: int
+    overruns: int
+    ring_bytes: int
+    stack_bytes: int
+    static_ram_bytes: int
+    stack_size_bytes: int
+
+
+def open_device(
+    port_url: str,
+    *,
+    expected_model_hash: str | None = None,
+    expected_model_name: str = "",
+    baud: int = 115200,
+    hello_timeout_s: float = 10.0,
+    options: LinkOptions | None = None,
+) -> Device:
+    """Open a port and a session with the device behind it; use the result as a context manager.
+
+    Args:
+        port_url: a serial device, or `socket://host:port`.
+        expected_model_hash: the SHA-256, in hex, of the model that must run there (its first 8 bytes are compared);
+            None takes any.
+        expected_model_name: what to call that model in a message.
+        baud: bits per second of a serial device.
+        hello_timeout_s: how long to ask before giving up; a board may have to boot first.
+        options: times of the link.
+
+    Raises:
+        PortError: the port does not open or fails.
+        DeviceTimeoutError: nobody answers.
+        ProtocolVersionError: the device speaks another version.
+        WrongModelError: the device runs another model.
+    """
+    transport = open_transport(port_url, baud=baud)
+    try:
+        return Device(
+            transport,
+            expected_model_hash=expected_model_hash,
+            expected_model_name=expected_model_name,
+            hello_timeout_s=hello_timeout_s,
+            options=options,
+        )
+    except BaseException:
+        transport.close()
+        raise
+
+
+class Device:
+    """A device with an open session. Closing it closes the transport.
+
+    The errors of `open_device` may come from the constructor; every method may raise PortError, DeviceTimeoutError,
+    DeviceResetError (the device was reset, the session is gone) and DeviceRefusedError.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        expected_model_hash: str | None = None,
+        expected_model_name: str = "",
+        hello_timeout_s: float = 10.0,
+        options: LinkOptions | None = None,
+    ) -> None:
+        self._transport = transport
+        self.link = Link(transport, options=options)
+        hello = self._hello(hello_timeout_s)
+        self._check_model(_model_hash(hello), expected_model_hash, expected_model_name)
+        self._max_payload_bytes = hello.integer("max_payload_bytes")
+        if self._max_payload_bytes <= max(_READ_FIXED_BYTES, _WRITE_FIXED_BYTES):
+            raise DeviceRefusedError(f"the device takes payloads of {self._max_payload_bytes} bytes, too few to work")
+        self.info = self._read_info(hello)
+
+    @property
+    def port(self) -> str:
+        """The port as the person named it."""
+        return self._transport.name
+
+    @property
+    def counters(self) -> LinkCounters:
+        """What the link has seen: retries, bad frames, round trips."""
+        return self.link.counters
+
+    def close(self) -> None:
+        """Close the port; the device keeps running."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def predict(
+        self,
+        x_q: npt.NDArray[np.int8],
+        *,
+        label: int | None = None,
+        targets: npt.NDArray[np.int16] | None = None,
+        target_is_input: bool = False,
+    ) -> Result:
+        """Run one sample without learning; with a label or targets the loss is told too.
+
+        Args:
+            x_q: int8, `input_elements` elements of any shape.
+            label: class number.
+            targets: int16 [output_elements], see `DeviceInfo.target_shift`.
+            target_is_input: the targets are the input itself (an autoencoder).
+
+        Raises:
+            DataError: the sample does not fit the model.
+        """
+        return self._sample(x_q, SampleFlag(0), label, targets, target_is_input)
+
+    def train(
+        self,
+        x_q: npt.NDArray[np.int8],
+        *,
+        label: int | None = None,
+        targets: npt.NDArray[np.int16] | None = None,
+        target_is_input: bool = False,
+    ) -> Result:
+        """Predict one sample, then learn from it: exactly once, however often bytes are lost or repeated.
+
+        The arguments are those of `predict`; the result's prediction and loss are from before the update.
+
+        Raises:
+            DataError: the sample does not fit the model.
+        """
+        return self._sample(x_q, SampleFlag.TRAIN, label, targets, target_is_input)
+
+    def read_region(self, region: Region, index: int = 0) -> bytes:
+        """All bytes of a region.
+
+        Args:
+            region: which.
+            index: number of the trainable layer.
+        """
+        chunk_bytes = min(self._max_payload_bytes - _READ_FIXED_BYTES, 65535)
+        data = b""
+        while True:
+            reply = self.link.request(MessageType.READ, _read(region, index, len(data), chunk_bytes))
+            data += reply.tail
+            total_bytes = reply.integer("total_bytes")
+            if len(data) >= total_bytes:
+                return data[:total_bytes]
+            if not reply.tail or reply.integer("offset") + len(reply.tail) != len(data):
+                raise DeviceRefusedError(
+                    f"the device sent {len(data)} of the {total_bytes} bytes of {region.name.lower()} and stopped"
+                )
+
+    def write_region(self, region: Region, data: bytes, index: int = 0) -> None:
+        """Write a region from its first byte on, in as many requests as it takes.
+
+        A failure in between leaves the first part written.
+        """
+        chunk_bytes = self._max_payload_bytes - _WRITE_FIXED_BYTES
+        for offset in range(0, len(data), chunk_bytes):
+            self.link.request(
+                MessageType.WRITE,
+                pack(
+                    MessageType.WRITE,
+                    region=region,
+                    index=index,
+                    offset=offset,
+                    tail=data[offset : offset + chunk_bytes],
+                ),
+            )
+
+    def reset_head(self) -> None:
+        """Put the head back to the one the firmware was generated with."""
+        self.link.request(MessageType.RESET_HEAD)
+
+    def set_learning_rate(self, learning_rate: float) -> float:
+        """Set the learning rate; returns the nearest one that the device can hold.
+
+        Raises:
+            LearningRateError: the integer update cannot represent it.
+        """
+        mantissa, exponent = encode_learning_rate(learning_rate)
+        request = pack(MessageType.SET_LEARNING_RATE, mantissa=mantissa, exponent=exponent)
+        answer = self.link.exchange(MessageType.SET_LEARNING_RATE, request)
+        if answer.status == Status.LEARNING_RATE:
+            raise LearningRateError(
+                f"the device refused the learning rate {learning_rate:g}",
+                cause="with this head's scales an update would leave the range of its integers",
+                hint=f"give a smaller one, such as {learning_rate / 8:.1g}",
+            )
+        self.link.check(MessageType.SET_LEARNING_RATE, answer)
+        return decode_learning_rate(mantissa, exponent)
+
+    def statistics(self) -> Statistics:
+        """The device's own counters."""
+        reply = self.link.request(MessageType.STATISTICS)
+        return Statistics(**{name: reply.integer(name) for name in Statistics.__struct_fields__})
+
+    def read_head(self, index: int = 0) -> HeadState:
+        """The learned head.
+
+        Raises:
+            HeadError: the model has none.
+        """
+        self._need_head()
+        arrays: dict[str, Any] = {}
+        for name, region, dtype in head_parts(self.info.residual):
+            data = self.read_region(region, index)
+            shape = self._part_shape(name)
+            expected_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+            if len(data) != expected_bytes:
+                raise DeviceRefusedError(
+                    f"the device's {region.name.lower()} has {len(data)} bytes, its model needs {expected_bytes}"
+                )
+            array = np.frombuffer(data, dtype=dtype).reshape(shape)
+            arrays[name] = array.astype(array.dtype.newbyteorder("="))
+        return HeadState(
+            residual=self.info.residual,
+            feature_scale=self.info.feature_scale,
+            logit_fraction_bits=self.info.logit_fraction_bits,
+            **arrays,
+        )
+
+    def write_head(self, head: HeadState, index: int = 0) -> None:
+        """Write a head to the device; not at one stroke, so a failure in between leaves a mixture.
+
+        Raises:
+            HeadError: the model has no head, or this one has another shape or residual.
+        """
+        self._need_head()
+        if head.residual is not self.info.residual:
+            raise HeadError(
+                f"the head's residual is {head.residual.name.lower()}, the device's {self.info.residual.name.lower()}"
+            )
+        for name, _, _ in head.parts:
+            shape = getattr(head, name).shape
+            if shape != self._part_shape(name):
+                raise HeadError(f"the head's {name} is {list(shape)}, the device's is {list(self._part_shape(name))}")
+        constants = {name: region for name, region, _ in head.parts if name in ("row_m", "row_r")}
+        for name, region in constants.items():
+            if self.read_region(region, index) != head.bytes_of(name):
+                raise HeadError(
+                    f"the head's {name} differs from the device's",
+                    cause="the mantissas of the scales are constants of the firmware",
+                    hint="write only heads that were read from a device with this firmware",
+                )
+        for name, region, _ in head.parts:
+            if name not in constants:
+                self.write_region(region, head.bytes_of(name), index)
+
+    def _part_shape(self, name: str) -> tuple[int, ...]:
+        outputs, features = self.info.output_elements, self.info.feature_elements
+        return (outputs, features) if name in ("q", "l") else (outputs,)
+
+    def _need_head(self) -> None:
+        if not self.info.is_trainable:
+            raise HeadError(
+                "the model on the device has no trainable head", hint="convert it without `--head none`, then flash it"
+            )
+
+    def _sample(
+        self,
+        x_q: npt.NDArray[np.int8],
+        flags: SampleFlag,
+        label: int | None,
+        targets: npt.NDArray[np.int16] | None,
+        target_is_input: bool,
+    ) -> Result:
+        if x_q.dtype != np.int8 or x_q.size != self.info.input_elements:
+            raise DataError(
+                f"the sample is {x_q.size} elements of {x_q.dtype}, the model takes {self.info.input_elements} of int8"
+            )
+        tail = np.ascontiguousarray(x_q).tobytes()
+        if label is not None:
+            flags |= SampleFlag.HAS_LABEL
+        if target_is_input:
+            flags |= SampleFlag.TARGET_IS_INPUT
+        if targets is not None:
+            if targets.dtype != np.int16 or targets.size != self.info.output_elements:
+                raise DataError(
+                    f"the targets are {targets.size} elements of {targets.dtype}, "
+                    f"the model takes {self.info.output_elements} of int16"
+                )
+            flags |= SampleFlag.HAS_TARGETS
+            tail += np.ascontiguousarray(targets).astype("<i2").tobytes()
+        payload = pack(MessageType.SAMPLE, flags=flags, label=label or 0, tail=tail)
+        if len(payload) > self._max_payload_bytes:
+            raise DataError(
+                f"the sample needs {len(payload)} bytes, the device's receive buffer holds {self._max_payload_bytes}"
+            )
+        reply = self.link.request(MessageType.SAMPLE, payload)
+        return Result(
+            prediction=reply.integer("prediction"),
+            confidence=reply.integer("confidence") / _ONE_Q15,
+            loss=self._loss(reply, flags),
+            step=reply.integer("step"),
+            inference_ticks=reply.integer("inference_ticks"),
+            train_ticks=reply.integer("train_ticks"),
+            stack_bytes=reply.integer("stack_bytes"),
+        )
+
+    def _loss(self, reply: Payload, flags: SampleFlag) -> float | None:
+        a, b = reply.integer("loss_a"), reply.integer("loss_b")
+        info = self.info
+        if info.loss is LossCode.CROSS_ENTROPY and flags & SampleFlag.HAS_LABEL:
+            return math.ldexp(a, -info.logit_fraction_bits) + math.log(b / _ONE_Q15) if b else None
+        if info.loss is LossCode.SQUARED_ERROR and flags & (SampleFlag.HAS_TARGETS | SampleFlag.TARGET_IS_INPUT):
+            squares = math.ldexp(a * 65536 + b, 2 * (info.error_shift - info.logit_fraction_bits))
+            return squares / info.output_elements
+        return None
+
+    def _hello(self, timeout_s: float) -> Payload:
+        session = secrets.randbelow(2**32 - 1) + 1
+        request = pack(MessageType.HELLO, version=PROTOCOL_VERSION, session=session)
+        usual = self.link.options
+        self.link.options = LinkOptions(
+            first_timeout_s=_HELLO_EVERY_S, min_timeout_s=_HELLO_EVERY_S, max_timeout_s=_HELLO_EVERY_S
+        )
+        try:
+            answer = self.link.exchange(MessageType.HELLO, request, give_up_s=timeout_s)
+        finally:
+            self.link.options = usual
+        if answer.status == Status.BAD_VERSION:
+            raise _other_version("another version")
+        self.link.check(MessageType.HELLO, answer)
+        # The version comes first in every version, so that it can be read whatever follows it.
+        if len(answer.payload) >= 2:
+            (version,) = struct.unpack_from("<H", answer.payload)
+            if version != PROTOCOL_VERSION:
+                raise _other_version(f"version {version}")
+        try:
+            hello = unpack(MessageType.HELLO_REPLY, answer.payload)
+            LossCode(hello.integer("loss"))
+            ResidualCode(hello.integer("residual"))
+        except (FrameError, ValueError) as error:
+            raise DeviceRefusedError("the device answered HELLO with a broken reply", cause=str(error)) from error
+        if hello.integer("session") != session:
+            raise DeviceRefusedError("the device opened no session", hint="reset the board and try again")
+        self.link.session_is_open = True
+        return hello
+
+    def _check_model(self, actual: str, expected: str | None, name: str) -> None:
+        if expected is None or expected.lower()[:16] == actual:
+            return
+        raise WrongModelError(
+            "the device runs another model",
+            cause=f"it runs {actual}, {name or 'the model asked for'} is {expected.lower()[:16]}",
+            hint="flash the board with this model, or give the bundle that it was flashed with",
+        )
+
+    def _read_info(self, hello: Payload) -> DeviceInfo:
+        board = _names(self._optional_region(Region.BOARD))
+        values: dict[str, Any] = {name: hello.integer(name) for name in _INFO_INTEGERS}
+        return DeviceInfo(
+            board=board[0] if board else "",
+            labels=_names(self._optional_region(Region.LABELS)),
+            protocol_version=hello.integer("version"),
+            model_hash=_model_hash(hello),
+            input_scale=float(hello.values["input_scale"]),
+            feature_scale=float(hello.values["feature_scale"]),
+            output_scale=float(hello.values["output_scale"]),
+            loss=LossCode(hello.integer("loss")),
+            residual=ResidualCode(hello.integer("residual")),
+            learning_rate=decode_learning_rate(
+                hello.integer("learning_rate_mantissa"), hello.integer("learning_rate_exponent")
+            ),
+            **values,
+        )
+
+    def _optional_region(self, region: Region) -> bytes:
+        answer = self.link.exchange(MessageType.READ, _read(region, 0, 0, 1))
+        return b"" if answer.status == Status.BAD_REGION else self.read_region(region)
+
+
+def _read(region: Region, index: int, offset: int, length: int) -> bytes:
+    return pack(MessageType.READ, region=region, index=index, offset=offset, length=length)
+
+
+def _names(data: bytes) -> tuple[str, ...]:
+    """UTF-8 names, each ended by a zero byte or a line feed."""
+    text = data.decode("utf-8", errors="replace").replace("\n", "\0")
+    return tuple(text.removesuffix("\0").split("\0")) if text.strip("\0") else ()
+
+
+def _model_hash(hello: Payload) -> str:
+    return struct.pack("<II", hello.integer("model_hash_low"), hello.integer("model_hash_high")).hex()
+
+
+def _other_version(theirs: str) -> ProtocolVersionError:
+    return ProtocolVersionError(
+        f"the device speaks {theirs} of the protocol, this edgelearn speaks version {PROTOCOL_VERSION}",
+        hint="generate the firmware with this edgelearn and flash it, or use the edgelearn that made it",
+    )

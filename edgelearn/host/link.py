@@ -1,0 +1,369 @@
+"""Requests and replies over a transport that may lose, repeat, corrupt or delay bytes.
+
+Every request carries a sequence number that only grows within a session; its reply carries the same. A request whose
+reply does not come is sent again with the same number and the same bytes, so that the device can tell a repeat from a
+new request and carries it out once. What arrives under a number that nobody waits for is dropped and counted.
+
+One request is under way at a time. `submit` and `wait` are separate, and everything that is outstanding is kept by its
+sequence number, so that a window of several needs a larger `window` here and a device that remembers as many replies.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from edgelearn.errors import DeviceRefusedError, DeviceResetError, DeviceTimeoutError
+from edgelearn.host.transport import Transport
+from edgelearn.protocol import (
+    Frame,
+    FrameError,
+    FrameReader,
+    MessageType,
+    Payload,
+    Status,
+    encode_frame,
+    unpack,
+)
+
+#: The reply that each request expects.
+REPLIES: dict[MessageType, MessageType] = {
+    MessageType.HELLO: MessageType.HELLO_REPLY,
+    MessageType.SAMPLE: MessageType.RESULT,
+    MessageType.READ: MessageType.READ_REPLY,
+    MessageType.WRITE: MessageType.ACK,
+    MessageType.RESET_HEAD: MessageType.ACK,
+    MessageType.SET_LEARNING_RATE: MessageType.ACK,
+    MessageType.STATISTICS: MessageType.STATISTICS_REPLY,
+}
+
+#: What each refusal means to a person.
+STATUS_TEXT: dict[Status, str] = {
+    Status.OK: "carried out",
+    Status.UNKNOWN_TYPE: "it does not know this kind of request",
+    Status.BAD_LENGTH: "the request has the wrong length for its model",
+    Status.NO_SESSION: "no session is open",
+    Status.BAD_REGION: "it has no such region of memory, or the bytes are outside it",
+    Status.BAD_LABEL: "the label is not one of its classes",
+    Status.NOT_TRAINABLE: "its model has no trainable head",
+    Status.LEARNING_RATE: "its integer update cannot represent this learning rate",
+    Status.READ_ONLY: "that memory can only be read",
+    Status.BAD_VERSION: "it speaks another version of the protocol",
+    Status.BAD_TARGET: "the targets do not fit its loss",
+}
+
+
+class LinkOptions(Struct, frozen=True, kw_only=True):
+    """Times of a link, in seconds.
+
+    Attributes:
+        first_timeout_s: before the first repeat of a kind of request whose round trip was not measured yet.
+        min_timeout_s: the shortest time before a repeat.
+        max_timeout_s: the longest time between two repeats.
+        give_up_s: silence of this length ends it; more where the measured round trip is long, see `give_up_after`.
+        first_give_up_s: the same for a kind of request whose round trip was not measured yet: a large model on a slow
+            device takes long for its first answer.
+        give_up_round_trips: never give up before that many measured round trips.
+    """
+
+    first_timeout_s: float = 2.0
+    min_timeout_s: float = 0.2
+    max_timeout_s: float = 5.0
+    give_up_s: float = 10.0
+    first_give_up_s: float = 30.0
+    give_up_round_trips: float = 10.0
+
+
+class LinkCounters(Struct, frozen=True, kw_only=True):
+    """What the link has seen so far.
+
+    Attributes:
+        requests: requests answered.
+        retries: frames sent again.
+        bad_frames: pieces of received bytes that were no frame.
+        stale_frames: good frames that nobody waited for: late or repeated replies.
+        round_trip_s: of the last answered request, 0 before the first.
+        round_trip_mean_s: over all that were answered without a repeat.
+        round_trip_p95_s: 95th percentile of the last 1,000 of these.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    bad_frames: int = 0
+    stale_frames: int = 0
+    round_trip_s: float = 0.0
+    round_trip_mean_s: float = 0.0
+    round_trip_p95_s: float = 0.0
+
+
+class RoundTrip:
+    """The adaptive time-out of one kind of request, after RFC 6298.
+
+    A smoothed mean plus four deviations. A round trip with a repeat says nothing (Karn), but the longer time-out that
+    it needed is kept until one without a repeat was measured: a device that became slower is not asked twice for ever.
+    """
+
+    def __init__(self, options: LinkOptions) -> None:
+        self._options = options
+        self._mean_s: float | None = None
+        self._deviation_s = 0.0
+        self._backed_off_s = 0.0
+
+    def measured(self, seconds: float) -> None:
+        """Learn from a round trip that needed no repeat."""
+        if self._mean_s is None:
+            self._mean_s, self._deviation_s = seconds, seconds / 2
+        else:
+            self._deviation_s += (abs(seconds - self._mean_s) - self._deviation_s) / 4
+            self._mean_s += (seconds - self._mean_s) / 8
+        self._backed_off_s = 0.0
+
+    def repeated(self, timeout_s: float) -> None:
+        """Learn from an answer that came only after a repeat, with the time-out that was running then."""
+        self._backed_off_s = timeout_s
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds to wait before the first repeat."""
+        options = self._options
+        estimate = options.first_timeout_s if self._mean_s is None else self._mean_s + 4 * self._deviation_s
+        longest = max(options.max_timeout_s, 1.5 * (self._mean_s or 0.0))
+        return min(max(estimate, options.min_timeout_s, self._backed_off_s), longest)
+
+    @property
+    def give_up_s(self) -> float:
+        """Seconds of silence after which to give up."""
+        if self._mean_s is None:
+            return max(self._options.first_give_up_s, self._options.give_up_s)
+        return max(self._options.give_up_s, self._options.give_up_round_trips * self._mean_s)
+
+
+class Pending:
+    """A request that waits for its reply."""
+
+    def __init__(self, type_: MessageType, sequence: int, data: bytes) -> None:
+        self.type = type_
+        self.sequence = sequence
+        self.data = data
+        self.reply: Frame | None = None
+        self.attempts = 0
+        self.first_sent_s = 0.0
+        self.timeout_s = 0.0
+        self.retry_at_s = 0.0
+        self.give_up_at_s = 0.0
+
+
+class Answer(NamedTuple):
+    """A reply, or the status of a refusal."""
+
+    payload: bytes
+    status: Status | int
+
+
+class Link:
+    """Requests and replies with one device.
+
+    Args:
+        transport: the open port; the link does not close it.
+        options: its times.
+        clock: monotonic seconds; tests bring their own.
+    """
+
+    #: Requests that may be under way at once; the device remembers one reply.
+    window = 1
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        options: LinkOptions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.transport = transport
+        self.options = options or LinkOptions()
+        #: Set once HELLO was answered: a device that knows of no session after that was reset.
+        self.session_is_open = False
+        self._clock = clock
+        self._reader = FrameReader()
+        # Random, so that a late reply from an earlier program on the same port is not taken for one of ours.
+        self._sequence = secrets.randbelow(2**30)
+        self._outstanding: dict[int, Pending] = {}
+        self._round_trips: dict[MessageType, RoundTrip] = {}
+        self._recent_s: deque[float] = deque(maxlen=1000)
+        self._total_s = 0.0
+        self._measured = 0
+        self._last_s = 0.0
+        self._requests = 0
+        self._retries = 0
+        self._stale = 0
+
+    @property
+    def counters(self) -> LinkCounters:
+        """A snapshot of what the link has seen."""
+        recent = sorted(self._recent_s)
+        return LinkCounters(
+            requests=self._requests,
+            retries=self._retries,
+            bad_frames=self._reader.bad_frames,
+            stale_frames=self._stale,
+            round_trip_s=self._last_s,
+            round_trip_mean_s=self._total_s / self._measured if self._measured else 0.0,
+            round_trip_p95_s=recent[min(len(recent) - 1, len(recent) * 95 // 100)] if recent else 0.0,
+        )
+
+    @property
+    def retries(self) -> int:
+        """Frames sent again so far."""
+        return self._retries
+
+    @property
+    def bad_frames(self) -> int:
+        """Pieces of received bytes that were no frame, so far."""
+        return self._reader.bad_frames
+
+    @property
+    def round_trip_s(self) -> float:
+        """Seconds from the first sending of the last answered request to its reply."""
+        return self._last_s
+
+    def submit(self, type_: MessageType, payload: bytes = b"", *, give_up_s: float | None = None) -> Pending:
+        """Send a request; `wait` brings its reply.
+
+        Raises:
+            PortError: the port failed.
+        """
+        if len(self._outstanding) >= self.window:
+            raise RuntimeError("the window is full: wait for an outstanding request first")
+        self._sequence += 1
+        pending = Pending(type_, self._sequence, encode_frame(type_, self._sequence, payload))
+        times = self._times(type_)
+        now = self._clock()
+        pending.timeout_s = times.timeout_s
+        pending.first_sent_s = now
+        pending.give_up_at_s = now + (times.give_up_s if give_up_s is None else give_up_s)
+        self._outstanding[pending.sequence] = pending
+        try:
+            self._send(pending, now)
+        except BaseException:
+            del self._outstanding[pending.sequence]
+            raise
+        return pending
+
+    def wait(self, pending: Pending) -> Answer:
+        """The reply to a request, which is sent again until it comes.
+
+        Raises:
+            DeviceTimeoutError: silence.
+            PortError: the port failed.
+        """
+        try:
+            while pending.reply is None:
+                now = self._clock()
+                self._repeat_what_is_due(now)
+                next_s = min(other.retry_at_s for other in self._outstanding.values())
+                data = self.transport.read(max(0.0, min(next_s, pending.give_up_at_s) - now))
+                for frame in self._reader.feed(data):
+                    self._accept(frame)
+                if pending.reply is None and self._clock() >= pending.give_up_at_s:
+                    raise self._silence(pending)
+        finally:
+            self._outstanding.pop(pending.sequence, None)
+        reply = pending.reply
+        if reply.type is not MessageType.ACK:
+            return Answer(reply.payload, Status.OK)
+        try:
+            number = unpack(MessageType.ACK, reply.payload).integer("status")
+        except FrameError as error:
+            raise DeviceRefusedError(f"the device answered {pending.type.name} with a broken reply") from error
+        return Answer(reply.payload, Status(number) if number in Status._value2member_map_ else number)
+
+    def exchange(self, type_: MessageType, payload: bytes = b"", *, give_up_s: float | None = None) -> Answer:
+        """Send a request and return its reply, or the status it was refused with."""
+        return self.wait(self.submit(type_, payload, give_up_s=give_up_s))
+
+    def request(self, type_: MessageType, payload: bytes = b"") -> Payload:
+        """Send a request and return the fields of its reply.
+
+        Raises:
+            DeviceRefusedError: the device refused it, or answered with a broken reply.
+            DeviceResetError: the device was reset since the session was opened.
+            DeviceTimeoutError: silence.
+            PortError: the port failed.
+        """
+        answer = self.exchange(type_, payload)
+        self.check(type_, answer)
+        try:
+            return unpack(REPLIES[type_], answer.payload)
+        except FrameError as error:
+            raise DeviceRefusedError(
+                f"the device answered {type_.name} with a broken reply", cause=str(error)
+            ) from error
+
+    def check(self, type_: MessageType, answer: Answer) -> None:
+        """Raise what the answer's status means, if it is a refusal."""
+        if answer.status == Status.OK:
+            return
+        if answer.status == Status.NO_SESSION and self.session_is_open:
+            raise DeviceResetError(
+                f"the device at {self.transport.name} was reset",
+                cause="it no longer knows the session that was open",
+                hint="what it had learned since it was last saved is lost; check its supply, then start again",
+            )
+        if isinstance(answer.status, Status):
+            cause = STATUS_TEXT[answer.status]
+        else:
+            cause = f"status {answer.status}, which this edgelearn does not know"
+        raise DeviceRefusedError(f"the device refused {type_.name.lower().replace('_', ' ')}", cause=cause)
+
+    def _times(self, type_: MessageType) -> RoundTrip:
+        return self._round_trips.setdefault(type_, RoundTrip(self.options))
+
+    def _send(self, pending: Pending, now: float) -> None:
+        # A zero first: whatever the device holds of a broken frame ends there, and ours starts clean.
+        lead = b"\0" if pending.attempts or pending.type is MessageType.HELLO else b""
+        pending.attempts += 1
+        pending.retry_at_s = now + pending.timeout_s + len(pending.data) * self.transport.byte_s
+        self.transport.write(lead + pending.data)
+
+    def _repeat_what_is_due(self, now: float) -> None:
+        for pending in self._outstanding.values():
+            if pending.reply is None and now >= pending.retry_at_s:
+                pending.timeout_s = max(pending.timeout_s, min(2 * pending.timeout_s, self.options.max_timeout_s))
+                self._retries += 1
+                self._send(pending, now)
+
+    def _accept(self, frame: Frame) -> None:
+        pending = self._outstanding.get(frame.sequence)
+        if (
+            pending is None
+            or pending.reply is not None
+            or frame.type not in (REPLIES[pending.type], MessageType.ACK)
+            or (frame.type is MessageType.ACK and not frame.payload)
+        ):
+            self._stale += 1
+            return
+        pending.reply = frame
+        self._requests += 1
+        self._last_s = self._clock() - pending.first_sent_s
+        if pending.attempts == 1:
+            self._times(pending.type).measured(self._last_s)
+            self._recent_s.append(self._last_s)
+            self._total_s += self._last_s
+            self._measured += 1
+        else:
+            self._times(pending.type).repeated(pending.timeout_s)
+
+    def _silence(self, pending: Pending) -> DeviceTimeoutError:
+        seconds = self._clock() - pending.first_sent_s
+        what = pending.type.name.lower().replace("_", " ")
+        heard = f"; {self.bad_frames} broken frames were received" if self.bad_frames else ""
+        return DeviceTimeoutError(
+            f"the device at {self.transport.name} does not answer",
+            cause=f"{what} was sent {pending.attempts} times in {seconds:.1f} s without a reply{heard}",
+            hint="check that the board has power, runs an edgelearn firmware, and uses the same baud rate",
+        )
