@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
 from edgelearn.errors import MissingPackageError, ModelFileError
 
@@ -139,9 +138,7 @@ class _Decoder:
         inputs = self._integers(graph.InputsLength(), graph.InputsAsNumpy)
         outputs = self._integers(graph.OutputsLength(), graph.OutputsAsNumpy)
         for op in ops:
-            if any(not -1 <= n < len(tensors) for n in op.inputs) or any(
-                not 0 <= n < len(tensors) for n in op.outputs
-            ):
+            if any(not -1 <= n < len(tensors) for n in op.inputs) or any(not 0 <= n < len(tensors) for n in op.outputs):
                 raise ValueError(f"op #{op.index} names a tensor that does not exist")
         if any(not 0 <= n < len(tensors) for n in (*inputs, *outputs)):
             raise ValueError("an input or output of the graph does not exist")

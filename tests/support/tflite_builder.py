@@ -248,9 +248,7 @@ class TfliteBuilder:
         """MEAN over axes, height and width by default."""
         shape = self.shape(x)
         reduced = {axis % len(shape) for axis in axes}
-        out_shape = [
-            1 if axis in reduced else n for axis, n in enumerate(shape) if keep_dims or axis not in reduced
-        ]
+        out_shape = [1 if axis in reduced else n for axis, n in enumerate(shape) if keep_dims or axis not in reduced]
         scale, zero_point = self.quant(x)
         if not same_quant:
             # A mean is narrow: the output is centred near the input's middle so that it does not always saturate.
@@ -349,7 +347,11 @@ class TfliteBuilder:
             values = self.rng.integers(int(-spread), int(spread) + 1, out_shape[-1]).astype(np.int32)
             inputs.append(
                 self.tensor(
-                    (out_shape[-1],), INT32, scale=np.float32(x_scale) * scales, data=values, name=name and f"{name}/bias"
+                    (out_shape[-1],),
+                    INT32,
+                    scale=np.float32(x_scale) * scales,
+                    data=values,
+                    name=name and f"{name}/bias",
                 )
             )
         out_scale = float(np.float32(x_scale * float(scales.mean()) * spread / 40 * self.rng.uniform(0.6, 1.5)))
