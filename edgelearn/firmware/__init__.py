@@ -1,0 +1,1 @@
+"""Toolchains, emulators and the doctor; `runtime/` and `port/` hold the static device code."""
