@@ -133,6 +133,41 @@ def constant(
     return Tensor(name=name, shape=shape, dtype=dtype, quant=quant, data=data, training=training)
 
 
+def quantize_array(values: npt.ArrayLike, quant: Quant) -> npt.NDArray[np.int8]:
+    """Real values as int8 with one scale and zero point, exactly as LiteRT's QUANTIZE does it.
+
+    q = clamp(round(x / scale) + zero_point), divided in float32, halves rounded away from zero.
+
+    Args:
+        values: finite real values of any shape, in the tensor's units.
+        quant: per-tensor quantisation.
+    """
+    import numpy as np
+
+    ratio = np.asarray(values, dtype=np.float32) / np.float32(quant.scale[0])
+    whole = np.trunc(ratio)
+    rounded = whole + np.copysign(np.abs(ratio - whole) >= 0.5, ratio)
+    return np.clip(rounded + np.float32(quant.zero_point[0]), -128, 127).astype(np.int8)
+
+
+def dequantize_array(values: npt.NDArray[np.generic], quant: Quant) -> npt.NDArray[np.float32]:
+    """The float32 values that a quantised tensor stands for, scale * (q - zero_point).
+
+    Args:
+        values: int8 or int32 values; of a per-channel quantised tensor, in its full shape.
+        quant: per-tensor or per-channel quantisation.
+    """
+    import numpy as np
+
+    scale = np.asarray(quant.scale, dtype=np.float32)
+    zero_point = np.asarray(quant.zero_point, dtype=np.int32)
+    if quant.axis is not None and quant.is_per_channel:
+        shape = [1] * values.ndim
+        shape[quant.axis] = len(quant.scale)
+        scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
+    return ((values.astype(np.int32) - zero_point) * scale).astype(np.float32)
+
+
 class Activation(enum.Enum):
     """Activation fused into an op; the plan turns it into the clamp of the int8 output."""
 
