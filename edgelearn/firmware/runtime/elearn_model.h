@@ -2,6 +2,7 @@
 #ifndef ELEARN_MODEL_H
 #define ELEARN_MODEL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "elearn_config.h"

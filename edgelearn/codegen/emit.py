@@ -1,0 +1,208 @@
+"""Plan -> {path: text}: the generated project, whole and deterministic. Reads templates and device code."""
+
+from __future__ import annotations
+
+import struct
+
+from msgspec import Struct
+
+from edgelearn import __version__, resources
+from edgelearn.codegen.board_files import board_files
+from edgelearn.codegen.kernels import Constant, Initializer
+from edgelearn.codegen.plan import BAUD, REPLY_PAYLOAD_BYTES, RING_BYTES, Plan, labels_bytes
+from edgelearn.codegen.render import render
+from edgelearn.ir import LossKind
+from edgelearn.project import FILE_NAME, FORMAT_VERSION, Project, encode_project
+from edgelearn.protocol import c_header
+from edgelearn.recipe import DenseHead, FloatRows, Residual
+
+_LINE_CHARACTERS = 118
+_RUNTIME_ALWAYS = ("main.c", "elearn_link.c", "elearn_frame.c")
+_RUNTIME_TRAINING = ("elearn_head.c", "elearn_head_float.c")
+
+
+class _Array(Struct, frozen=True, kw_only=True):
+    """An array definition ready to print."""
+
+    name: str
+    c_type: str
+    count: int
+    lines: tuple[str, ...]
+
+
+class _Layer(Struct, frozen=True, kw_only=True):
+    """A step ready to print."""
+
+    name: str
+    identifier: str
+    title: str
+    function: str
+    params_type: str
+    fields: tuple[tuple[str, str], ...]
+    arrays: tuple[_Array, ...]
+    arguments: str
+
+
+def _initializer(value: Initializer, identifier: str) -> str:
+    if isinstance(value, tuple):
+        return "{" + ", ".join(str(v) for v in value) + "}"
+    return f"{identifier}_{value}" if isinstance(value, str) else str(value)
+
+
+def _wrapped(values: list[str]) -> tuple[str, ...]:
+    """The initializers in lines of bounded length."""
+    lines: list[str] = []
+    line = "   "
+    for value in values:
+        if len(line) + len(value) + 2 > _LINE_CHARACTERS:
+            lines.append(line)
+            line = "   "
+        line += f" {value},"
+    return (*lines, line)
+
+
+def _array(name: str, c_type: str, values: list[str]) -> _Array:
+    return _Array(name=name, c_type=c_type, count=len(values), lines=_wrapped(values))
+
+
+def _constant(identifier: str, constant: Constant) -> _Array:
+    return _array(
+        f"{identifier}_{constant.suffix}",
+        constant.c_type,
+        [_initializer(element, identifier) for element in constant.elements],
+    )
+
+
+def _layers(plan: Plan) -> list[_Layer]:
+    layers = []
+    for step in plan.steps:
+        call = step.call
+        pointers = [f"arena.bytes + {offset}" for offset in (*step.inputs, step.output)]
+        layers.append(
+            _Layer(
+                name=step.op.name,
+                identifier=step.identifier,
+                title=step.title,
+                function=call.function if call else "",
+                params_type=call.params_type if call else "",
+                fields=tuple((n, _initializer(v, step.identifier)) for n, v in call.params) if call else (),
+                arrays=tuple(_constant(step.identifier, c) for c in call.constants) if call else (),
+                arguments=", ".join(pointers),
+            )
+        )
+    return layers
+
+
+def _float(value: float) -> str:
+    """A float32 literal that reads back as the same bits."""
+    text = f"{struct.unpack('<f', struct.pack('<f', value))[0]:.9g}"
+    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+def _head_arrays(head: DenseHead) -> list[_Array]:
+    rows = head.rows
+    if isinstance(rows, FloatRows):
+        weights = struct.unpack(f"<{len(rows.weights) // 4}f", rows.weights)
+        bias = struct.unpack(f"<{len(rows.bias) // 4}f", rows.bias)
+        return [
+            _array("head_initial_weights", "float", [_float(v) for v in weights]),
+            _array("head_initial_bias", "float", [_float(v) for v in bias]),
+        ]
+    signed = struct.unpack(f"<{len(rows.weights)}b", rows.weights)
+    arrays = [_array("head_initial_weights", "int8_t", [str(v) for v in signed])]
+    if rows.residual:
+        arrays.append(_array("head_initial_residual", "uint8_t", [str(v) for v in rows.residual]))
+    arrays += [
+        _array("head_initial_bias", "int32_t", [str(v) for v in rows.bias]),
+        _array("head_initial_row_t", "int8_t", [str(v) for v in rows.row_t]),
+        _array("head_initial_row_rho", "int8_t", [str(v) for v in rows.row_rho]),
+        _array("head_row_m", "uint16_t", [str(v) for v in rows.row_m]),
+        _array("head_row_r", "uint16_t", [str(v) for v in rows.row_r]),
+    ]
+    return arrays
+
+
+def _c_string_lines(labels: tuple[str, ...]) -> list[str]:
+    """The labels as C string literals, one a line; bytes outside printable ASCII in octal, which cannot run on."""
+    lines = []
+    for position, label in enumerate(labels):
+        text = label + ("\n" if position < len(labels) - 1 else "")
+        lines.append("".join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in text.encode()))
+    return lines
+
+
+def emit_project(plan: Plan, *, name: str) -> dict[str, str]:
+    """The text of every file of the generated project, by its path in it."""
+    head = plan.head
+    sources = sorted({step.call.source for step in plan.steps if step.call})
+    runtime = [*_RUNTIME_ALWAYS, *(_RUNTIME_TRAINING if head else ()), *sources]
+    hash_bytes = bytes.fromhex(plan.model_hash)[:8]
+    low, high = struct.unpack("<II", hash_bytes)
+    graph = plan.graph
+    output = graph.output
+    files = {
+        "src/model.c": render(
+            "model.c.j2",
+            name=name,
+            board=plan.board,
+            model_hash=plan.model_hash,
+            layers=_layers(plan),
+            arena_bytes=plan.arena_bytes,
+            hash_low=f"0x{low:08X}u",
+            hash_high=f"0x{high:08X}u",
+            input=graph.input,
+            input_scale=_float(graph.input.scale),
+            input_offset=plan.input_offset,
+            output_elements=output.elements,
+            output_scale="0.0f" if head else _float(output.scale),
+            output_zero_point=0 if head else output.zero_point,
+            output_offset=plan.output_offset,
+            label_lines=_c_string_lines(plan.labels),
+            labels_bytes=labels_bytes(plan.labels) if plan.labels else 0,
+            head=head,
+            head_is_float=bool(head and head.residual is Residual.FLOAT),
+            head_keeps_residual=bool(head and head.residual is Residual.INT8),
+            cross_entropy=bool(head and head.loss is LossKind.CROSS_ENTROPY),
+            head_arrays=_head_arrays(head) if head else [],
+            feature_scale=_float(head.feature_scale) if head else "",
+            learning_rate=plan.training.learning_rate,
+        ),
+        "src/elearn_config.h": render(
+            "elearn_config.h.j2",
+            trainable_count=len(plan.training.layers),
+            residual=plan.residual.name,
+            max_payload_bytes=plan.max_payload_bytes,
+            max_reply_bytes=REPLY_PAYLOAD_BYTES,
+            counter_hz=plan.board.counter.hz,
+        ),
+        "src/elearn_protocol.h": c_header(),
+        FILE_NAME: encode_project(describe(plan, name=name)),
+    }
+    folder = resources.firmware_folder()
+    for header in sorted((folder / "runtime").glob("*.h")):
+        files[f"runtime/{header.name}"] = header.read_text(encoding="utf-8")
+    for source in runtime:
+        files[f"runtime/{source}"] = (folder / "runtime" / source).read_text(encoding="utf-8")
+    for source in plan.board.port.sources:
+        files[f"port/{source}"] = (folder / "port" / source).read_text(encoding="utf-8")
+    files |= board_files(
+        plan.board, runtime_sources=runtime, generated_sources=["model.c"], baud=BAUD, ring_bytes=RING_BYTES
+    )
+    return dict(sorted(files.items()))
+
+
+def describe(plan: Plan, *, name: str) -> Project:
+    """The plan's figures, for project.json."""
+    return Project(
+        format_version=FORMAT_VERSION,
+        edgelearn_version=__version__,
+        name=name,
+        board=plan.board.name,
+        model_hash=plan.model_hash,
+        residual=plan.residual.value,
+        buffers=plan.buffers,
+        constants=plan.constants,
+        arena_bytes=plan.arena_bytes,
+        code_estimate_bytes=plan.code_estimate_bytes,
+        stack_bytes=plan.board.stack_bytes,
+    )

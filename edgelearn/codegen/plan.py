@@ -1,0 +1,342 @@
+"""The plan: every kernel call, every buffer by name and lifetime, every constant, and whether it fits the board.
+
+Arena, head, buffers and constants are exact. Code is an estimate from the sizes that the kernels had when they were
+measured; the build replaces it by the linker's figure.
+"""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from edgelearn.board import Board
+from edgelearn.codegen.arena import Lifetime, Placement, place
+from edgelearn.codegen.kernels import Call, lower
+from edgelearn.errors import DoesNotFitError
+from edgelearn.ir import AnyOp, FullyConnected, Graph, LossKind, multiply_accumulates
+from edgelearn.project import Buffer
+from edgelearn.protocol import CRC_BYTES, HEADER_BYTES, MessageType, message
+from edgelearn.recipe import DenseHead, IntegerRows, Residual, TrainingPlan
+
+BAUD = 115_200
+#: Interrupts fill it, the main loop empties it at once: a few bytes would do at the speeds of a UART.
+RING_BYTES = 256
+#: Payload of the longest reply; what is read from the device comes in pieces of about this size.
+REPLY_PAYLOAD_BYTES = 256
+
+#: Estimates, measured on Cortex-M4 with arm-none-eabi-gcc 12.2 -O2 (`edgelearn build` prints the linker's figures).
+CODE_BASE_BYTES = 5_500
+CODE_TRAINING_BYTES = 2_400
+CODE_BYTES = {
+    "elearn_conv2d_s8.c": 560,
+    "elearn_depthwise_conv2d_s8.c": 560,
+    "elearn_fully_connected_s8.c": 230,
+    "elearn_pool2d_s8.c": 700,
+    "elearn_mean_s8.c": 240,
+    "elearn_add_s8.c": 380,
+    "elearn_pad_s8.c": 200,
+    "elearn_softmax_s8.c": 1_000,
+}
+#: Link and driver state beside the buffers.
+STATE_ESTIMATE_BYTES = 200
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One op of the graph as the firmware runs it.
+
+    Attributes:
+        identifier: the op's name as a C identifier.
+        title: the op's type and shapes, for readers.
+        call: its kernel call; None where it costs nothing or is the trainable layer's.
+        inputs, output: offsets of its tensors in the arena.
+    """
+
+    op: AnyOp
+    identifier: str
+    title: str
+    call: Call | None
+    inputs: tuple[int, ...]
+    output: int
+    multiply_accumulates: int
+    constants_bytes: int
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """Everything that is decided before text is written."""
+
+    graph: Graph
+    board: Board
+    training: TrainingPlan
+    model_hash: str
+    labels: tuple[str, ...]
+    steps: tuple[Step, ...]
+    placement: Placement
+    input_offset: int
+    output_offset: int
+    max_payload_bytes: int
+    buffers: tuple[Buffer, ...]
+    constants: tuple[Buffer, ...]
+    code_estimate_bytes: int
+
+    @property
+    def head(self) -> DenseHead | None:
+        """The trainable layer, if there is one."""
+        return self.training.layers[0] if self.training.layers else None
+
+    @property
+    def residual(self) -> Residual:
+        """How trainable weights are stored; INT8 where nothing trains."""
+        return self.head.residual if self.head else Residual.INT8
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of the arena."""
+        return self.placement.size_bytes
+
+    @property
+    def flash_bytes(self) -> int:
+        """Constants, and code by estimate."""
+        return sum(constant.size_bytes for constant in self.constants) + self.code_estimate_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Buffers, and the state of link and drivers by estimate, and the stack."""
+        return sum(b.size_bytes for b in self.buffers) + STATE_ESTIMATE_BYTES + self.board.stack_bytes
+
+
+def identifier(name: str) -> str:
+    """A C identifier from a name."""
+    cleaned = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
+    return cleaned if cleaned and not cleaned[0].isdigit() else f"op_{cleaned}"
+
+
+def _unique_identifiers(ops: tuple[AnyOp, ...]) -> tuple[str, ...]:
+    taken: set[str] = set()
+    found = []
+    for op in ops:
+        base = candidate = identifier(op.name)
+        number = 2
+        while candidate in taken:
+            candidate, number = f"{base}_{number}", number + 1
+        taken.add(candidate)
+        found.append(candidate)
+    return tuple(found)
+
+
+def plan_firmware(
+    graph: Graph, board: Board, training: TrainingPlan, *, model_hash: str, labels: tuple[str, ...]
+) -> Plan:
+    """Plan the firmware of a graph for a board. Nothing is refused here: see `check_fit`."""
+    trainable = {layer.op for layer in training.layers}
+    identifiers = _unique_identifiers(graph.ops)
+    # Reshapes share the bytes of their input: each tensor stands for the one it is a view of.
+    root: dict[str, str] = {}
+    for op in graph.ops:
+        for name in (*op.inputs, *op.outputs):
+            root.setdefault(name, name)
+        if op.TITLE == "RESHAPE":
+            root[op.output] = root[op.inputs[0]]
+    placement = place(_lifetimes(graph, training, root))
+    offsets = {name: placement.offsets[view] for name, view in root.items() if view in placement.offsets}
+
+    steps = []
+    for op, name in zip(graph.ops, identifiers, strict=True):
+        call = None if op.name in trainable else lower(graph, op)
+        activations = [n for n in op.inputs if not graph.tensor(n).is_constant]
+        steps.append(
+            Step(
+                op=op,
+                identifier=name,
+                title=_title(graph, op),
+                call=call,
+                inputs=tuple(offsets[n] for n in activations),
+                output=offsets.get(op.output, 0),
+                multiply_accumulates=multiply_accumulates(graph, op),
+                constants_bytes=sum(c.size_bytes for c in call.constants) if call else 0,
+            )
+        )
+    head = training.layers[0] if training.layers else None
+    return Plan(
+        graph=graph,
+        board=board,
+        training=training,
+        model_hash=model_hash,
+        labels=labels,
+        steps=tuple(steps),
+        placement=placement,
+        input_offset=offsets[graph.inputs[0]],
+        output_offset=offsets[head.features_tensor if head else graph.outputs[0]],
+        max_payload_bytes=_max_payload_bytes(graph, head),
+        buffers=_buffers(graph, head, placement.size_bytes),
+        constants=_constants(steps, head, labels),
+        code_estimate_bytes=_code_estimate(steps, head),
+    )
+
+
+def _lifetimes(graph: Graph, training: TrainingPlan, root: dict[str, str]) -> list[Lifetime]:
+    """First and last step of every tensor in the arena. Step 0 is the arrival of the input, op i is step i + 1."""
+    last_step = len(graph.ops) + 1
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for name in graph.inputs:
+        first[root.get(name, name)] = last[root.get(name, name)] = 0
+    for step, op in enumerate(graph.ops, start=1):
+        for name in (*op.inputs, *op.outputs):
+            tensor = graph.tensor(name)
+            # Trainable outputs are not int8: they have buffers of their own.
+            if tensor.is_constant or (name in op.outputs and graph.trains(op)):
+                continue
+            first.setdefault(root[name], step)
+            last[root[name]] = step
+    kept = [layer.features_tensor for layer in training.layers]
+    kept += [name for name in graph.outputs if not training.layers]
+    if any(layer.input_target[0] for layer in training.layers):
+        kept += graph.inputs
+    for name in kept:
+        last[root.get(name, name)] = last_step
+    return [
+        Lifetime(name=n, size_bytes=graph.tensor(n).size_bytes, first_step=first[n], last_step=last[n]) for n in first
+    ]
+
+
+def _title(graph: Graph, op: AnyOp) -> str:
+    def shape(name: str) -> str:
+        return "x".join(str(n) for n in graph.tensor(name).shape[1:])
+
+    text = f"{op.TITLE} {' + '.join(shape(n) for n in op.inputs if not graph.tensor(n).is_constant)}"
+    window = getattr(op, "window", None)
+    if window is not None:
+        text += f", {window.kernel_h}x{window.kernel_w} window, stride {window.stride_h}x{window.stride_w}"
+    activation = getattr(op, "activation", None)
+    if activation is not None and activation.value != "none":
+        text += f", {activation.value}"
+    return f"{text} -> {shape(op.output)}"
+
+
+def _max_payload_bytes(graph: Graph, head: DenseHead | None) -> int:
+    sample = message(MessageType.SAMPLE).size_bytes + graph.input.elements
+    if head and head.loss is LossKind.SQUARED_ERROR:
+        sample += 2 * head.outputs
+    return max(sample, REPLY_PAYLOAD_BYTES)
+
+
+def _buffers(graph: Graph, head: DenseHead | None, arena_bytes: int) -> tuple[Buffer, ...]:
+    frame = HEADER_BYTES + CRC_BYTES
+    kept = HEADER_BYTES + message(MessageType.RESULT).size_bytes
+    buffers = [Buffer(symbol="arena", size_bytes=arena_bytes, purpose="activations")]
+    if head:
+        weights = head.outputs * head.features
+        if head.residual is Residual.FLOAT:
+            buffers.append(Buffer(symbol="head_weights", size_bytes=4 * weights, purpose="head"))
+        else:
+            buffers.append(Buffer(symbol="head_weights", size_bytes=weights, purpose="head"))
+            if head.residual is Residual.INT8:
+                buffers.append(Buffer(symbol="head_residual", size_bytes=weights, purpose="head"))
+            buffers.append(Buffer(symbol="head_row_t", size_bytes=head.outputs, purpose="head"))
+            buffers.append(Buffer(symbol="head_row_rho", size_bytes=head.outputs, purpose="head"))
+            buffers.append(Buffer(symbol="head_row_k", size_bytes=2 * head.outputs, purpose="head"))
+        buffers.append(Buffer(symbol="head_bias", size_bytes=4 * head.outputs, purpose="head"))
+        buffers.append(Buffer(symbol="head_logits", size_bytes=4 * head.outputs, purpose="head"))
+        if head.loss is LossKind.CROSS_ENTROPY:
+            buffers.append(Buffer(symbol="head_probabilities", size_bytes=2 * head.outputs, purpose="head"))
+    buffers += [
+        Buffer(symbol="receive_buffer", size_bytes=frame + _max_payload_bytes(graph, head), purpose="link"),
+        Buffer(symbol="reply_buffer", size_bytes=frame + REPLY_PAYLOAD_BYTES, purpose="link"),
+        Buffer(symbol="kept_reply", size_bytes=kept, purpose="link"),
+    ]
+    return tuple(buffers)
+
+
+def _constants(steps: list[Step], head: DenseHead | None, labels: tuple[str, ...]) -> tuple[Buffer, ...]:
+    constants = [
+        Buffer(symbol=f"{step.identifier}_{constant.suffix}", size_bytes=constant.size_bytes, purpose=step.op.name)
+        for step in steps
+        if step.call
+        for constant in step.call.constants
+    ]
+    if head:
+        sizes = {"head_initial_weights": len(head.rows.weights), "head_initial_bias": 4 * head.outputs}
+        if isinstance(head.rows, IntegerRows):
+            sizes["head_initial_residual"] = len(head.rows.residual)
+            sizes |= {"head_initial_row_t": head.outputs, "head_initial_row_rho": head.outputs}
+            sizes |= {"head_row_m": 2 * head.outputs, "head_row_r": 2 * head.outputs}
+        constants += [Buffer(symbol=s, size_bytes=n, purpose=head.op) for s, n in sizes.items() if n]
+    if labels:
+        constants.append(Buffer(symbol="labels", size_bytes=labels_bytes(labels) + 1, purpose="labels"))
+    return tuple(constants)
+
+
+def labels_bytes(labels: tuple[str, ...]) -> int:
+    """Bytes of the labels, UTF-8, one a line, without a closing zero."""
+    return len("\n".join(labels).encode())
+
+
+def _code_estimate(steps: list[Step], head: DenseHead | None) -> int:
+    sources = {step.call.source for step in steps if step.call}
+    code = CODE_BASE_BYTES + sum(CODE_BYTES[source] for source in sources)
+    return code + (CODE_TRAINING_BYTES if head else 0)
+
+
+def check_fit(plan: Plan) -> None:
+    """Refuse a plan that the board cannot hold.
+
+    Raises:
+        DoesNotFitError: with what it needs, what the board has, what is largest and what would help.
+    """
+    for memory, needed, available in (
+        ("RAM", plan.ram_bytes, plan.board.ram_bytes),
+        ("flash", plan.flash_bytes, plan.board.flash_bytes),
+    ):
+        if needed > available:
+            raise DoesNotFitError(
+                memory=memory,
+                needed_bytes=needed,
+                available_bytes=available,
+                board=plan.board.name,
+                cause=_largest_in_ram(plan) if memory == "RAM" else _largest_in_flash(plan),
+                hint=_what_would_help(plan, needed - available, memory),
+            )
+
+
+def _largest_in_ram(plan: Plan) -> str:
+    parts = []
+    if plan.head:
+        head = plan.head
+        stored = head.outputs * head.features * head.residual.weight_bytes
+        parts.append(
+            (stored, f"the trainable layer {head.op} with {head.outputs} x {head.features} weights: {stored:,} bytes")
+        )
+    peak = max(plan.steps, key=lambda s: _step_bytes(plan.graph, s.op))
+    parts.append((plan.arena_bytes, f"the arena: {plan.arena_bytes:,} bytes, most of it for {peak.op.name}"))
+    return "the largest part is " + max(parts)[1]
+
+
+def _step_bytes(graph: Graph, op: AnyOp) -> int:
+    return sum(graph.tensor(n).size_bytes for n in (*op.inputs, *op.outputs) if not graph.tensor(n).is_constant)
+
+
+def _largest_in_flash(plan: Plan) -> str:
+    by_layer: dict[str, int] = {}
+    for constant in plan.constants:
+        by_layer[constant.purpose] = by_layer.get(constant.purpose, 0) + constant.size_bytes
+    name, size = max(by_layer.items(), key=lambda item: item[1])
+    return f"the largest layer is {name}: {size:,} bytes"
+
+
+def _what_would_help(plan: Plan, excess_bytes: int, memory: str) -> str:
+    head = plan.head
+    if head and memory == "RAM":
+        weights = head.outputs * head.features
+        saved = weights * (head.residual.weight_bytes - Residual.STOCHASTIC.weight_bytes)
+        if saved >= excess_bytes:
+            return f"--residual stochastic stores the layer in {weights:,} bytes, and then it fits"
+        if weights * head.residual.weight_bytes >= excess_bytes:
+            return "convert with --head none (inference only), or choose a board with more RAM"
+    if memory == "flash" and isinstance(head, DenseHead) and head.residual is Residual.INT8:
+        weights = head.outputs * head.features
+        if weights >= excess_bytes:
+            return f"--residual stochastic needs {weights:,} bytes less flash, and then it fits"
+    larger = "choose a board with more " + memory
+    dense = any(isinstance(step.op, FullyConnected) for step in plan.steps)
+    return f"{larger}, or shrink the model{' (its dense layers first)' if dense and memory == 'flash' else ''}"

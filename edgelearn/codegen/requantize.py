@@ -1,0 +1,73 @@
+"""Requantisation constants, worked out as the LiteRT kernels do in their preparation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from msgspec import Struct
+
+from edgelearn.ir import Activation, Tensor
+
+
+class Scale(Struct, frozen=True, kw_only=True):
+    """A positive real factor: multiplier 2^(shift - 31), the multiplier in [2^30, 2^31)."""
+
+    multiplier: int
+    shift: int
+
+
+def _round_half_away(value: float) -> int:
+    return math.floor(value + 0.5) if value >= 0 else math.ceil(value - 0.5)
+
+
+def to_scale(real: float) -> Scale:
+    """The nearest Scale to a real factor (LiteRT: QuantizeMultiplier)."""
+    if real == 0.0:
+        return Scale(multiplier=0, shift=0)
+    fraction, shift = math.frexp(real)
+    multiplier = _round_half_away(fraction * 2**31)
+    if multiplier == 2**31:
+        multiplier, shift = multiplier // 2, shift + 1
+    if shift < -31:
+        return Scale(multiplier=0, shift=0)
+    return Scale(multiplier=multiplier, shift=shift)
+
+
+def convolution_scales(x: Tensor, weight: Tensor, out: Tensor, channels: int) -> tuple[Scale, ...]:
+    """One Scale for each output channel: s_x s_w / s_out."""
+    if weight.quant is None:
+        raise ValueError(f"{weight.name} has no quantisation")
+    scales = weight.quant.scale
+    if len(scales) == 1:
+        scales = scales * channels
+    return tuple(to_scale(x.scale * scale / out.scale) for scale in scales)
+
+
+def dense_scales(x: Tensor, weight: Tensor, out: Tensor, channels: int) -> tuple[Scale, ...]:
+    """As convolution_scales; with one scale for all, LiteRT multiplies s_x s_w in float32."""
+    if weight.quant is not None and not weight.quant.is_per_channel:
+        product = float(np.float32(x.scale) * np.float32(weight.quant.scale[0]))
+        return (to_scale(product / out.scale),) * channels
+    return convolution_scales(x, weight, out, channels)
+
+
+def mean_scale(x: Tensor, out: Tensor, count: int) -> Scale:
+    """s_x / (s_out count), the division folded into the multiplier (LiteRT: QuantizedMeanOrSum)."""
+    scale = to_scale(x.scale / out.scale)
+    shift = min(count.bit_length() - 1, 32, 31 + scale.shift)
+    return Scale(multiplier=(scale.multiplier << shift) // count, shift=scale.shift - shift)
+
+
+def output_range(out: Tensor, activation: Activation) -> tuple[int, int]:
+    """Smallest and largest int8 output under a fused activation (LiteRT: CalculateActivationRangeQuantized)."""
+
+    def quantized(value: float) -> int:
+        return out.zero_point + _round_half_away(float(np.float32(value) / np.float32(out.scale)))
+
+    low, high = -128, 127
+    if activation is not Activation.NONE:
+        low = max(low, quantized(0.0))
+    if activation is Activation.RELU6:
+        high = min(high, quantized(6.0))
+    return low, high

@@ -1,0 +1,82 @@
+"""project.json: what `edgelearn generate` wrote into a project, for the commands that build, boot and compare it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edgelearn.errors import ProjectError
+
+FORMAT_VERSION = 1
+FILE_NAME = "project.json"
+
+
+class Buffer(msgspec.Struct, frozen=True, kw_only=True):
+    """A named block of memory that the plan placed. `symbol` is its name in the firmware."""
+
+    symbol: str
+    size_bytes: int
+    purpose: str
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """What a generated project is. Sizes are the plan's; buffers and constants are exact, code is an estimate.
+
+    Attributes:
+        model_hash: SHA-256, in hex, of the model the firmware holds.
+        constants_bytes: weights, biases, scales and the initial head, in flash.
+        code_estimate_bytes: code and small constants.
+        stack_bytes: reserved for the stack.
+    """
+
+    format_version: int
+    edgelearn_version: str
+    name: str
+    board: str
+    model_hash: str
+    residual: str
+    buffers: tuple[Buffer, ...]
+    constants: tuple[Buffer, ...]
+    arena_bytes: int
+    code_estimate_bytes: int
+    stack_bytes: int
+
+    @property
+    def constants_bytes(self) -> int:
+        """Bytes of all constants."""
+        return sum(constant.size_bytes for constant in self.constants)
+
+    @property
+    def buffers_bytes(self) -> int:
+        """Bytes of all buffers, the arena included."""
+        return sum(buffer.size_bytes for buffer in self.buffers)
+
+
+def encode_project(project: Project) -> str:
+    """The text of project.json."""
+    return msgspec.json.format(msgspec.json.encode(project), indent=1).decode() + "\n"
+
+
+def read_project(folder: Path) -> Project:
+    """Read a project's description.
+
+    Raises:
+        ProjectError: the folder is no generated project, or one of another edgelearn.
+    """
+    path = folder / FILE_NAME
+    try:
+        raw = path.read_bytes()
+        version = msgspec.json.decode(raw)["format_version"]
+        if version != FORMAT_VERSION:
+            raise ProjectError(
+                f"{folder} was generated in the project format {version}, this edgelearn reads {FORMAT_VERSION}",
+                hint="generate it again with this edgelearn",
+            )
+        return msgspec.json.decode(raw, type=Project)
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise ProjectError(
+            f"{folder} is not a generated project",
+            cause=str(error),
+            hint="`edgelearn generate OUT.elb --board BOARD -o DIR` makes one",
+        ) from error
