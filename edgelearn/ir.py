@@ -147,7 +147,8 @@ def quantize_array(values: npt.ArrayLike, quant: Quant) -> npt.NDArray[np.int8]:
     ratio = np.asarray(values, dtype=np.float32) / np.float32(quant.scale[0])
     whole = np.trunc(ratio)
     rounded = whole + np.copysign(np.abs(ratio - whole) >= 0.5, ratio)
-    return np.clip(rounded + np.float32(quant.zero_point[0]), -128, 127).astype(np.int8)
+    quantised: npt.NDArray[np.int8] = np.clip(rounded + np.float32(quant.zero_point[0]), -128, 127).astype(np.int8)
+    return quantised
 
 
 def dequantize_array(values: npt.NDArray[np.generic], quant: Quant) -> npt.NDArray[np.float32]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +116,19 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             )
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist", hint=_HINT) from error
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, SyntaxError) as error:
+    except (
+        EOFError,
+        KeyError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(
             f"{path} cannot be read as .npz or .npy", cause=str(error).splitlines()[0] if str(error) else "", hint=_HINT
         ) from error

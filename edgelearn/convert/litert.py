@@ -6,17 +6,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.metadata
-import os
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgelearn.convert.quiet import captured_output
 from edgelearn.errors import MissingPackageError, ModelFileError
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ class ReferenceInterpreter:
         """
         module = _interpreter_module()
         try:
-            with quiet_stderr():
+            with captured_output():
                 self._interpreter: Any = module.Interpreter(
                     model_content=model,
                     num_threads=1,
@@ -114,25 +112,6 @@ def interpreter_version() -> tuple[str, str]:
         return distribution, importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return distribution, "unknown"
-
-
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Keeps what C++ libraries write to the standard error from the terminal."""
-    try:
-        saved = os.dup(2)
-    except OSError:  # no standard error at all
-        yield
-        return
-    try:
-        with tempfile.TemporaryFile() as sink:
-            os.dup2(sink.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(saved, 2)
-    finally:
-        os.close(saved)
 
 
 def _interpreter_module() -> Any:

@@ -55,20 +55,15 @@ def layers_by_scope(scopes: Collection[str], layers: Collection[str]) -> dict[st
     """Which layer each part of a TensorFlow path belongs to, where Keras's tracing has changed the names.
 
     Keras enters the scope of a layer twice while it traces, so that TensorFlow makes the second unique: `dense` becomes
-    `dense_1`, and `dense_1`, now taken, `dense_1_2`. Nothing is mapped where layers kept their names.
+    `dense_1`, and `dense_1`, now taken, `dense_1_2`. So each part has one number too many, or none has.
 
     Args:
         scopes: all parts of all paths.
-        layers: the names of the model's layers.
+        layers: names of layers of the model; those with weights are enough.
     """
     if not any(layer not in scopes and f"{layer}_1" in scopes for layer in layers):
         return {}
-    mapping: dict[str, str] = {}
-    for scope in sorted(scopes):
-        owners = [layer for layer in layers if re.fullmatch(rf"{re.escape(layer)}_\d+", scope)]
-        if owners:
-            mapping[scope] = max(owners, key=len)
-    return mapping
+    return {scope: found[1] for scope in sorted(scopes) if (found := re.fullmatch(r"(.+)_\d+", scope)) is not None}
 
 
 def tensor_name(name: str) -> str:

@@ -48,7 +48,7 @@ _ADVICE = {
     "LEAKY_RELU": "use ReLU",
     "PRELU": "use ReLU",
     "HARD_SWISH": "use ReLU or ReLU6",
-    "LOGISTIC": "use ReLU inside the model, softmax at its end",
+    "LOGISTIC": "use ReLU inside the model, and softmax over two outputs or more at its end",
     "TANH": "use ReLU",
     "TRANSPOSE": "export the model with channels last",
     "PADV2": "pad with zeros",

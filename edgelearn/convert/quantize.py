@@ -1,0 +1,265 @@
+"""Float Keras models and SavedModels: loaded, run and quantised to full int8 by TensorFlow's converter.
+
+TensorFlow is imported only when a float model is loaded. The model is traced with a batch of one and frozen, so that
+the result has no dynamic shapes and the same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgelearn.convert.head import FloatParameter
+from edgelearn.convert.naming import layers_by_scope
+from edgelearn.convert.quiet import captured_output
+from edgelearn.errors import EdgelearnError, MissingPackageError, ModelFileError, UnsupportedOpError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_PURPOSE = "converting a float model"
+
+
+class FloatModel:
+    """A float model with one float32 input and one output, traced for a batch of one.
+
+    Attributes:
+        input_shape: shape of one sample, without the batch.
+        parameters: its kernels, biases and other weights, with the layers they belong to.
+        layers: part of a TensorFlow path -> name of the layer, see `naming.layers_by_scope`.
+        size_bytes: bytes of all its weights in float32.
+    """
+
+    def __init__(
+        self,
+        tensorflow: Any,
+        call: Callable[[Any], Any],
+        *,
+        input_shape: tuple[int, ...],
+        input_name: str,
+        variables: list[tuple[str, npt.NDArray[Any]]],
+        layer_names: list[str],
+    ) -> None:
+        """Trace and freeze; `load_float_model` is the way to make one.
+
+        Args:
+            tensorflow: the module.
+            call: from a tensor [1, *input_shape] to the output tensor.
+            input_shape: shape of one sample.
+            input_name: name of the input.
+            variables: path and value of each weight.
+            layer_names: names of the layers.
+        """
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        self._tensorflow = tensorflow
+        spec = tensorflow.TensorSpec((1, *input_shape), tensorflow.float32, name=input_name)
+        concrete = tensorflow.function(call, autograph=False).get_concrete_function(spec)
+        self._frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+        self.input_shape = input_shape
+        self.parameters = tuple(
+            FloatParameter(layer=_layer_of(path), values=value.astype(np.float32)) for path, value in variables
+        )
+        self.size_bytes = sum(parameter.values.nbytes for parameter in self.parameters)
+        scopes = {part for op in self._frozen.graph.get_operations() for part in op.name.split("/")[:-1]}
+        self.layers = layers_by_scope(scopes, layer_names)
+
+    def predict(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The model's outputs [N, outputs], in its own units, for samples [N, *input_shape]."""
+        with captured_output():
+            outputs = [self._frozen(self._tensorflow.constant(sample[None]))[0].numpy().reshape(-1) for sample in x]
+        return np.stack(outputs).astype(np.float32)
+
+    def quantize(self, x: npt.NDArray[np.float32]) -> bytes:
+        """The model as a full-int8 `.tflite`, input and output int8; the same bytes for the same input.
+
+        Args:
+            x: calibration samples [N, *input_shape] in the model's input units.
+
+        Raises:
+            UnsupportedOpError: the converter has no int8 form of some op.
+            ModelFileError: the converter fails otherwise.
+        """
+
+        def representative() -> Iterator[list[npt.NDArray[np.float32]]]:
+            for sample in x:
+                yield [sample[None]]
+
+        lite = self._tensorflow.lite
+        with captured_output() as captured, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                converter = lite.TFLiteConverter.from_concrete_functions([self._frozen])
+                converter.optimizations = [lite.Optimize.DEFAULT]
+                converter.representative_dataset = representative
+                converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
+                converter.inference_input_type = self._tensorflow.int8
+                converter.inference_output_type = self._tensorflow.int8
+                return bytes(converter.convert())
+            except Exception as error:  # the converter raises whatever its C++ side does
+                failure = error
+        raise _converter_error(failure, captured.last_lines()) from failure
+
+
+def load_float_model(path: Path) -> FloatModel:
+    """Load a Keras 3 `.keras` or `.h5` file or a SavedModel folder.
+
+    Raises:
+        MissingPackageError: TensorFlow or Keras is not installed.
+        ModelFileError: the file is damaged, or needs classes that only its author has.
+        UnsupportedOpError: it has several inputs or outputs, or an input of open shape or another type than float32.
+    """
+    tensorflow, keras = _import_tensorflow()
+    with captured_output() as captured, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _load_saved_model(tensorflow, path) if path.is_dir() else _load_keras(tensorflow, keras, path)
+        except EdgelearnError:
+            raise
+        except Exception as error:  # a damaged file makes the loaders raise anything
+            failure = error
+    raise ModelFileError(
+        f"{path.name} cannot be loaded as a {'SavedModel' if path.is_dir() else 'Keras model'}",
+        cause=_brief(failure) or captured.last_lines(1),
+        hint="save the model again with the installed Keras; custom layers must be exported as a SavedModel "
+        "(model.export)",
+    ) from failure
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of the packages that convert float models, of those that are installed."""
+    versions = {}
+    for name in ("keras", "tensorflow"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _import_tensorflow() -> tuple[Any, Any]:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its sums depend on the processor
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with captured_output(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import tensorflow
+        except ModuleNotFoundError as error:
+            raise MissingPackageError("tensorflow", extra="convert", purpose=_PURPOSE) from error
+        try:
+            import keras
+        except ModuleNotFoundError as error:
+            raise MissingPackageError("keras", extra="convert", purpose=_PURPOSE) from error
+        tensorflow.get_logger().setLevel("ERROR")
+        from absl import logging
+
+        logging.set_verbosity(logging.ERROR)
+    return tensorflow, keras
+
+
+def _load_keras(tensorflow: Any, keras: Any, path: Path) -> FloatModel:
+    model = keras.models.load_model(path, compile=False)
+    inputs, outputs = list(getattr(model, "inputs", None) or ()), list(getattr(model, "outputs", None) or ())
+    if not inputs:
+        raise ValueError("the model was saved before its input shape was known")
+    _require_one(len(inputs), len(outputs))
+    return FloatModel(
+        tensorflow,
+        lambda x: _single(model(x, training=False)),
+        input_shape=_fixed_shape(tuple(inputs[0].shape), str(inputs[0].dtype)),
+        input_name=_graph_name(inputs[0].name),
+        variables=[(variable.path, np.asarray(variable)) for variable in model.weights],
+        layer_names=_leaf_layers(model),
+    )
+
+
+def _load_saved_model(tensorflow: Any, path: Path) -> FloatModel:
+    loaded = tensorflow.saved_model.load(str(path))
+    signatures = dict(loaded.signatures)
+    signature = signatures.get("serving_default") or next(iter(signatures.values()), None)
+    if signature is None:
+        raise ValueError("it has no serving signature")
+    inputs: dict[str, Any] = signature.structured_input_signature[1]
+    _require_one(len(inputs), len(signature.structured_outputs))
+    ((key, spec),) = inputs.items()
+    variables = [
+        (variable.name.partition(":")[0], variable.numpy())
+        for variable in loaded.variables
+        if variable.dtype.is_floating
+    ]
+    return FloatModel(
+        tensorflow,
+        lambda x: _single(list(signature(**{key: x}).values())),
+        input_shape=_fixed_shape(tuple(spec.shape), spec.dtype.name),
+        input_name=_graph_name(key),
+        variables=variables,
+        layer_names=list(dict.fromkeys(_layer_of(path_) for path_, _ in variables)),
+    )
+
+
+def _require_one(inputs: int, outputs: int) -> None:
+    if inputs != 1 or outputs != 1:
+        raise UnsupportedOpError(
+            (f"{inputs} inputs and {outputs} outputs",), hint="convert a model with one input and one output"
+        )
+
+
+def _fixed_shape(shape: tuple[int | None, ...], dtype: str) -> tuple[int, ...]:
+    if dtype != "float32":
+        raise UnsupportedOpError((f"an input of {dtype}",), hint="give the model a float32 input")
+    sizes = tuple(int(n) for n in shape[1:] if n is not None)
+    if len(sizes) != len(shape) - 1:
+        open_shape = ", ".join("?" if n is None else str(n) for n in shape[1:])
+        raise UnsupportedOpError(
+            (f"an input of open shape [{open_shape}]",), hint="give the model's input a fixed shape"
+        )
+    return sizes
+
+
+def _leaf_layers(model: Any) -> list[str]:
+    names = []
+    for layer in model.layers:
+        names += _leaf_layers(layer) if getattr(layer, "layers", None) else [str(layer.name)]
+    return names
+
+
+def _single(output: Any) -> Any:
+    return (
+        next(iter(output.values())) if isinstance(output, dict) else output[0] if isinstance(output, list) else output
+    )
+
+
+def _layer_of(path: str) -> str:
+    """The layer of a weight's path, `dense` of `model/dense/kernel`."""
+    return (path.split("/")[-2:] or [path])[0]
+
+
+def _graph_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]", "_", name) or "input"
+
+
+def _brief(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _converter_error(error: Exception, output: str) -> EdgelearnError:
+    text = f"{error}\n{output}"
+    ops = re.findall(r"Quantization not yet supported for op: '?(\w+)", text)
+    ops += re.findall(r"'?tf\.(\w+)'? op is neither a custom op nor a flex op", text)
+    if ops:
+        return UnsupportedOpError(tuple(dict.fromkeys(ops)))
+    return ModelFileError(
+        "TensorFlow's converter fails on the model",
+        cause=_brief(error),
+        hint="check that the model runs, and that it uses only layers that have an int8 form",
+    )
