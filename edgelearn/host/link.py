@@ -55,6 +55,7 @@ STATUS_TEXT: dict[Status, str] = {
     Status.READ_ONLY: "that memory can only be read",
     Status.BAD_VERSION: "it speaks another version of the protocol",
     Status.BAD_TARGET: "the targets do not fit its loss",
+    Status.BAD_VALUE: "the values are outside what its arithmetic can hold",
 }
 
 

@@ -1,0 +1,242 @@
+"""PNG plots of a run: how it learned, and where the memory went. Needs matplotlib (the extra `plot`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgelearn.errors import MissingPackageError, StorageError
+from edgelearn.host.telemetry import Manifest, Record, read_run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: More points than this are thinned out: nobody sees them.
+_MOST_POINTS = 4000
+_BLUE, _ORANGE, _GREEN, _GREY, _INK = "#2563a8", "#d97706", "#2e8b57", "#c9ced6", "#28303c"
+# Any: matplotlib types the keys of its settings one by one.
+_STYLE: Any = {
+    "font.size": 10.5,
+    "font.family": "DejaVu Sans",
+    "axes.edgecolor": "#8a93a0",
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e9ee",
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+}
+
+
+def draw_plots(run_path: Path) -> tuple[Path, ...]:
+    """Draw the plots of a run folder into it; returns their paths, none for a run without results.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+        DataError: the folder is no run.
+        StorageError: a plot could not be written.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingPackageError("matplotlib", extra="plot", purpose="drawing plots") from error
+    run = read_run(run_path)
+    if not run.records:
+        return ()
+    drawings: list[tuple[str, Callable[[], Figure]]] = [
+        ("learning.png", lambda: learning_figure(run.manifest, run.records)),
+        ("memory.png", lambda: memory_figure(run.manifest, run.records)),
+    ]
+    paths = []
+    with matplotlib.rc_context(_STYLE):
+        for name, draw in drawings:
+            figure = draw()
+            try:
+                figure.savefig(run_path / name)
+            except OSError as error:
+                raise StorageError(f"{run_path / name} could not be written", cause=str(error)) from error
+            paths.append(run_path / name)
+    return tuple(paths)
+
+
+def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
+    """Accuracy and loss over the samples, the passes marked; only the loss where there are no classes."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    numbers = np.array([record.number + 1 for record in records])
+    passes = np.array([record.pass_number for record in records])
+    judged = np.array([record.correct is not None for record in records])
+    has_loss = np.array([record.loss is not None for record in records])
+    panels = (["accuracy"] if judged.any() else []) + (["loss"] if has_loss.any() else [])
+    figure = Figure(figsize=(9, 1.4 + 2.7 * max(1, len(panels))), layout="constrained")
+    board = manifest.board or "the device"
+    doing = "learning" if manifest.options.train else "prediction"
+    figure.suptitle(f"{manifest.data}: {doing} on {board}", x=0.012, ha="left", fontsize=13, weight="bold")
+    axes_of: dict[str, Axes] = {}
+    for row, panel in enumerate(panels):
+        first = next(iter(axes_of.values()), None)
+        axes_of[panel] = figure.add_subplot(len(panels), 1, row + 1, sharex=first)
+    window = manifest.options.window
+    if "accuracy" in axes_of:
+        axes = axes_of["accuracy"]
+        correct = np.array([bool(record.correct) for record in records], dtype=np.float64)[judged]
+        x, in_pass = numbers[judged], passes[judged]
+        sliding = _sliding_mean(correct, window)
+        axes.plot(*_thin(x, 100 * sliding), color=_BLUE, lw=1.0, alpha=0.55, label=f"last {window} samples")
+        for number in np.unique(in_pass):
+            here = in_pass == number
+            so_far = 100 * np.cumsum(correct[here]) / np.arange(1, here.sum() + 1)
+            name, color = _pass_name(manifest, int(number))
+            # The first few samples of a pass say nothing yet and would only jump.
+            skip = min(10, len(so_far) // 10)
+            axes.plot(
+                *_thin(x[here][skip:], so_far[skip:]),
+                color=color,
+                lw=2.2,
+                label=f"{name}, pass so far" if number in (0, 1) else None,
+            )
+            axes.annotate(
+                f"{so_far[-1]:.1f} %",
+                (x[here][-1], so_far[-1]),
+                xytext=(-4, -14),
+                textcoords="offset points",
+                ha="right",
+                color=color,
+                weight="bold",
+            )
+        low = 100 * min(sliding[min(len(sliding) - 1, window // 2) :].min(), correct.mean())
+        axes.set_ylim(max(0.0, 10 * np.floor(low / 10) - 5), 102)
+        axes.set_title("Accuracy")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
+        axes.legend(loc="lower right", ncols=3)
+    if "loss" in axes_of:
+        axes = axes_of["loss"]
+        loss = np.array([record.loss for record in records if record.loss is not None])
+        x = numbers[has_loss]
+        axes.plot(*_thin(x, loss), ".", color=_GREY, ms=2.5, alpha=0.8, label="each sample")
+        axes.plot(*_thin(x, _sliding_mean(loss, window)), color=_ORANGE, lw=2.0, label=f"mean of the last {window}")
+        axes.set_ylim(0, max(1e-9, 1.15 * float(np.quantile(loss, 0.99))))
+        axes.set_title("Loss before each update" if manifest.options.train else "Loss")
+        axes.legend(loc="upper right", ncols=2)
+    for axes in axes_of.values():
+        for number in np.unique(passes)[1:]:
+            axes.axvline(numbers[passes == number][0] - 0.5, color="#8a93a0", lw=1.0, ls=(0, (2, 2)))
+        axes.margins(x=0.01)
+    if axes_of:
+        last = list(axes_of.values())[-1]
+        last.set_xlabel("samples streamed")
+        last.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for axes in list(axes_of.values())[:-1]:
+            axes.tick_params(labelbottom=False)
+        _name_passes(next(iter(axes_of.values())), manifest, numbers, passes)
+    return figure
+
+
+def memory_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
+    """The device's RAM as one bar: static data, stack in use at most, stack reserved, and what is free."""
+    from matplotlib.figure import Figure
+
+    device = manifest.device
+    used = max(record.stack_bytes for record in records)
+    parts = [
+        ("static data (arena, head, buffers)", device.static_ram_bytes, _BLUE),
+        ("stack, most in use", used, _ORANGE),
+        ("stack, never used", max(0, device.stack_size_bytes - used), "#f4c98b"),
+    ]
+    taken = sum(size for _, size, _ in parts)
+    if manifest.board_ram_bytes and manifest.board_ram_bytes >= taken:
+        parts.append(("free", manifest.board_ram_bytes - taken, "#e6e9ee"))
+    total = sum(size for _, size, _ in parts) or 1
+    figure = Figure(figsize=(9, 2.5), layout="constrained")
+    axes = figure.add_subplot()
+    title = (
+        f"RAM of {manifest.board or 'the device'}: {_kib(total)}" if len(parts) == 4 else f"RAM in use: {_kib(taken)}"
+    )
+    axes.set_title(title, fontsize=13, weight="bold")
+    left = 0
+    for name, size, color in parts:
+        axes.barh(
+            0,
+            size,
+            left=left,
+            color=color,
+            height=0.55,
+            edgecolor="white",
+            linewidth=1.5,
+            label=f"{name}: {_kib(size)} ({100 * size / total:.0f} %)",
+        )
+        left += size
+    axes.set_xlim(0, total)
+    axes.set_ylim(-0.45, 0.45)
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines["left"].set_visible(False)
+    step = _tick_bytes(total)
+    ticks = np.arange(0, total + 1, step)
+    axes.set_xticks(ticks, [_kib(int(tick)) for tick in ticks])
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
+    return figure
+
+
+def _pass_name(manifest: Manifest, number: int) -> tuple[str, str]:
+    if not manifest.options.train:
+        return "accuracy", _GREEN
+    return ("prequential", _GREEN) if number == 0 else ("training accuracy", _ORANGE)
+
+
+def _name_passes(axes: Axes, manifest: Manifest, numbers: npt.NDArray[np.int64], passes: npt.NDArray[np.int64]) -> None:
+    distinct = np.unique(passes)
+    if len(distinct) < 2 or len(distinct) > 8:
+        return
+    for number in distinct:
+        here = numbers[passes == number]
+        axes.text(
+            (here[0] + here[-1]) / 2,
+            1.01,
+            f"pass {number + 1}: {_pass_name(manifest, int(number))[0]}",
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=9,
+            color="#5b6470",
+        )
+
+
+def _sliding_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
+    """The mean of the last `window` values at each place, of fewer at the start."""
+    sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    return np.asarray((sums[ends] - sums[starts]) / (ends - starts), dtype=np.float64)
+
+
+def _thin(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    if len(x) <= _MOST_POINTS:
+        return x, y
+    keep = np.unique(np.linspace(0, len(x) - 1, _MOST_POINTS).astype(np.int64))
+    return x[keep], y[keep]
+
+
+def _kib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024:.0f} KiB" if size_bytes % 1024 == 0 else f"{size_bytes / 1024:.1f} KiB"
+
+
+def _tick_bytes(total_bytes: int) -> int:
+    step = 1024
+    while total_bytes / step > 9:
+        step *= 2
+    return step

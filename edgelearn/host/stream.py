@@ -1,0 +1,308 @@
+"""The loop: sends samples one by one, each predicted and then learned, and tells what comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from edgelearn.errors import DataError, EdgelearnError, HeadError, MissingPackageError, OptionError, StorageError
+from edgelearn.host.data import Dataset, visits
+from edgelearn.host.device import Device, Result
+from edgelearn.host.metrics import Metrics
+from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
+from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+def stream(
+    device: Device,
+    dataset: Dataset,
+    options: StreamOptions,
+    *,
+    run_folder: RunFolder | None = None,
+    view: View | None = None,
+    board_ram_bytes: int | None = None,
+) -> StreamSummary:
+    """Stream a dataset to a device.
+
+    Ctrl-C ends the stream after the result that is under way, with everything kept; a second one does not wait for it.
+    A failure ends it too: the run folder is completed with what was received, then the error is raised.
+
+    Args:
+        device: with an open session.
+        dataset: from `load_dataset`, for this device.
+        options: how.
+        run_folder: where results are kept; it is closed at the end. The head is read back and the plots are drawn.
+        view: what a person sees.
+        board_ram_bytes: RAM of the board, for the view, where it is known.
+
+    Raises:
+        OptionError: options that make no sense.
+        HeadError: learning is asked for, and the model has no trainable head.
+        DataError: learning is asked for, and the data does not say what to learn.
+        LearningRateError: the device cannot hold the learning rate.
+        StorageError: the run folder could not be written.
+        EdgelearnError: what else the device or the port raises, see `Device`.
+    """
+    with _Stream(device, dataset, options, run_folder, view or SilentView(), board_ram_bytes) as run:
+        return run.run()
+
+
+class _Stream:
+    """One run of the loop, and what has to be tidied up after it."""
+
+    def __init__(
+        self,
+        device: Device,
+        dataset: Dataset,
+        options: StreamOptions,
+        run_folder: RunFolder | None,
+        view: View,
+        board_ram_bytes: int | None,
+    ) -> None:
+        self._device = device
+        self._dataset = dataset
+        self._options = options
+        self._folder = run_folder
+        self._view = view
+        self._board_ram_bytes = board_ram_bytes
+        self._metrics = Metrics(trains=options.train, labels=device.info.labels, window=options.window)
+        self._accuracy_name = self._metrics.accuracy_name
+        self._notices = list(dataset.notices)
+        self._learning_rate: float | None = None
+        self._started_s = 0.0
+        self._elapsed_s = 0.0
+        self._ticks = [0, 0]
+        self._stack_bytes = 0
+        self._step = device.info.step
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._view.close()
+        if self._folder is not None:
+            with contextlib.suppress(StorageError):
+                self._folder.close()
+
+    def run(self) -> StreamSummary:
+        options = self._options
+        try:
+            self._prepare()
+        except BaseException:
+            if self._folder is not None:
+                self._folder.discard()
+            raise
+        total = options.repeat * len(self._dataset)
+        if options.limit:
+            total = min(total, options.limit)
+        self._view.start(
+            StreamStart(
+                port=self._device.port,
+                data=self._dataset.name,
+                total=total,
+                options=options,
+                info=self._device.info,
+                learning_rate=self._learning_rate,
+                board_ram_bytes=self._board_ram_bytes,
+                run=str(self._folder.path) if self._folder else "",
+            )
+        )
+        for notice in self._notices:
+            self._view.notice(notice)
+        ended, failure = "complete", None
+        wants_head = options.train and self._folder is not None
+        self._started_s = time.monotonic()
+        try:
+            if not self._loop(total):
+                ended = "interrupted"
+        except KeyboardInterrupt:
+            # Somebody who presses Ctrl-C twice does not want to wait for a device that may not answer.
+            ended, wants_head = "interrupted", False
+        except EdgelearnError as error:
+            ended, failure, wants_head = "error", error, False
+        self._elapsed_s = time.monotonic() - self._started_s
+        try:
+            summary = self._conclude(ended, failure, wants_head=wants_head)
+        except EdgelearnError as error:
+            # What went wrong first is what a person has to know.
+            raise failure or error from error
+        if failure is not None:
+            raise failure
+        return summary
+
+    def _prepare(self) -> None:
+        """Refuse what cannot work before anything is sent, then set the learning rate."""
+        options = self._options
+        if options.repeat < 1 or options.limit < 0 or options.window < 1:
+            raise OptionError("repeat and window must be at least 1, limit at least 0")
+        if not options.train:
+            return
+        if not self._device.info.is_trainable:
+            raise HeadError(
+                "the model on the device has no trainable head",
+                hint="predict only, or convert the model without `--head none` and flash it",
+            )
+        if not self._dataset.can_train:
+            raise DataError(f"{self._dataset.name} has no labels to learn from", hint="add them as the array y")
+        self._learning_rate = (
+            self._device.info.learning_rate
+            if options.learning_rate is None
+            else self._device.set_learning_rate(options.learning_rate)
+        )
+
+    def _loop(self, total: int) -> bool:
+        """Stream; False when it was interrupted."""
+        options = self._options
+        order = visits(
+            len(self._dataset),
+            repeat=options.repeat,
+            shuffle=options.shuffle,
+            seed=options.seed,
+            limit=options.limit,
+        )
+        with _StopOnInterrupt() as stop:
+            for number, visit in enumerate(order):
+                if stop.requested:
+                    return False
+                retries = self._device.link.retries
+                result = self._send(visit.sample)
+                label = None if self._dataset.labels is None else int(self._dataset.labels[visit.sample])
+                self._take(
+                    Record(
+                        number=number,
+                        pass_number=visit.pass_number,
+                        sample=visit.sample,
+                        prediction=result.prediction,
+                        confidence=round(result.confidence, 6),
+                        label=label,
+                        loss=result.loss,
+                        step=result.step,
+                        time_s=round(time.monotonic() - self._started_s, 6),
+                        round_trip_s=round(self._device.link.round_trip_s, 6),
+                        inference_ticks=result.inference_ticks,
+                        train_ticks=result.train_ticks,
+                        stack_bytes=result.stack_bytes,
+                        retries=self._device.link.retries - retries,
+                    ),
+                    total,
+                )
+        return True
+
+    def _send(self, sample: int) -> Result:
+        data = self._dataset
+        judgement: dict[str, Any] = {
+            "label": None if data.labels is None else int(data.labels[sample]),
+            "targets": None if data.targets is None else data.targets[sample],
+            "target_is_input": data.target_is_input,
+        }
+        if not self._device.info.is_trainable:
+            judgement = {}
+        send = self._device.train if self._options.train else self._device.predict
+        return send(data.x_q[sample], **judgement)
+
+    def _take(self, record: Record, total: int) -> None:
+        if self._folder is not None:
+            self._folder.append(record)
+        metrics = self._metrics
+        metrics.add(pass_number=record.pass_number, correct=record.correct, label=record.label, loss=record.loss)
+        self._step = record.step
+        self._stack_bytes = max(self._stack_bytes, record.stack_bytes)
+        self._ticks[0] += record.inference_ticks
+        self._ticks[1] += record.train_ticks
+        rate = metrics.samples / max(record.time_s, 1e-6)
+        self._view.result(
+            StreamEvent(
+                record=record,
+                done=metrics.samples,
+                total=total,
+                accuracy_name=metrics.accuracy_name,
+                accuracy=metrics.accuracy,
+                window_accuracy=metrics.window_accuracy.value,
+                window_loss=metrics.window_loss.value,
+                samples_per_s=rate,
+                left_s=(total - metrics.samples) / rate,
+                retries=self._device.link.retries,
+                bad_frames=self._device.link.bad_frames,
+            )
+        )
+
+    def _conclude(self, ended: str, failure: EdgelearnError | None, *, wants_head: bool) -> StreamSummary:
+        folder = self._folder
+        if folder is not None and wants_head:
+            folder.write_head(self._device.read_head())
+        samples = self._metrics.samples
+        passes = self._metrics.passes()
+        if folder is not None:
+            folder.close()
+            self._draw(folder)
+        summary = StreamSummary(
+            ended=ended,
+            error=str(failure) if failure else "",
+            samples=samples,
+            step=self._step,
+            learning_rate=self._learning_rate,
+            accuracy_name=self._accuracy_name,
+            accuracy=passes[0].accuracy if passes else None,
+            training_accuracy=passes[-1].accuracy if len(passes) > 1 and self._options.train else None,
+            passes=passes,
+            elapsed_s=round(self._elapsed_s, 3),
+            samples_per_s=round(samples / self._elapsed_s, 3) if self._elapsed_s > 0 else 0.0,
+            inference_ticks=self._ticks[0] / samples if samples else 0.0,
+            train_ticks=self._ticks[1] / samples if samples else 0.0,
+            stack_bytes=self._stack_bytes,
+            static_ram_bytes=self._device.info.static_ram_bytes,
+            stack_size_bytes=self._device.info.stack_size_bytes,
+            link=self._device.counters,
+            run=str(folder.path) if folder else "",
+            notices=tuple(self._notices),
+        )
+        if folder is not None:
+            folder.write_summary(summary)
+        self._view.finish(summary)
+        return summary
+
+    def _draw(self, folder: RunFolder) -> None:
+        from edgelearn.host.plots import draw_plots
+
+        try:
+            draw_plots(folder.path)
+        except MissingPackageError as error:
+            notice = f"no plots: {error}"
+            self._notices.append(notice)
+            self._view.notice(notice)
+
+
+class _StopOnInterrupt:
+    """The first Ctrl-C asks to stop, so that the result under way is not lost; the second interrupts."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: Any = None
+        self._installed = False
+
+    def __enter__(self) -> Self:
+        # Only the main thread may handle signals; elsewhere whoever runs the thread decides.
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._interrupt)
+            self._installed = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,0 +1,455 @@
+"""A device in this process: speaks protocol.py over TCP the way the firmware does, with faults on demand.
+
+Its head is a softmax (or linear) layer on the input itself, kept in the same arrays as the firmware's but computed in
+floating point. What is faithful is the link: sessions, exactly-once, regions, refusals.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+
+import numpy as np
+from msgspec import Struct
+
+from edgelearn.protocol import (
+    PROTOCOL_VERSION,
+    Frame,
+    FrameError,
+    FrameReader,
+    LossCode,
+    MessageType,
+    Region,
+    ResidualCode,
+    SampleFlag,
+    Status,
+    decode_learning_rate,
+    encode_frame,
+    encode_learning_rate,
+    message,
+    pack,
+    unpack,
+)
+
+FRACTION_BITS = 16
+FEATURE_SCALE = 1 / 64
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """What the device claims to run."""
+
+    hash: bytes = bytes(range(8))
+    board: str = "fakeboard"
+    labels: tuple[str, ...] = ("zero", "one", "two", "three")
+    inputs: int = 16
+    outputs: int = 4
+    trainable: bool = True
+    loss: LossCode = LossCode.CROSS_ENTROPY
+    residual: ResidualCode = ResidualCode.INT8
+    max_payload_bytes: int = 64
+    #: The firmware may hold a shorter buffer for replies than for requests.
+    max_reply_bytes: int = 60
+    version: int = PROTOCOL_VERSION
+    error_shift: int = 3
+    target_shift: int = 2
+
+
+class Faults(Struct, frozen=True, kw_only=True):
+    """What goes wrong, as shares of the frames in each direction."""
+
+    seed: int = 0
+    lose_request: float = 0.0
+    lose_reply: float = 0.0
+    corrupt_request: float = 0.0
+    corrupt_reply: float = 0.0
+    duplicate_request: float = 0.0
+    duplicate_reply: float = 0.0
+    #: Sends the reply before this one once more, after this one.
+    reorder_reply: float = 0.0
+    #: Keeps the reply back until the next frame arrives.
+    delay_reply: float = 0.0
+    garbage: float = 0.0
+    reset_after_frames: int = 0
+    silent_after_frames: int = 0
+    close_after_frames: int = 0
+
+
+NO_FAULTS = Faults()
+
+
+class FakeDevice:
+    """Use as a context manager; `url` is its port."""
+
+    def __init__(self, model: Model | None = None, faults: Faults = NO_FAULTS, *, compute_s: float = 0.0) -> None:
+        self.model = model or Model()
+        self.faults = faults
+        self.compute_s = compute_s
+        self.random = np.random.default_rng(faults.seed)
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"socket://127.0.0.1:{self._server.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._stopping = False
+        self._connection: socket.socket | None = None
+        self.frames_seen = 0
+        self.boot()
+
+    def boot(self) -> None:
+        """As after power on."""
+        m = self.model
+        self.session = 0
+        self.last_sequence: int | None = None
+        self.kept: bytes = b""
+        self.previous_reply = b""
+        self.held_reply = b""
+        self.step = 0
+        self.frames = 0
+        self.repeats = 0
+        #: (label or first input byte, trained) of every sample that was carried out, in order.
+        self.applied: list[tuple[int, int, bool]] = []
+        self.learning_rate = encode_learning_rate(0.01)
+        self.reader = FrameReader(m.max_payload_bytes)
+        self.reset_head()
+
+    def reset_head(self) -> None:
+        m = self.model
+        if m.residual is ResidualCode.FLOAT:
+            self.q = np.zeros((m.outputs, m.inputs), np.float32)
+            self.bias = np.zeros(m.outputs, np.float32)
+        else:
+            self.q = np.zeros((m.outputs, m.inputs), np.int8)
+            self.bias = np.zeros(m.outputs, np.int32)
+        self.l = np.full((m.outputs, m.inputs), 128, np.uint8)
+        # s_w = 1/64 for each row: 2^16 s_x s_w = 16 = M 2^-t with M = 2^14, t = 10; 256 s_x / s_w = 256 = 2^14 2^-6.
+        self.row_t = np.full(m.outputs, 10, np.int8)
+        self.row_rho = np.full(m.outputs, 6, np.int8)
+        self.row_m = np.full(m.outputs, 2**14, np.uint16)
+        self.row_r = np.full(m.outputs, 2**14, np.uint16)
+
+    def __enter__(self) -> FakeDevice:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping = True
+        self._server.close()
+        # accept() is not woken by close() everywhere.
+        try:
+            port = int(self.url.rsplit(":", 1)[1])
+            socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+        except OSError:
+            pass
+        connection = self._connection
+        if connection is not None:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self._thread.join(timeout=5)
+        assert not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        while not self._stopping:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            self._connection = connection
+            with connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                try:
+                    while data := connection.recv(65536):
+                        self._receive(data)
+                except OSError:
+                    continue
+
+    def _happens(self, share: float) -> bool:
+        return share > 0 and self.random.random() < share
+
+    def _receive(self, data: bytes) -> None:
+        # Whole frames as the host sent them, so that faults can be counted by the frame.
+        *frames, rest = data.split(b"\0")
+        for piece in frames:
+            if not piece:
+                continue
+            copies = 0 if self._happens(self.faults.lose_request) else 1 + self._happens(self.faults.duplicate_request)
+            for _ in range(copies):
+                self._line_in(self._maybe_corrupt(piece, self.faults.corrupt_request) + b"\0")
+        self._line_in(rest)
+
+    def _maybe_corrupt(self, piece: bytes, share: float) -> bytes:
+        if not self._happens(share):
+            return piece
+        broken = bytearray(piece)
+        broken[self.random.integers(len(broken))] ^= 1 << int(self.random.integers(8))
+        return bytes(broken)
+
+    def _line_in(self, data: bytes) -> None:
+        for frame in self.reader.feed(data):
+            self.frames_seen += 1
+            f = self.faults
+            if self.held_reply:
+                self._line_out(self.held_reply)
+                self.held_reply = b""
+            if f.close_after_frames and self.frames_seen == f.close_after_frames:
+                assert self._connection is not None
+                self._connection.shutdown(socket.SHUT_RDWR)
+                return
+            if f.silent_after_frames and self.frames_seen >= f.silent_after_frames:
+                return
+            if f.reset_after_frames and self.frames_seen == f.reset_after_frames:
+                self.boot()
+                return
+            self._dispatch(frame)
+
+    def _send(self, encoded: bytes) -> None:
+        f = self.faults
+        if self._happens(f.garbage):
+            self._line_out(self.random.bytes(int(self.random.integers(1, 40))))
+            self._line_out(b"\0" if self._happens(0.5) else b"")
+        if self._happens(f.lose_reply):
+            return
+        if self._happens(f.delay_reply):
+            self.held_reply = encoded
+            return
+        self._line_out(self._maybe_corrupt(encoded[:-1], f.corrupt_reply) + b"\0")
+        if self._happens(f.duplicate_reply):
+            self._line_out(encoded)
+        if self._happens(f.reorder_reply):
+            self._line_out(self.previous_reply)
+        self.previous_reply = encoded
+
+    def _line_out(self, data: bytes) -> None:
+        if self._connection is not None and data:
+            self._connection.sendall(data)
+
+    def _acknowledge(self, sequence: int, status: Status) -> bytes:
+        return encode_frame(MessageType.ACK, sequence, pack(MessageType.ACK, status=status))
+
+    def _dispatch(self, frame: Frame) -> None:
+        self.frames += 1
+        try:
+            fields = unpack(frame.type, frame.payload)
+        except FrameError:
+            self._send(self._acknowledge(frame.sequence, Status.BAD_LENGTH))
+            return
+        if frame.type >= 0x80:
+            self._send(self._acknowledge(frame.sequence, Status.UNKNOWN_TYPE))
+        elif frame.type is MessageType.HELLO:
+            if fields.integer("version") == self.model.version and fields.integer("session") != self.session:
+                self.session = fields.integer("session")
+                self.last_sequence = None
+            self._send(encode_frame(MessageType.HELLO_REPLY, frame.sequence, self._hello_reply()))
+        elif self.session == 0:
+            self._send(self._acknowledge(frame.sequence, Status.NO_SESSION))
+        elif frame.type is MessageType.READ:
+            self._send(self._read(frame.sequence, fields))
+        elif frame.type is MessageType.STATISTICS:
+            self._send(encode_frame(MessageType.STATISTICS_REPLY, frame.sequence, self._statistics()))
+        else:
+            self._change(frame)
+
+    def _change(self, frame: Frame) -> None:
+        if self.last_sequence is not None and frame.sequence <= self.last_sequence:
+            self.repeats += 1
+            if frame.sequence == self.last_sequence:
+                self._send(self.kept)
+            return
+        carry_out = {
+            MessageType.SAMPLE: self._sample,
+            MessageType.WRITE: self._write,
+            MessageType.RESET_HEAD: self._reset,
+            MessageType.SET_LEARNING_RATE: self._set_learning_rate,
+        }[frame.type]
+        answer = carry_out(frame.payload)
+        if isinstance(answer, Status):
+            self.kept = self._acknowledge(frame.sequence, answer)
+        else:
+            self.kept = encode_frame(MessageType.RESULT, frame.sequence, answer)
+        self.last_sequence = frame.sequence
+        self._send(self.kept)
+
+    def _hello_reply(self) -> bytes:
+        m = self.model
+        low, high = struct.unpack("<II", m.hash)
+        mantissa, exponent = self.learning_rate
+        return pack(
+            MessageType.HELLO_REPLY,
+            version=m.version,
+            session=self.session,
+            model_hash_low=low,
+            model_hash_high=high,
+            max_payload_bytes=m.max_payload_bytes,
+            input_elements=m.inputs,
+            input_scale=FEATURE_SCALE,
+            input_zero_point=0,
+            feature_elements=m.inputs if m.trainable else 0,
+            feature_scale=FEATURE_SCALE,
+            feature_zero_point=0,
+            output_elements=m.outputs,
+            output_scale=0.0 if m.trainable else 1 / 256,
+            output_zero_point=0 if m.trainable else -128,
+            logit_fraction_bits=FRACTION_BITS,
+            error_shift=m.error_shift,
+            target_shift=m.target_shift,
+            loss=m.loss if m.trainable else LossCode.NONE,
+            residual=m.residual,
+            learning_rate_mantissa=mantissa,
+            learning_rate_exponent=exponent,
+            step=self.step,
+            counter_hz=168_000_000,
+            static_ram_bytes=24_000,
+            stack_size_bytes=4096,
+        )
+
+    def _statistics(self) -> bytes:
+        return pack(
+            MessageType.STATISTICS_REPLY,
+            step=self.step,
+            frames=self.frames,
+            crc_errors=self.reader.bad_frames,
+            framing_errors=0,
+            repeats=self.repeats,
+            overruns=0,
+            ring_bytes=10,
+            stack_bytes=1000,
+            static_ram_bytes=24_000,
+            stack_size_bytes=4096,
+        )
+
+    def _region(self, region: int) -> np.ndarray | bytes | None:
+        m = self.model
+        if region == Region.BOARD:
+            return m.board.encode()
+        if region == Region.LABELS:
+            return "".join(f"{label}\0" for label in m.labels).encode() if m.labels else None
+        if not m.trainable:
+            return None
+        arrays = {Region.HEAD_WEIGHTS: self.q, Region.HEAD_BIAS: self.bias}
+        if m.residual is not ResidualCode.FLOAT:
+            arrays |= {
+                Region.HEAD_ROW_T: self.row_t,
+                Region.HEAD_ROW_RHO: self.row_rho,
+                Region.HEAD_ROW_M: self.row_m,
+                Region.HEAD_ROW_R: self.row_r,
+            }
+        if m.residual is ResidualCode.INT8:
+            arrays[Region.HEAD_RESIDUAL] = self.l
+        return arrays.get(Region(region)) if region in Region._value2member_map_ else None
+
+    def _read(self, sequence: int, fields) -> bytes:
+        found = self._region(fields.integer("region"))
+        offset = fields.integer("offset")
+        data = found.tobytes() if isinstance(found, np.ndarray) else found
+        if data is None or offset > len(data):
+            return self._acknowledge(sequence, Status.BAD_REGION)
+        room = self.model.max_reply_bytes - message(MessageType.READ_REPLY).size_bytes
+        tail = data[offset : offset + min(fields.integer("length"), room)]
+        payload = pack(
+            MessageType.READ_REPLY,
+            region=fields.integer("region"),
+            index=0,
+            offset=offset,
+            total_bytes=len(data),
+            tail=tail,
+        )
+        return encode_frame(MessageType.READ_REPLY, sequence, payload)
+
+    def _write(self, payload: bytes) -> Status:
+        fields = unpack(MessageType.WRITE, payload)
+        number, offset = fields.integer("region"), fields.integer("offset")
+        found = self._region(number)
+        if found is None or offset + len(fields.tail) > memoryview(found).nbytes:
+            return Status.BAD_REGION
+        if not isinstance(found, np.ndarray) or number in (Region.HEAD_ROW_M, Region.HEAD_ROW_R):
+            return Status.READ_ONLY
+        found.reshape(-1).view(np.uint8)[offset : offset + len(fields.tail)] = np.frombuffer(fields.tail, np.uint8)
+        return Status.OK
+
+    def _reset(self, _: bytes) -> Status:
+        if not self.model.trainable:
+            return Status.NOT_TRAINABLE
+        self.reset_head()
+        self.step = 0
+        return Status.OK
+
+    def _set_learning_rate(self, payload: bytes) -> Status:
+        fields = unpack(MessageType.SET_LEARNING_RATE, payload)
+        asked = fields.integer("mantissa"), fields.integer("exponent")
+        if decode_learning_rate(*asked) > 1.0:
+            return Status.LEARNING_RATE
+        self.learning_rate = asked
+        return Status.OK
+
+    def weights(self) -> np.ndarray:
+        if self.model.residual is ResidualCode.FLOAT:
+            return self.q.astype(np.float64)
+        return (256.0 * self.q + self.l - 128.0) / 64 / 256
+
+    def _learn(self, gradient: np.ndarray, x: np.ndarray) -> None:
+        rate = decode_learning_rate(*self.learning_rate)
+        weights = self.weights() - rate * np.outer(gradient, x)
+        if self.model.residual is ResidualCode.FLOAT:
+            self.q[:] = weights
+            return
+        u = np.clip(128 + np.round(256 * 64 * weights), -32768, 32767).astype(np.int64)
+        self.q[:] = u >> 8
+        if self.model.residual is ResidualCode.INT8:
+            self.l[:] = u & 255
+
+    def _sample(self, payload: bytes) -> Status | bytes:
+        m = self.model
+        fields = unpack(MessageType.SAMPLE, payload)
+        flags, label = SampleFlag(fields.integer("flags")), fields.integer("label")
+        if len(fields.tail) != m.inputs + (2 * m.outputs if flags & SampleFlag.HAS_TARGETS else 0):
+            return Status.BAD_LENGTH
+        train = bool(flags & SampleFlag.TRAIN)
+        if train and not m.trainable:
+            return Status.NOT_TRAINABLE
+        if flags & SampleFlag.HAS_LABEL and label >= m.outputs:
+            return Status.BAD_LABEL
+        if self.compute_s:
+            time.sleep(self.compute_s)
+        x = np.frombuffer(fields.tail[: m.inputs], np.int8) * FEATURE_SCALE
+        logits = self.weights() @ x
+        loss_a = loss_b = confidence = 0
+        if m.loss is LossCode.CROSS_ENTROPY:
+            exponentials = np.exp(logits - logits.max())
+            probabilities = exponentials / exponentials.sum()
+            confidence = round(32768 * probabilities.max())
+            if flags & SampleFlag.HAS_LABEL:
+                loss_a = round((logits.max() - logits[label]) * 2**FRACTION_BITS)
+                loss_b = round(exponentials.sum() * 32768)
+                gradient = probabilities - np.eye(m.outputs)[label]
+        elif flags & (SampleFlag.HAS_TARGETS | SampleFlag.TARGET_IS_INPUT):
+            if flags & SampleFlag.HAS_TARGETS:
+                targets = np.frombuffer(fields.tail[m.inputs :], "<i2") * 2.0 ** (m.target_shift - FRACTION_BITS)
+            else:
+                targets = x
+            gradient = logits - targets
+            g = np.round(gradient * 2.0 ** (FRACTION_BITS - m.error_shift)).astype(np.int64)
+            loss_a, loss_b = divmod(int((g * g).sum()), 65536)
+        if train:
+            self._learn(gradient, x)
+            self.step += 1
+        self.applied.append((label, fields.tail[0], train))
+        return pack(
+            MessageType.RESULT,
+            prediction=int(np.argmax(logits)),
+            confidence=confidence,
+            loss_a=loss_a,
+            loss_b=loss_b,
+            step=self.step,
+            inference_ticks=1234,
+            train_ticks=567 if train else 0,
+            stack_bytes=1000 + 8 * min(self.step, 20),
+        )
+
+
+def blobs(samples: int = 400, *, inputs: int = 16, classes: int = 4, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Samples around one centre for each class: float32 [N, inputs] within the fake device's input range, int [N]."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(0, 0.6, (classes, inputs))
+    labels = random.integers(0, classes, samples)
+    return (centres[labels] + random.normal(0, 0.45, (samples, inputs))).astype(np.float32), labels
