@@ -1,0 +1,263 @@
+"""Builds a bundle for a board, boots it, and compares every byte with references that are not our C.
+
+Without a trainable head: the int8 outputs with the LiteRT reference kernels. With one: the backbone's int8 features
+with the LiteRT reference kernels, and the head's logits, probabilities, losses and learned weights, bit for bit, with
+the NumPy reference. On an emulated board instructions are counted too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from edgelearn import pipeline
+from edgelearn.board import Board
+from edgelearn.bundle import Bundle, read_bundle
+from edgelearn.convert.litert import ReferenceInterpreter
+from edgelearn.errors import GraphError
+from edgelearn.host.data import Dataset, load_dataset
+from edgelearn.host.device import Device, Result
+from edgelearn.ir import LossKind
+from edgelearn.protocol import Region
+from edgelearn.recipe import DenseHead, Residual, TrainingPlan
+from edgelearn.training import HeadStep, IntegerHead, make_head
+from edgelearn.training.head import DEFAULT_LEARNING_RATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_SAMPLES = 64
+DEFAULT_TRAIN_STEPS = 100
+_SEED = 20_000
+
+
+class Verification(Struct, frozen=True, kw_only=True):
+    """What was compared and counted; the keys of `edgelearn verify --json`.
+
+    Attributes:
+        output_bytes_compared: int8 outputs; with a head features, logits (4 bytes), probabilities (2) and losses (8).
+        head_weights_different: of weights, residuals, biases and row scales after `train_steps`; None without a head
+            or with a float head, which stands outside the promise of bits.
+        instructions_per_inference: mean over the samples; None where the emulator does not count.
+        instructions_per_train_step: mean over the steps, of the update alone.
+        flash_model_bytes: the model with its constants and the kernels it uses, without start-up code and link.
+        ram_bytes: data and bss, without the stack.
+        stack_bytes: high-water mark, 0 where it cannot be known.
+    """
+
+    board: str
+    engine: str
+    samples: int
+    output_bytes_compared: int
+    output_bytes_different: int
+    train_steps: int
+    head_weights_different: int | None
+    instructions_per_inference: int | None
+    instructions_per_train_step: int | None
+    flash_bytes: int
+    flash_model_bytes: int
+    ram_bytes: int
+    arena_bytes: int
+    stack_bytes: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing differed."""
+        return self.output_bytes_different == 0 and not self.head_weights_different
+
+
+class _Tally:
+    """Bytes compared and bytes that differ."""
+
+    def __init__(self) -> None:
+        self.compared = 0
+        self.different = 0
+
+    def compare(self, actual: bytes, expected: bytes) -> None:
+        self.compared += len(expected)
+        if len(actual) != len(expected):
+            self.different += len(expected)
+            return
+        pair = np.frombuffer(actual, np.uint8) != np.frombuffer(expected, np.uint8)
+        self.different += int(pair.sum())
+
+
+def verify(
+    bundle_path: Path,
+    board: Board,
+    folder: Path,
+    *,
+    data: Path | None = None,
+    samples: int = DEFAULT_SAMPLES,
+    train_steps: int = DEFAULT_TRAIN_STEPS,
+    residual: Residual = Residual.INT8,
+    learning_rate: float = DEFAULT_LEARNING_RATE,
+    toolchain: str | None = None,
+    sanitize: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Verification:
+    """Build, boot, compare.
+
+    Args:
+        bundle_path: the bundle.
+        board: an emulated board, or the host.
+        folder: where the project is generated.
+        data: samples with labels or targets; without, random inputs and labels from a fixed seed.
+        samples: how many samples are predicted and compared.
+        train_steps: how many steps are learned and compared; 0 without a trainable head.
+        residual: how the head's weights are stored.
+        learning_rate: of the steps.
+        toolchain: as for `build`.
+        sanitize: build for the host with the address and undefined-behaviour sanitizers.
+        progress: called with samples done and samples in all.
+    """
+    bundle = read_bundle(bundle_path)
+    plan = pipeline.generate(bundle, board, folder, residual=residual, learning_rate=learning_rate)
+    built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)
+    with pipeline.emulate(folder) as url, pipeline.connect(url, bundle=bundle) as device:
+        dataset = load_dataset(data, device.info) if data else _random_data(device, plan.head, max(samples, 1))
+        run = _Run(bundle, plan.training, device, dataset)
+        steps = train_steps if plan.head else 0
+        for number in range(samples):
+            run.predict(number % len(dataset))
+            progress(number + 1, samples + steps)
+        for number in range(steps):
+            run.train(number % len(dataset))
+            progress(samples + number + 1, samples + steps)
+        different = run.head_differences()
+        statistics = device.statistics()
+    return Verification(
+        board=board.name,
+        engine=board.emulator.engine if board.emulator else "",
+        samples=samples,
+        output_bytes_compared=run.tally.compared,
+        output_bytes_different=run.tally.different,
+        train_steps=steps,
+        head_weights_different=different,
+        instructions_per_inference=pipeline.instructions(board, run.mean_ticks("inference")),
+        instructions_per_train_step=pipeline.instructions(board, run.mean_ticks("train")) if steps else None,
+        flash_bytes=built.flash_bytes,
+        flash_model_bytes=built.flash_model_bytes,
+        ram_bytes=built.ram_bytes,
+        arena_bytes=plan.arena_bytes,
+        stack_bytes=statistics.stack_bytes,
+    )
+
+
+def _random_data(device: Device, head: DenseHead | None, count: int) -> Dataset:
+    """Random int8 inputs with random classes or targets; an autoencoder's targets are its inputs."""
+    generator = np.random.default_rng(_SEED)
+    info = device.info
+    x_q = generator.integers(-128, 128, (count, info.input_elements)).astype(np.int8)
+    labels = targets = None
+    target_is_input = False
+    if head and head.loss is LossKind.CROSS_ENTROPY:
+        labels = generator.integers(0, info.output_elements, count)
+    elif head and head.input_target[0]:
+        target_is_input = True
+    elif head:
+        targets = generator.integers(-(2**14), 2**14, (count, info.output_elements)).astype(np.int16)
+    return Dataset(
+        name="random", sha256="", x_q=x_q, labels=labels, targets=targets, target_is_input=target_is_input, notices=()
+    )
+
+
+class _Run:
+    """The device and its references, side by side."""
+
+    def __init__(self, bundle: Bundle, training: TrainingPlan, device: Device, dataset: Dataset) -> None:
+        self._graph = bundle.graph
+        self._device = device
+        self._dataset = dataset
+        self._oracle = ReferenceInterpreter(bundle.model_tflite)
+        self._plan = training.layers[0] if training.layers else None
+        is_integer = self._plan is not None and self._plan.residual is not Residual.FLOAT
+        self._head: IntegerHead | None = make_head(training) if is_integer else None
+        self._features: dict[int, npt.NDArray[np.int8]] = {}
+        self._ticks: dict[str, list[int]] = {"inference": [], "train": []}
+        self.tally = _Tally()
+
+    def predict(self, number: int) -> None:
+        """Predict one sample and compare what it gave."""
+        self._one(number, train=False)
+
+    def train(self, number: int) -> None:
+        """Predict and learn one sample and compare what it gave."""
+        self._one(number, train=True)
+
+    def mean_ticks(self, kind: str) -> float:
+        """Mean of the device's counter, over samples (`inference`) or steps (`train`)."""
+        return float(np.mean(self._ticks[kind])) if self._ticks[kind] else 0.0
+
+    def head_differences(self) -> int | None:
+        """Elements of the learned head that differ from the reference."""
+        if self._head is None:
+            return None
+        actual = self._device.read_head()
+        head = self._head
+        pairs: list[tuple[npt.NDArray[np.generic] | None, npt.NDArray[np.int64]]] = [
+            (actual.q, head.q),
+            (actual.bias, head.bias),
+            (actual.row_t, head.row_t),
+            (actual.row_rho, head.row_rho),
+        ]
+        if head.plan.residual is Residual.INT8:
+            pairs.append((actual.l, head.residual))
+        return sum(want.size if got is None else int((got != want).sum()) for got, want in pairs)
+
+    def _one(self, number: int, *, train: bool) -> None:
+        data = self._dataset
+        x_q = data.x_q[number]
+        label = None if data.labels is None else int(data.labels[number])
+        targets = None if data.targets is None else data.targets[number]
+        send = self._device.train if train else self._device.predict
+        result = send(x_q, label=label, targets=targets, target_is_input=data.target_is_input)
+        self._ticks["train" if train else "inference"].append(result.train_ticks if train else result.inference_ticks)
+        expected = self._expected(number)
+        region = Region.FEATURES if self._plan else Region.OUTPUT
+        self.tally.compare(self._device.read_region(region), expected.tobytes())
+        if self._head is not None:
+            self._compare_head(self._head, expected, result, number, train=train)
+
+    def _expected(self, number: int) -> npt.NDArray[np.int8]:
+        """The features, or without a head the outputs, of the LiteRT reference kernels."""
+        if number not in self._features:
+            graph = self._graph
+            tensor = graph.tensor(self._plan.features_tensor) if self._plan else graph.output
+            if tensor.source_index is None:
+                raise GraphError(f"tensor {tensor.name} is not in the bundle's model.tflite")
+            sample = self._dataset.x_q[number].reshape(graph.input.shape)
+            outputs = self._oracle.run(sample, [tensor.source_index])
+            self._features[number] = outputs[tensor.source_index].reshape(-1)
+        return self._features[number]
+
+    def _compare_head(
+        self, head: IntegerHead, features: npt.NDArray[np.int8], result: Result, number: int, *, train: bool
+    ) -> None:
+        data = self._dataset
+        step = head.forward(features)
+        label = None if data.labels is None else int(data.labels[number])
+        targets: npt.NDArray[np.int64] | None = None
+        if data.targets is not None:
+            targets = head.scaled_targets(data.targets[number])
+        elif data.target_is_input:
+            targets = head.input_targets(data.x_q[number])
+        if label is not None or targets is not None:
+            step = head.judge(step, label=label, targets=targets)
+        self._compare_step(head, step, result)
+        if train:
+            head.learn(features, step, label=label, targets=targets)
+
+    def _compare_step(self, head: IntegerHead, step: HeadStep, result: Result) -> None:
+        tally, device = self.tally, self._device
+        tally.compare(device.read_region(Region.LOGITS), step.logits.astype("<i4").tobytes())
+        if head.plan.loss is LossKind.CROSS_ENTROPY:
+            tally.compare(device.read_region(Region.PROBABILITIES), step.probabilities.astype("<u2").tobytes())
+        tally.compare(
+            np.array([result.loss_a, result.loss_b], "<u4").tobytes(), np.array([step.loss_a, step.loss_b], "<u4").tobytes()
+        )
+        tally.compare(bytes([result.prediction & 255]), bytes([step.prediction & 255]))
