@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: More points than this are thinned out: nobody sees them.
 _MOST_POINTS = 4000
+#: More passes than this are marked but not named.
+_MOST_NAMED_PASSES = 6
 _BLUE, _ORANGE, _GREEN, _GREY, _INK = "#2563a8", "#d97706", "#2e8b57", "#c9ced6", "#28303c"
 # Any: matplotlib types the keys of its settings one by one.
 _STYLE: Any = {
@@ -75,6 +77,7 @@ def draw_plots(run_path: Path) -> tuple[Path, ...]:
 def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
     """Accuracy and loss over the samples, the passes marked; only the loss where there are no classes."""
     from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     numbers = np.array([record.number + 1 for record in records])
@@ -102,7 +105,7 @@ def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
             so_far = 100 * np.cumsum(correct[here]) / np.arange(1, here.sum() + 1)
             name, color = _pass_name(manifest, int(number))
             # The first few samples of a pass say nothing yet and would only jump.
-            skip = min(10, len(so_far) // 10)
+            skip = min(25, len(so_far) // 10)
             axes.plot(
                 *_thin(x[here][skip:], so_far[skip:]),
                 color=color,
@@ -117,10 +120,11 @@ def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
                 ha="right",
                 color=color,
                 weight="bold",
+                path_effects=[withStroke(linewidth=3, foreground="white")],
             )
         low = 100 * min(sliding[min(len(sliding) - 1, window // 2) :].min(), correct.mean())
         axes.set_ylim(max(0.0, 10 * np.floor(low / 10) - 5), 102)
-        axes.set_title("Accuracy")
+        axes.set_title("Accuracy", pad=20 if 1 < len(np.unique(passes)) <= _MOST_NAMED_PASSES else 6)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
         axes.legend(loc="lower right", ncols=3)
     if "loss" in axes_of:
@@ -131,7 +135,7 @@ def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
         axes.plot(*_thin(x, _sliding_mean(loss, window)), color=_ORANGE, lw=2.0, label=f"mean of the last {window}")
         axes.set_ylim(0, max(1e-9, 1.15 * float(np.quantile(loss, 0.99))))
         axes.set_title("Loss before each update" if manifest.options.train else "Loss")
-        axes.legend(loc="upper right", ncols=2)
+        axes.legend(loc="upper right", ncols=2, markerscale=4)
     for axes in axes_of.values():
         for number in np.unique(passes)[1:]:
             axes.axvline(numbers[passes == number][0] - 0.5, color="#8a93a0", lw=1.0, ls=(0, (2, 2)))
@@ -187,7 +191,7 @@ def memory_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
     axes.spines["left"].set_visible(False)
     step = _tick_bytes(total)
     ticks = np.arange(0, total + 1, step)
-    axes.set_xticks(ticks, [_kib(int(tick)) for tick in ticks])
+    axes.set_xticks(ticks, ["0", *(_kib(int(tick)) for tick in ticks[1:])])
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
     return figure
 
@@ -200,7 +204,7 @@ def _pass_name(manifest: Manifest, number: int) -> tuple[str, str]:
 
 def _name_passes(axes: Axes, manifest: Manifest, numbers: npt.NDArray[np.int64], passes: npt.NDArray[np.int64]) -> None:
     distinct = np.unique(passes)
-    if len(distinct) < 2 or len(distinct) > 8:
+    if len(distinct) < 2 or len(distinct) > _MOST_NAMED_PASSES:
         return
     for number in distinct:
         here = numbers[passes == number]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _CURVE_POINTS = 400
 _PLAIN_EVERY_S = 2.0
 _REFRESH_HZ = 4
+#: Columns from which a terminal counts as wide.
+_WIDE = 100
 
 
 class StreamStart(Struct, frozen=True, kw_only=True):
@@ -145,7 +147,7 @@ class PlainView:
         parts.append(f"{event.samples_per_s:.1f} samples/s")
         parts.append(f"{duration(event.left_s)} left")
         if event.retries or event.bad_frames:
-            parts.append(f"{event.retries} retries, {event.bad_frames} bad frames")
+            parts.append(f"{count(event.retries, 'retry', 'retries')}, {count(event.bad_frames, 'bad frame')}")
         self._line("  ".join(parts))
 
     def notice(self, text: str) -> None:
@@ -252,15 +254,17 @@ class LiveView:
             return Panel(Text("waiting for the first result"), title=heading(start), title_align="left")
         width = self._console.width
         parts: list[RenderableType] = []
-        charts = self._charts(event, width - 4, self._console.height - 9)
+        charts = self._charts(event, width - 4, self._console.height - 10)
         if charts is not None:
             parts.append(charts)
         parts.append(self._progress(start, event))
+        columns = 3 if width >= _WIDE else 2
         grid = Table.grid(padding=(0, 2), expand=True)
-        for _ in range(3):
+        for _ in range(columns):
             grid.add_column(ratio=1)
-        grid.add_row(*self._learning(start, event))
-        grid.add_row(*self._device(start, event))
+        figures = (*self._learning(start, event), *self._device(start, event))
+        for first in range(0, len(figures), columns):
+            grid.add_row(*figures[first : first + columns])
         parts.append(grid)
         return Panel(Group(*parts), title=heading(start), title_align="left", border_style="cyan")
 
@@ -273,12 +277,12 @@ class LiveView:
         if self._loss.x:
             curves.append(("loss", [(self._loss, "orange")], False))
         if self._accuracy.x:
-            title = f"{event.accuracy_name} % (bright: pass so far)"
+            title = f"{event.accuracy_name} %" + (", blue: of the last samples" if width >= _WIDE else "")
             curves.append((title, [(self._window_accuracy, "blue"), (self._accuracy, "green+")], True))
         if not curves:
             return None
         grid = Table.grid(padding=(0, 1))
-        side_by_side = len(curves) > 1 and width >= 90
+        side_by_side = len(curves) > 1 and (width >= _WIDE - 4 or height < 20)
         chart_width = (width - 2) // 2 if side_by_side else width
         chart_height = min(16, height if side_by_side else height // len(curves))
         if chart_height < 6:
@@ -324,13 +328,13 @@ class LiveView:
         info = start.info
         static = kib(info.static_ram_bytes)
         if start.board_ram_bytes:
-            static += f" of {kib(start.board_ram_bytes)}"
+            static = f"{info.static_ram_bytes / 1024:.1f} of {start.board_ram_bytes / 1024:.0f} KiB"
         stack = event.record.stack_bytes
-        in_use = f"{kib(stack)} of {kib(info.stack_size_bytes)}" if stack else "not known"
-        link = f"{1000 * event.record.round_trip_s:.1f} ms, {event.retries} retries"
+        in_use = f"{stack / 1024:.1f} of {kib(info.stack_size_bytes)}" if stack else "not known"
+        link = f"{1000 * event.record.round_trip_s:.1f} ms, {count(event.retries, 'retry', 'retries')}"
         return (
             _figure("static RAM", static),
-            _figure("stack, most used", in_use),
+            _figure("most stack", in_use),
             _figure("round trip", link, "yellow" if event.retries or event.bad_frames else ""),
         )
 
@@ -377,7 +381,7 @@ def heading(start: StreamStart) -> str:
     """What is done, in one line."""
     doing = "learning" if start.options.train else "predicting"
     rate = f", learning rate {start.learning_rate:.3g}" if start.learning_rate is not None else ""
-    return f"{start.info.board or start.port}: {doing} {start.total} samples of {start.data}{rate}"
+    return f"{start.info.board or start.port}: {doing} {count(start.total, 'sample')} of {start.data}{rate}"
 
 
 def closing(summary: StreamSummary) -> list[str]:
@@ -385,7 +389,7 @@ def closing(summary: StreamSummary) -> list[str]:
     how = {"complete": "done", "interrupted": "interrupted", "error": "ended by an error"}[summary.ended]
     lines = [
         f"{how}: {summary.samples} samples in {duration(summary.elapsed_s)}, {summary.samples_per_s:.1f} samples/s, "
-        f"{summary.link.retries} retries, {summary.link.bad_frames} bad frames"
+        f"{count(summary.link.retries, 'retry', 'retries')}, {count(summary.link.bad_frames, 'bad frame')}"
     ]
     if summary.accuracy is not None:
         line = f"{summary.accuracy_name} {100 * summary.accuracy:.1f} %"
@@ -411,6 +415,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """A number with its noun."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def kib(size_bytes: int) -> str:

@@ -450,6 +450,6 @@ class FakeDevice:
 def blobs(samples: int = 400, *, inputs: int = 16, classes: int = 4, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Samples around one centre for each class: float32 [N, inputs] within the fake device's input range, int [N]."""
     random = np.random.default_rng(seed)
-    centres = random.normal(0, 0.6, (classes, inputs))
+    centres = random.normal(0, 0.3, (classes, inputs))
     labels = random.integers(0, classes, samples)
     return (centres[labels] + random.normal(0, 0.45, (samples, inputs))).astype(np.float32), labels
