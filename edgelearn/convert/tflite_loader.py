@@ -426,8 +426,10 @@ class _Loader:
         tensor = self._file_tensor(op, position)
         if not tensor.data or tensor.type not in ("INT32", "INT64"):
             raise _Unsupported("axes or amounts that are not constant")
-        values = np.frombuffer(tensor.data, dtype="<i4" if tensor.type == "INT32" else "<i8")
-        return values.astype(np.int64)
+        dtype = np.dtype("<i4" if tensor.type == "INT32" else "<i8")
+        if len(tensor.data) % dtype.itemsize:
+            raise _contradiction(op, f"{len(tensor.data)} bytes of {tensor.type.lower()}")
+        return np.frombuffer(tensor.data, dtype=dtype).astype(np.int64)
 
     def _bias(self, op: FileOp, name: str, channels: int, weight_quant: Quant) -> str:
         x_quant = _activation_quant(self._file_tensor(op, 0), "its input")
