@@ -1,0 +1,198 @@
+"""The wire: layouts, framing and their header, and what random bytes do to the decoder."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgelearn import process, protocol
+from edgelearn.errors import LearningRateError
+from edgelearn.protocol import MESSAGES, FieldType, Frame, FrameError, FrameReader, MessageType
+from tests.unit.host.conftest import FUZZ_INPUTS
+
+#: The fuzz inputs are shared out among five tests.
+fuzz = settings(
+    max_examples=FUZZ_INPUTS // 5,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+RANGES = {
+    FieldType.U8: st.integers(0, 2**8 - 1),
+    FieldType.U16: st.integers(0, 2**16 - 1),
+    FieldType.U32: st.integers(0, 2**32 - 1),
+    FieldType.I8: st.integers(-(2**7), 2**7 - 1),
+    FieldType.I16: st.integers(-(2**15), 2**15 - 1),
+    FieldType.I32: st.integers(-(2**31), 2**31 - 1),
+    FieldType.F32: st.floats(width=32, allow_nan=False),
+}
+
+
+@st.composite
+def messages(draw):
+    layout = draw(st.sampled_from(MESSAGES))
+    values = {field.name: draw(RANGES[field.type]) for field in layout.fields}
+    return layout.type, values, draw(st.binary(max_size=600)) if layout.tail else b""
+
+
+frames = st.tuples(st.sampled_from(MessageType), st.integers(0, 2**32 - 1), st.binary(max_size=600))
+
+
+@fuzz
+@given(messages())
+def test_pack_and_unpack_are_inverse(made):
+    type_, values, tail = made
+    payload = protocol.pack(type_, tail=tail, **values)
+    assert len(payload) == protocol.message(type_).size_bytes + len(tail)
+    assert protocol.unpack(type_, payload) == (values, tail)
+
+
+@fuzz
+@given(st.binary(max_size=700))
+def test_random_bytes_give_a_frame_error_or_a_frame(data):
+    try:
+        assert isinstance(protocol.decode_frame(data), Frame)
+    except FrameError:
+        pass
+
+
+@fuzz
+@given(frames, st.integers(0, 10**6), st.integers(1, 255), st.sampled_from(["flip", "insert", "delete", "cut"]))
+def test_a_damaged_frame_is_never_taken_for_another(made, where, value, how):
+    whole = protocol.encode_frame(*made)[:-1]
+    place = where % len(whole)
+    damaged = {
+        "flip": whole[:place] + bytes([whole[place] ^ value]) + whole[place + 1 :],
+        "insert": whole[:place] + bytes([value]) + whole[place:],
+        "delete": whole[:place] + whole[place + 1 :],
+        "cut": whole[:place],
+    }[how]
+    for piece in damaged.split(b"\0"):
+        try:
+            assert protocol.decode_frame(piece) == made
+        except FrameError:
+            pass
+
+
+@fuzz
+@given(st.lists(st.binary(max_size=300), max_size=6), frames, st.integers(1, 50))
+def test_a_good_frame_after_noise_is_found(noise, made, chunk):
+    reader = FrameReader(max_payload_bytes=600)
+    stream = b"".join(noise) + b"\0" + protocol.encode_frame(*made)
+    found = [frame for i in range(0, len(stream), chunk) for frame in reader.feed(stream[i : i + chunk])]
+    assert found[-1] == made
+    assert len(reader._pending) <= protocol.encoded_bytes(600) + 1
+
+
+@fuzz
+@given(st.sampled_from(MessageType), st.binary(max_size=120))
+def test_random_payloads_give_a_frame_error_or_fields(type_, payload):
+    try:
+        fields = protocol.unpack(type_, payload)
+    except FrameError:
+        assert len(payload) < protocol.message(type_).size_bytes
+    else:
+        assert len(fields.values) == len(protocol.message(type_).fields)
+
+
+@given(frames)
+def test_a_frame_survives_coding(made):
+    encoded = protocol.encode_frame(*made)
+    assert encoded[-1] == 0
+    assert 0 not in encoded[:-1]
+    assert protocol.decode_frame(encoded[:-1]) == made
+
+
+@pytest.mark.parametrize("payload_bytes", [0, 1, 243, 244, 245, 246, 498, 499, 500, 753, 4000])
+def test_encoded_bytes_is_a_bound_that_is_met_or_missed_by_one(payload_bytes):
+    bound = protocol.encoded_bytes(payload_bytes)
+    longest = max(
+        len(protocol.encode_frame(MessageType.WRITE, 0x01010101 + i, b"\x01" * payload_bytes)) for i in range(20)
+    )
+    assert bound - 1 <= longest <= bound
+    assert len(protocol.encode_frame(MessageType.WRITE, 0, b"\0" * payload_bytes)) <= bound
+
+
+def test_a_frame_without_end_is_bounded_and_the_next_is_found():
+    reader = FrameReader(max_payload_bytes=10)
+    for _ in range(100):
+        assert list(reader.feed(b"\x05" * 100)) == []
+        assert len(reader._pending) <= protocol.encoded_bytes(10) + 1
+    good = protocol.encode_frame(MessageType.ACK, 7, b"\0")
+    assert list(reader.feed(b"\0" + good)) == [Frame(MessageType.ACK, 7, b"\0")]
+    assert reader.bad_frames == 1
+
+
+def test_bad_frames_are_counted_and_zeros_are_not():
+    reader = FrameReader()
+    good = protocol.encode_frame(MessageType.ACK, 7, b"\0")
+    broken = bytes([good[0], good[1] ^ 1]) + good[2:]
+    assert [frame.sequence for frame in reader.feed(b"\0\0" + broken + b"\0" + good)] == [7]
+    assert reader.bad_frames == 1
+
+
+def test_a_longer_fixed_part_is_accepted_where_there_is_no_tail():
+    payload = protocol.pack(MessageType.ACK, status=3)
+    assert protocol.unpack(MessageType.ACK, payload + b"later").integer("status") == 3
+
+
+def test_pack_wants_every_field_and_no_other():
+    with pytest.raises(TypeError, match="version"):
+        protocol.pack(MessageType.HELLO, session=1)
+    with pytest.raises(TypeError, match="no tail"):
+        protocol.pack(MessageType.ACK, status=0, tail=b"x")
+
+
+def test_every_request_has_its_reply_and_its_refusal():
+    from edgelearn.host.link import REPLIES, STATUS_TEXT
+
+    assert set(REPLIES) == {type_ for type_ in MessageType if type_ < 0x80}
+    assert set(STATUS_TEXT) == set(protocol.Status)
+    for request, reply in REPLIES.items():
+        assert reply in (request + 0x80, MessageType.ACK)
+
+
+def test_the_header_compiles_and_its_offsets_are_those_of_struct(tmp_path: Path):
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler (cc)")
+    (tmp_path / "elearn_protocol.h").write_text(protocol.c_header())
+    lines = ['#include "elearn_protocol.h"', '#include "elearn_protocol.h"']
+    for layout in MESSAGES:
+        name = layout.type.name
+        lines.append(f'_Static_assert(ELEARN_MSG_{name} == {int(layout.type)}, "{name}");')
+        lines.append(f'_Static_assert(ELEARN_{name}_BYTES == {layout.size_bytes}, "{name}");')
+        for i, field in enumerate(layout.fields):
+            offset = struct.calcsize("<" + "".join(before.type.value for before in layout.fields[:i]))
+            lines.append(f'_Static_assert(ELEARN_{name}_{field.name.upper()} == {offset}, "{field.name}");')
+    for status in protocol.Status:
+        lines.append(f'_Static_assert(ELEARN_STATUS_{status.name} == {int(status)}, "{status.name}");')
+    source = tmp_path / "check.c"
+    source.write_text("\n".join(lines) + "\n")
+    process.run([compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", str(source)], cwd=tmp_path)
+
+
+@given(st.floats(2.0**-45, 2.0**10))
+def test_a_learning_rate_is_coded_to_15_bits(rate):
+    mantissa, exponent = protocol.encode_learning_rate(rate)
+    assert 2**14 <= mantissa < 2**15
+    assert 0 <= exponent <= 63
+    assert math.isclose(protocol.decode_learning_rate(mantissa, exponent), rate, rel_tol=2**-15)
+
+
+def test_learning_rates_at_the_edges():
+    assert protocol.encode_learning_rate(0.0) == (0, 0)
+    assert protocol.decode_learning_rate(0, 0) == 0.0
+    assert protocol.encode_learning_rate(1.0) == (2**14, 14)
+    just_below_one = math.nextafter(1.0, 0.0)
+    assert protocol.decode_learning_rate(*protocol.encode_learning_rate(just_below_one)) == 1.0
+    for rate in (-1e-3, math.nan, math.inf, 1e-30, 1e30):
+        with pytest.raises(LearningRateError):
+            protocol.encode_learning_rate(rate)
