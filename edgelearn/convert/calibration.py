@@ -107,13 +107,12 @@ def six_digits(value: float) -> float:
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"x": loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files if name in ("x", "y")} or dict.fromkeys(
-                loaded.files, np.empty(0)
-            )
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"x": loaded}
+            # Arrays of other names are listed in the message, but not read.
+            return {name: loaded[name] if name in ("x", "y") else np.empty(0) for name in loaded.files}
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist", hint=_HINT) from error
     except (

@@ -116,7 +116,7 @@ def load_float_model(path: Path) -> FloatModel:
         ModelFileError: the file is damaged, or needs classes that only its author has.
         UnsupportedOpError: it has several inputs or outputs, or an input of open shape or another type than float32.
     """
-    tensorflow, keras = _import_tensorflow()
+    tensorflow, keras = import_tensorflow()
     with captured_output() as captured, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -144,7 +144,12 @@ def tool_versions() -> dict[str, str]:
     return versions
 
 
-def _import_tensorflow() -> tuple[Any, Any]:
+def import_tensorflow() -> tuple[Any, Any]:
+    """TensorFlow and Keras, imported without their chatter.
+
+    Raises:
+        MissingPackageError: one of them is not installed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its sums depend on the processor
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
