@@ -134,6 +134,7 @@ class Result(Struct, frozen=True, kw_only=True):
         prediction: number of the largest output before learning.
         confidence: its probability, 0 to 1 (0 for squared error).
         loss: before learning; None where the sample had no label or no targets.
+        loss_a, loss_b: the loss as the device sends it, from which `loss` is formed.
         step: training steps since reset, this one included.
         inference_ticks: counter ticks of the forward pass, 0 without a counter.
         train_ticks: counter ticks of the update.
@@ -143,6 +144,8 @@ class Result(Struct, frozen=True, kw_only=True):
     prediction: int
     confidence: float
     loss: float | None
+    loss_a: int
+    loss_b: int
     step: int
     inference_ticks: int
     train_ticks: int
@@ -451,6 +454,8 @@ class Device:
             prediction=reply.integer("prediction"),
             confidence=reply.integer("confidence") / _ONE_Q15,
             loss=self._loss(reply, flags),
+            loss_a=reply.integer("loss_a"),
+            loss_b=reply.integer("loss_b"),
             step=reply.integer("step"),
             inference_ticks=reply.integer("inference_ticks"),
             train_ticks=reply.integer("train_ticks"),
