@@ -39,7 +39,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     """What was compared and counted; the keys of `edgelearn verify --json`.
 
     Attributes:
-        output_bytes_compared: int8 outputs; with a head features, logits (4 bytes), probabilities (2) and losses (8).
+        output_bytes_compared: int8 outputs; with a head features, logits (4 bytes), probabilities (2), losses (8) and predictions (2).
         head_weights_different: of weights, residuals, biases and row scales after `train_steps`; None without a head
             or with a float head, which stands outside the promise of bits.
         instructions_per_inference: mean over the samples; None where the emulator does not count.
@@ -258,6 +258,7 @@ class _Run:
         if head.plan.loss is LossKind.CROSS_ENTROPY:
             tally.compare(device.read_region(Region.PROBABILITIES), step.probabilities.astype("<u2").tobytes())
         tally.compare(
-            np.array([result.loss_a, result.loss_b], "<u4").tobytes(), np.array([step.loss_a, step.loss_b], "<u4").tobytes()
+            np.array([result.loss_a, result.loss_b], "<u4").tobytes(),
+            np.array([step.loss_a, step.loss_b], "<u4").tobytes(),
         )
-        tally.compare(bytes([result.prediction & 255]), bytes([step.prediction & 255]))
+        tally.compare(np.array([result.prediction], "<u2").tobytes(), np.array([step.prediction], "<u2").tobytes())

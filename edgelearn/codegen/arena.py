@@ -21,11 +21,16 @@ class Lifetime(Struct, frozen=True, kw_only=True):
 
 
 class Placement(Struct, frozen=True, kw_only=True):
-    """Where each buffer lies. `lower_bound_bytes` is the most that is alive at any one step."""
+    """Where each buffer lies, and how many bytes are alive at each step."""
 
     offsets: dict[str, int]
     size_bytes: int
-    lower_bound_bytes: int
+    alive_bytes: tuple[int, ...]
+
+    @property
+    def lower_bound_bytes(self) -> int:
+        """The most that is alive at any one step; no placement can be smaller."""
+        return max(self.alive_bytes, default=0)
 
 
 def _aligned(size_bytes: int) -> int:
@@ -58,12 +63,8 @@ def place(buffers: Sequence[Lifetime]) -> Placement:
     does (Lee and Pisarchyk, "Efficient Memory Management for Deep Neural Net Inference", 2020, section 5).
     """
     last = max((buffer.last_step for buffer in buffers), default=0)
-    bound = max(
-        (
-            sum(_aligned(b.size_bytes) for b in buffers if b.first_step <= step <= b.last_step)
-            for step in range(last + 1)
-        ),
-        default=0,
+    alive = tuple(
+        sum(_aligned(b.size_bytes) for b in buffers if b.first_step <= step <= b.last_step) for step in range(last + 1)
     )
     orders = [
         sorted(buffers, key=lambda b: (-b.size_bytes, b.first_step)),
@@ -74,10 +75,10 @@ def place(buffers: Sequence[Lifetime]) -> Placement:
     shuffled = list(orders[0])
     generator = random.Random(0)  # noqa: S311 - a search, and the same each time
     for _ in range(_RESTARTS):
-        if best_size == bound:
+        if best_size == max(alive):
             break
         generator.shuffle(shuffled)
         offsets, size = _place_in_order(shuffled)
         if size < best_size:
             best_offsets, best_size = offsets, size
-    return Placement(offsets=best_offsets, size_bytes=best_size, lower_bound_bytes=bound)
+    return Placement(offsets=best_offsets, size_bytes=best_size, alive_bytes=alive)

@@ -1,0 +1,63 @@
+# Set-up, demonstration, tests and measurements. Every target installs what it needs and is safe to run twice.
+#
+#   make demo     a microcontroller in an emulator learns two digits that its network has never seen
+#   make test     everything that must pass: style, types, import rule, tests
+#   make fuzz     a million random inputs into both ends of the link
+#   make bench    the tables of the documentation
+#   make wheel    the Python package, in dist/
+
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+
+# Debian's names; elsewhere `edgelearn doctor` says what is missing.
+APT_PACKAGES := gcc libc6-dev make python3-venv qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
+
+.PHONY: demo test check fuzz bench wheel setup system clean
+
+demo: setup
+	$(BIN)/edgelearn demo --output runs/demo
+
+test: check
+	CI=$${CI:-} $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fuzz: setup
+	EDGELEARN_FUZZ_INPUTS=1000000 $(BIN)/python -m pytest -n $(WORKERS) tests -k fuzz
+
+bench: setup
+	$(BIN)/python benchmarks/head_accuracy.py
+
+wheel: setup
+	$(BIN)/python -m build
+
+setup: system $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
+	@touch $@
+
+# Install with apt-get what is missing, and only then.
+system:
+	@if command -v apt-get >/dev/null 2>&1; then \
+	  missing=$$(for p in $(APT_PACKAGES); do \
+	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	  if [ -n "$$missing" ]; then \
+	    sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    echo "installing" $$missing; \
+	    $$sudo apt-get update -qq && \
+	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  fi; \
+	fi
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

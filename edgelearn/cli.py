@@ -1,0 +1,565 @@
+"""The `edgelearn` command: thin click commands over the pipeline, and the one place that renders errors for people.
+
+Nothing heavy is imported before a command runs: `edgelearn --help` needs neither NumPy nor TensorFlow nor a serial
+port. Results go to standard output, progress and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+import msgspec
+
+from edgelearn import __version__
+from edgelearn.errors import EdgelearnError, StorageError, VerificationFailedError
+from edgelearn.ir import LossKind
+from edgelearn.recipe import Residual
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgelearn.bundle import Bundle
+    from edgelearn.inspection import Inspection, Layer
+    from edgelearn.pipeline import Built
+
+#: Width of tables that go into a file or a pipe.
+_PLAIN_WIDTH = 140
+_UNEXPECTED_EXIT_CODE = 1
+_INTERRUPTED_EXIT_CODE = 130
+
+_EXISTING = click.Path(path_type=Path)
+_BOARD = click.option("--board", "-b", "board_name", required=True, help="A board; `edgelearn boards` lists them.")
+_RESIDUAL = click.option(
+    "--residual",
+    type=click.Choice([residual.value for residual in Residual]),
+    default=Residual.INT8.value,
+    show_default=True,
+    help="What is kept beside each int8 weight of the trainable layer.",
+)
+_LEARNING_RATE = click.option("--lr", "learning_rate", type=float, default=None, help="Learning rate.")
+_TOOLCHAIN = click.option(
+    "--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default the first one found."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
+
+
+class _Group(click.Group):
+    """Renders every error of the library as Error / Cause / Hint and exits with its code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgelearnError as error:
+            _fail(error)
+        except BrokenPipeError:
+            # The reader of our output has gone; what is left must not fail again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+        except OSError as error:
+            _fail(StorageError("a file could not be read or written", cause=str(error)))
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(_INTERRUPTED_EXIT_CODE)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"Error: unexpected failure: {type(error).__name__}: {error}", err=True)
+            click.echo(
+                "Hint:  this is a defect of edgelearn; `edgelearn --debug ...` shows where it happened", err=True
+            )
+            sys.exit(_UNEXPECTED_EXIT_CODE)
+
+
+def _fail(error: EdgelearnError) -> NoReturn:
+    for title, text in (("Error", error.message), ("Cause", error.cause), ("Hint", error.hint)):
+        if text:
+            label = click.style(f"{title}:", fg="red" if title == "Error" else "cyan", bold=True)
+            indented = str(text).strip().replace("\n", "\n       ")
+            click.echo(f"{label}{' ' * (6 - len(title))}{indented}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _console(*, err: bool = False) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=err, highlight=False)
+    return console if console.is_terminal else Console(stderr=err, highlight=False, width=_PLAIN_WIDTH)
+
+
+def _print_json(value: msgspec.Struct) -> None:
+    click.echo(msgspec.json.encode(value).decode())
+
+
+@contextlib.contextmanager
+def _status(text: str) -> Iterator[None]:
+    """A spinner on a terminal, one line elsewhere."""
+    console = _console(err=True)
+    if console.is_terminal:
+        with console.status(text):
+            yield
+    else:
+        console.print(text)
+        yield
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgelearn")
+@click.option("--debug", is_flag=True, help="Show a traceback on an unexpected failure.")
+def main(debug: bool) -> None:
+    """From a pretrained neural network to a microcontroller that keeps learning."""
+
+
+# Model file -> bundle
+
+
+@main.command()
+@click.argument("model", type=_EXISTING)
+@click.option("--output", "-o", type=_EXISTING, required=True, metavar="OUT.elb", help="The bundle to write.")
+@click.option(
+    "--calibration",
+    "-c",
+    type=_EXISTING,
+    help="Samples in the model's input units: .npz with x (and y), or .npy. Required for a float model.",
+)
+@click.option("--head", default=None, metavar="NAME", help="Dense layer to train; `none` for inference only.")
+@click.option("--loss", type=click.Choice([kind.value for kind in LossKind]), default=None, help="Loss of the head.")
+@click.option("--classes", type=click.IntRange(min=1), default=None, help="Outputs of the head, spare ones included.")
+@click.option("--labels", default=None, metavar="A,B,...", help="Names of the outputs, separated by commas.")
+@click.option("--name", default=None, help="Name of the bundle; by default the file's.")
+def convert(
+    model: Path,
+    output: Path,
+    calibration: Path | None,
+    head: str | None,
+    loss: str | None,
+    classes: int | None,
+    labels: str | None,
+    name: str | None,
+) -> None:
+    """Convert MODEL (.keras, .h5, SavedModel folder or int8 .tflite) into a bundle."""
+    from edgelearn import pipeline
+
+    with _status(f"converting {model.name}"):
+        bundle = pipeline.convert(
+            model,
+            output,
+            calibration=calibration,
+            head=head,
+            loss=LossKind(loss) if loss else None,
+            classes=classes,
+            labels=tuple(label.strip() for label in labels.split(",")) if labels else None,
+            name=name,
+        )
+    _report_conversion(bundle, output)
+
+
+def _report_conversion(bundle: Bundle, output: Path) -> None:
+    from edgelearn.inspection import bundle_layers
+
+    console = _console()
+    _print_layers(console, bundle_layers(bundle), title=bundle.name)
+    provenance = bundle.provenance
+    for notice in provenance.notices:
+        console.print(f"note: {notice}", markup=False)
+    agreement = provenance.agreement
+    if agreement is not None:
+        console.print(
+            f"float and int8 predict the same on {agreement.same_prediction:.1%} of {agreement.samples} samples; "
+            f"outputs differ by {agreement.mean_absolute_difference:.4g} on average"
+        )
+        if agreement.float_accuracy is not None and agreement.int8_accuracy is not None:
+            console.print(f"accuracy: float {agreement.float_accuracy:.1%}, int8 {agreement.int8_accuracy:.1%}")
+        elif agreement.int8_accuracy is not None:
+            console.print(f"accuracy: int8 {agreement.int8_accuracy:.1%}")
+    int8_bytes = sum(t.size_bytes for t in bundle.graph.tensors if t.is_constant)
+    if provenance.float_model_bytes:
+        console.print(
+            f"parameters: {provenance.float_model_bytes:,} bytes in float, {int8_bytes:,} bytes in the bundle"
+        )
+    loss = f", trainable head with {bundle.graph.loss.kind.value}" if bundle.graph.loss else ", inference only"
+    console.print(f"wrote {output} (model {bundle.model_hash[:16]}{loss})", markup=False)
+
+
+def _print_layers(console: Console, layers: tuple[Layer, ...], *, title: str) -> None:
+    from rich import box
+    from rich.table import Table
+
+    def shape(values: tuple[int, ...]) -> str:
+        return "x".join(str(v) for v in values)
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in ("layer", "op", "input", "output"):
+        table.add_column(column, overflow="fold")
+    for column in ("MACs", "parameters", "arena"):
+        table.add_column(column, justify="right")
+    for layer in layers:
+        table.add_row(
+            layer.name,
+            layer.op + (" (trainable)" if layer.trainable else ""),
+            shape(layer.input_shape),
+            shape(layer.output_shape),
+            f"{layer.multiply_accumulates:,}",
+            f"{layer.parameters_bytes:,}",
+            f"{layer.arena_bytes:,}",
+            style="bold" if layer.trainable else None,
+        )
+    console.print(table)
+
+
+@main.command()
+@click.argument("file", type=_EXISTING)
+@click.option("--board", "-b", "board_name", default=None, help="Compare with this board's memory.")
+@_RESIDUAL
+@_JSON
+def inspect(file: Path, board_name: str | None, residual: str, as_json: bool) -> None:
+    """Show the layers of FILE (a bundle or an int8 .tflite) and whether it fits a board."""
+    from edgelearn.board import load_board
+    from edgelearn.inspection import inspect as inspect_file
+
+    board = load_board(board_name) if board_name else None
+    found = inspect_file(file, board=board, residual=Residual(residual))
+    if not as_json:
+        _print_inspection(found)
+    else:
+        _print_json(found)
+
+
+def _print_inspection(found: Inspection) -> None:
+    console = _console()
+    _print_layers(console, found.layers, title=f"{found.name} (model {found.model_hash[:16]})")
+    ratio = found.arena_bytes / found.arena_bound_bytes if found.arena_bound_bytes else 1.0
+    console.print(f"multiply-accumulates: {found.multiply_accumulates:,}")
+    console.print(f"constants in flash:   {found.constants_bytes:,} bytes")
+    console.print(f"arena in RAM:         {found.arena_bytes:,} bytes, {ratio:.2f} of the lifetime lower bound")
+    console.print(f"largest layer:        {found.largest_layer}", markup=False)
+    if found.labels:
+        console.print(f"labels:               {', '.join(found.labels)}", markup=False)
+    fit = found.fit
+    if fit is None:
+        return
+    console.print(
+        f"{fit.board}: flash {fit.flash_bytes:,} of {fit.flash_available_bytes:,} bytes (code estimated), "
+        f"RAM {fit.ram_bytes:,} of {fit.ram_available_bytes:,} bytes "
+        f"(arena {found.arena_bytes:,}, head {fit.head_bytes:,}, link {fit.link_bytes:,}, stack {fit.stack_bytes:,})"
+    )
+    if fit.fits:
+        console.print(f"it fits {fit.board}")
+    else:
+        console.print(f"it does not fit {fit.board}: {fit.problem}", markup=False)
+        console.print(f"hint: {fit.hint}", markup=False)
+
+
+# Bundle -> project -> image
+
+
+@main.command()
+@click.argument("bundle", type=_EXISTING)
+@_BOARD
+@click.option("--output", "-o", "folder", type=_EXISTING, required=True, metavar="DIR", help="The project's folder.")
+@_RESIDUAL
+@_LEARNING_RATE
+def generate(bundle: Path, board_name: str, folder: Path, residual: str, learning_rate: float | None) -> None:
+    """Generate a C project for BUNDLE: it builds with `make` alone."""
+    from edgelearn import pipeline
+    from edgelearn.board import load_board
+    from edgelearn.bundle import read_bundle
+
+    rate = pipeline.DEFAULT_LEARNING_RATE if learning_rate is None else learning_rate
+    plan = pipeline.generate(
+        read_bundle(bundle), load_board(board_name), folder, residual=Residual(residual), learning_rate=rate
+    )
+    console = _console()
+    console.print(
+        f"wrote {folder} for {plan.board.title}: arena {plan.arena_bytes:,} bytes, "
+        f"RAM about {plan.ram_bytes:,} of {plan.board.ram_bytes:,} bytes, "
+        f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes",
+        markup=False,
+    )
+    console.print(f"build it with `make -C {folder}` or `edgelearn build {folder}`", markup=False)
+
+
+@main.command()
+@click.argument("folder", type=_EXISTING, metavar="DIR")
+@_TOOLCHAIN
+@click.option("--sanitize", is_flag=True, help="Stop at the first memory error (projects for the host only).")
+def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
+    """Build the project in DIR and check its memory against the plan."""
+    from edgelearn import pipeline
+
+    with _status(f"building {folder}"):
+        built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)
+    _report_build(built)
+
+
+def _report_build(built: Built) -> None:
+    from rich import box
+    from rich.table import Table
+
+    project, board = built.project, built.board
+    table = Table(box=box.SIMPLE_HEAD, title=f"{project.name} on {board.title}", title_justify="left")
+    table.add_column("memory")
+    for column in ("planned", "linked", "available"):
+        table.add_column(column, justify="right")
+    planned_flash = project.constants_bytes + project.code_estimate_bytes
+    table.add_row("flash", f"{planned_flash:,}", f"{built.flash_bytes:,}", f"{board.flash_bytes:,}")
+    table.add_row("  of it the model", f"{project.constants_bytes:,} + code", f"{built.flash_model_bytes:,}", "")
+    table.add_row("RAM, static", f"{project.buffers_bytes:,} + state", f"{built.ram_bytes:,}", "")
+    table.add_row("  of it the arena", f"{project.arena_bytes:,}", f"{project.arena_bytes:,}", "")
+    table.add_row("RAM, stack reserved", f"{project.stack_bytes:,}", f"{project.stack_bytes:,}", "")
+    total = built.ram_bytes + project.stack_bytes
+    table.add_row("RAM", f"{project.buffers_bytes + project.stack_bytes:,}", f"{total:,}", f"{board.ram_bytes:,}")
+    console = _console()
+    console.print(table)
+    console.print(f"{built.image} ({built.result.toolchain} {built.result.version})", markup=False)
+
+
+# Devices
+
+
+@main.command()
+@click.argument("folder", type=_EXISTING, metavar="DIR")
+@click.option("--tcp-port", type=click.IntRange(1, 65535), default=None, help="TCP port; by default a free one.")
+def emulate(folder: Path, tcp_port: int | None) -> None:
+    """Boot the project in DIR in an emulator; prints `port socket://...` once the device has said hello."""
+    from edgelearn import pipeline
+
+    # A polite end asked for by another program is an interrupt, so that the emulator is ended with us.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with pipeline.emulate(folder, port=tcp_port) as url:
+        with pipeline.connect(url):
+            pass
+        click.echo(f"port {url}")
+        with contextlib.suppress(KeyboardInterrupt):
+            _wait_for_ever()
+
+
+def _wait_for_ever() -> None:
+    import threading
+
+    # An Event without a time-out cannot be interrupted on Windows.
+    forever = threading.Event()
+    while not forever.wait(3600.0):
+        pass
+
+
+@main.command()
+@click.option("--port", "-p", required=True, help="A serial device, socket://host:port, or `emulate`.")
+@click.option("--data", "-d", type=_EXISTING, required=True, help=".npz with x and, to learn, y.")
+@click.option("--train/--predict", default=None, help="Learn from each sample after predicting it, or only predict.")
+@_LEARNING_RATE
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the data.")
+@click.option("--shuffle", is_flag=True, help="A new order in each pass.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the shuffling.")
+@click.option("--limit", type=click.IntRange(min=0), default=0, help="Stop after so many samples; 0 does not stop.")
+@click.option("--project", type=_EXISTING, default=None, help="Project to boot with `--port emulate`; by default here.")
+@click.option("--bundle", type=_EXISTING, default=None, help="Refuse a device that runs another model than this.")
+@click.option("--runs", type=_EXISTING, default=Path("runs"), show_default=True, help="Where run folders are kept.")
+def stream(
+    port: str,
+    data: Path,
+    train: bool | None,
+    learning_rate: float | None,
+    repeat: int,
+    shuffle: bool,
+    seed: int,
+    limit: int,
+    project: Path | None,
+    bundle: Path | None,
+    runs: Path,
+) -> None:
+    """Stream samples to a device and watch it predict or learn."""
+    from edgelearn import pipeline
+    from edgelearn.bundle import read_bundle
+    from edgelearn.host.telemetry import StreamOptions
+    from edgelearn.host.view import choose_view
+
+    if train is None:
+        raise click.UsageError("say whether the device is to learn: --train or --predict")
+    if learning_rate is not None and not train:
+        raise click.UsageError("--lr goes with --train")
+    options = StreamOptions(
+        train=train, learning_rate=learning_rate, repeat=repeat, shuffle=shuffle, seed=seed, limit=limit
+    )
+    expected = read_bundle(bundle) if bundle else None
+    with pipeline.connect(port, project=project or Path(), bundle=expected) as device:
+        summary = pipeline.stream(
+            device, data, options, runs=runs, bundle=bundle, port=port, command=sys.argv, view=choose_view()
+        )
+    if summary.ended == "interrupted":
+        sys.exit(_INTERRUPTED_EXIT_CODE)
+
+
+@main.command()
+@click.argument("bundle", type=_EXISTING)
+@_BOARD
+@click.option("--data", "-d", type=_EXISTING, default=None, help=".npz with x and y; by default random inputs.")
+@click.option("--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Predictions compared.")
+@click.option("--train-steps", type=click.IntRange(min=0), default=100, show_default=True, help="Steps learned.")
+@_RESIDUAL
+@_LEARNING_RATE
+@_TOOLCHAIN
+@click.option("--sanitize", is_flag=True, help="Build with sanitizers (host board only).")
+@click.option("--keep", type=_EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
+@_JSON
+def verify(
+    bundle: Path,
+    board_name: str,
+    data: Path | None,
+    samples: int,
+    train_steps: int,
+    residual: str,
+    learning_rate: float | None,
+    toolchain: str | None,
+    sanitize: bool,
+    keep: Path | None,
+    as_json: bool,
+) -> None:
+    """Build BUNDLE for a board, boot it, and compare every byte with the references."""
+    from rich.progress import Progress
+
+    from edgelearn import pipeline
+    from edgelearn.board import load_board
+    from edgelearn.verification import verify as verify_bundle
+
+    board = load_board(board_name)
+    rate = pipeline.DEFAULT_LEARNING_RATE if learning_rate is None else learning_rate
+    console = _console(err=True)
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        task = progress.add_task(f"{bundle.name} on {board.name}", total=None)
+        found = verify_bundle(
+            bundle,
+            board,
+            keep or Path(temporary) / "project",
+            data=data,
+            samples=samples,
+            train_steps=train_steps,
+            residual=Residual(residual),
+            learning_rate=rate,
+            toolchain=toolchain,
+            sanitize=sanitize,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if as_json:
+        _print_json(found)
+    else:
+        _print_figures(found)
+    if not found.is_exact:
+        raise VerificationFailedError(
+            f"{found.output_bytes_different:,} of {found.output_bytes_compared:,} output bytes and "
+            f"{found.head_weights_different or 0:,} head weights differ from the references",
+            hint="this is a defect of edgelearn; please report it with the bundle",
+        )
+
+
+def _print_figures(value: msgspec.Struct) -> None:
+    console = _console()
+    for key, figure in msgspec.to_builtins(value).items():
+        text = "-" if figure is None else f"{figure:,}" if isinstance(figure, int) else str(figure)
+        console.print(f"{key:<30} {text}", markup=False)
+
+
+@main.command()
+@_JSON
+def boards(as_json: bool) -> None:
+    """List the boards."""
+    from rich import box
+    from rich.table import Table
+
+    from edgelearn.board import board_names, load_board
+
+    loaded = [load_board(name) for name in board_names()]
+    if as_json:
+        click.echo(json.dumps([msgspec.to_builtins(board) for board in loaded]))
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("board", "chip", "core"):
+        table.add_column(column)
+    for column in ("clock MHz", "flash KiB", "RAM KiB"):
+        table.add_column(column, justify="right")
+    table.add_column("emulator")
+    for board in loaded:
+        table.add_row(
+            board.name,
+            board.chip,
+            board.core.value,
+            f"{board.clock_hz / 1e6:g}" if board.clock_hz else "-",
+            f"{board.flash_bytes // 1024:,}",
+            f"{board.ram_bytes // 1024:,}",
+            board.emulator.engine if board.emulator else "-",
+        )
+    _console().print(table)
+
+
+@main.command()
+@_JSON
+def doctor(as_json: bool) -> None:
+    """Say which external tools are there, and how to install each that is missing."""
+    from rich import box
+    from rich.table import Table
+
+    from edgelearn.firmware.doctor import examine
+
+    tools = examine()
+    if as_json:
+        click.echo(json.dumps([msgspec.to_builtins(tool) for tool in tools]))
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("tool", "version", "for", "install with"):
+        table.add_column(column, overflow="fold")
+    for tool in tools:
+        table.add_row(
+            tool.name,
+            tool.version if tool.found else "[red]missing[/red]",
+            tool.purpose,
+            "" if tool.found else tool.install,
+        )
+    _console().print(table)
+
+
+@main.command()
+@click.option("--board", "-b", "board_name", default=None, help="Board; by default an emulated one, else the host.")
+@click.option(
+    "--output",
+    "-o",
+    "folder",
+    type=_EXISTING,
+    default=Path("edgelearn-demo"),
+    show_default=True,
+    help="Working folder.",
+)
+@click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True, help="Passes over the samples.")
+@_JSON
+def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> None:
+    """Watch an emulated microcontroller learn two digits that its network has never seen."""
+    from edgelearn import demo as demonstration
+    from edgelearn.host.view import choose_view
+
+    console = _console()
+    found = demonstration.run(
+        folder,
+        board_name=board_name,
+        repeat=repeat,
+        view=choose_view(),
+        say=lambda text: console.print(text, markup=False),
+    )
+    demonstration.print_table(found, console)
+    if as_json:
+        _print_json(found)
+
+
+if __name__ == "__main__":
+    main()

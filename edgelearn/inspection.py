@@ -1,0 +1,164 @@
+"""What is in a model and whether it fits: layers with shapes, work, weights and arena use, against a board's memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from edgelearn import convert as converter
+from edgelearn import pipeline
+from edgelearn.board import Board, Core, board_names, load_board
+from edgelearn.bundle import Bundle, read_bundle
+from edgelearn.codegen import Plan, check_fit
+from edgelearn.errors import BoardFileError, DoesNotFitError
+from edgelearn.ir import Graph, Op
+from edgelearn.recipe import Residual
+
+
+class Layer(Struct, frozen=True, kw_only=True):
+    """One op of the network.
+
+    Attributes:
+        input_shape, output_shape: without the batch dimension.
+        parameters_bytes: weights, biases and scales in flash; for a trainable layer its weights in RAM.
+        arena_bytes: bytes of the arena that are alive while it runs.
+        trainable: whether its parameters learn on the device.
+    """
+
+    name: str
+    op: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    multiply_accumulates: int
+    parameters_bytes: int
+    arena_bytes: int
+    trainable: bool
+
+
+class Fit(Struct, frozen=True, kw_only=True):
+    """The plan against one board. Buffers and constants are exact, code and state are estimates until built."""
+
+    board: str
+    fits: bool
+    flash_bytes: int
+    flash_available_bytes: int
+    ram_bytes: int
+    ram_available_bytes: int
+    head_bytes: int
+    link_bytes: int
+    stack_bytes: int
+    problem: str
+    hint: str
+
+
+class Inspection(Struct, frozen=True, kw_only=True):
+    """What `edgelearn inspect` tells; the keys of its --json.
+
+    Attributes:
+        loss: of the trainable head, "" without one.
+        arena_bound_bytes: the most that is alive at once; no placement can be smaller.
+        largest_layer: the layer whose tensors and parameters take most.
+    """
+
+    name: str
+    model_hash: str
+    labels: tuple[str, ...]
+    loss: str
+    layers: tuple[Layer, ...]
+    multiply_accumulates: int
+    constants_bytes: int
+    arena_bytes: int
+    arena_bound_bytes: int
+    largest_layer: str
+    fit: Fit | None
+
+
+def inspect(path: Path, *, board: Board | None = None, residual: Residual = Residual.INT8) -> Inspection:
+    """Inspect a bundle or an int8 `.tflite`.
+
+    Args:
+        path: the file; a name ending in `.tflite` is converted in memory, as `edgelearn convert` would.
+        board: compare with this board's memory.
+        residual: how the head's weights would be stored.
+    """
+    bundle = converter.convert_model(path) if path.suffix == ".tflite" else read_bundle(path)
+    plan = pipeline.plan(bundle, board or _any_host_board(), residual=residual)
+    layers = tuple(_layer(plan, index) for index in range(len(plan.steps)))
+    largest = max(layers, key=lambda layer: layer.arena_bytes + layer.parameters_bytes)
+    return Inspection(
+        name=bundle.name,
+        model_hash=bundle.model_hash,
+        labels=bundle.labels,
+        loss=bundle.graph.loss.kind.value if bundle.graph.loss else "",
+        layers=layers,
+        multiply_accumulates=sum(layer.multiply_accumulates for layer in layers),
+        constants_bytes=sum(constant.size_bytes for constant in plan.constants),
+        arena_bytes=plan.arena_bytes,
+        arena_bound_bytes=plan.placement.lower_bound_bytes,
+        largest_layer=largest.name,
+        fit=_fit(plan) if board else None,
+    )
+
+
+def _any_host_board() -> Board:
+    """A board without limits, for plans that are not about a board."""
+    for name in board_names():
+        board = load_board(name)
+        if board.core is Core.HOST:
+            return board
+    raise BoardFileError("no board file describes this machine", hint="reinstall edgelearn")
+
+
+def _shape(graph: Graph, name: str) -> tuple[int, ...]:
+    return graph.tensor(name).shape[1:]
+
+
+def _layer(plan: Plan, index: int) -> Layer:
+    step, graph = plan.steps[index], plan.graph
+    op: Op = step.op
+    trainable = graph.trains(op)
+    head = plan.head
+    parameters = step.constants_bytes
+    if trainable and head:
+        parameters = head.outputs * head.features * head.residual.weight_bytes + 4 * head.outputs
+    return Layer(
+        name=op.name,
+        op=op.TITLE,
+        input_shape=_shape(graph, op.inputs[0]),
+        output_shape=_shape(graph, op.output),
+        multiply_accumulates=step.multiply_accumulates,
+        parameters_bytes=parameters,
+        arena_bytes=plan.placement.alive_bytes[index + 1],
+        trainable=trainable,
+    )
+
+
+def _fit(plan: Plan) -> Fit:
+    problem = hint = ""
+    try:
+        check_fit(plan)
+    except DoesNotFitError as error:
+        problem, hint = f"{error.message}; {error.cause}", error.hint
+    by_purpose = {"head": 0, "link": 0, "activations": 0}
+    for buffer in plan.buffers:
+        by_purpose[buffer.purpose] += buffer.size_bytes
+    return Fit(
+        board=plan.board.name,
+        fits=not problem,
+        flash_bytes=plan.flash_bytes,
+        flash_available_bytes=plan.board.flash_bytes,
+        ram_bytes=plan.ram_bytes,
+        ram_available_bytes=plan.board.ram_bytes,
+        head_bytes=by_purpose["head"],
+        link_bytes=by_purpose["link"],
+        stack_bytes=plan.board.stack_bytes,
+        problem=problem,
+        hint=hint,
+    )
+
+
+def bundle_layers(bundle: Bundle) -> tuple[Layer, ...]:
+    """The layers of a bundle, for tables."""
+    plan = pipeline.plan(bundle, _any_host_board())
+    return tuple(_layer(plan, index) for index in range(len(plan.steps)))
