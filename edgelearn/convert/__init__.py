@@ -72,7 +72,7 @@ def convert_model(
     kind = _kind(path)
     sources = [_source(path)]
     tools = {"edgelearn": __version__, "numpy": np.__version__}
-    model_name = path.stem if name is None else name
+    model_name = _default_name(path) if name is None else name
     float_model: FloatModel | None = None
     if kind == "tflite":
         model_tflite = _read(path)
@@ -146,6 +146,14 @@ def _kind(path: Path) -> str:
     raise ModelFileError(f"{path} is not a model that edgelearn reads", hint=f"give {MODEL_KINDS}")
 
 
+def _file_name(path: Path) -> str:
+    return path.name or path.absolute().name  # a person may give the folder they are in
+
+
+def _default_name(path: Path) -> str:
+    return _file_name(path) if path.is_dir() else path.stem
+
+
 def _read(path: Path, size: int = -1) -> bytes:
     try:
         with path.open("rb") as file:
@@ -156,7 +164,9 @@ def _read(path: Path, size: int = -1) -> bytes:
 
 def _source(path: Path) -> SourceFile:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return SourceFile(name=path.name, sha256=file_sha256(path), size_bytes=sum(file.stat().st_size for file in files))
+    return SourceFile(
+        name=_file_name(path), sha256=file_sha256(path), size_bytes=sum(file.stat().st_size for file in files)
+    )
 
 
 def _statistics(samples: Samples, graph: Graph) -> Calibration:
@@ -226,7 +236,10 @@ def _class_numbers(y: npt.NDArray[Any], labels: tuple[str, ...]) -> npt.NDArray[
                 hint="name the classes with --labels, in the order of the outputs",
             )
         return np.array([labels.index(name) for name in names], dtype=np.int64)
-    numbers = values.astype(np.int64)
+    if values.dtype.kind not in "iufb":
+        raise LabelError(f"y holds {values.dtype}", hint="give one class number or name for each sample")
+    with np.errstate(invalid="ignore"):
+        numbers = values.astype(np.int64)
     bad = (numbers != values) | (numbers < 0) | (numbers >= len(labels))
     if bad.any():
         raise LabelError(

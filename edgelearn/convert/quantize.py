@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _PURPOSE = "converting a float model"
+#: TensorFlow's ops of loops, branches and lists.
+_CONTROL_FLOW = frozenset(
+    {
+        "While",
+        "StatelessWhile",
+        "If",
+        "StatelessIf",
+        "Case",
+        "StatelessCase",
+        "TensorListReserve",
+        "TensorListFromTensor",
+    }
+)
 
 
 class FloatModel:
@@ -56,6 +69,9 @@ class FloatModel:
             input_name: name of the input.
             variables: path and value of each weight.
             layer_names: names of the layers.
+
+        Raises:
+            UnsupportedOpError: the model holds loops or branches.
         """
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -68,6 +84,11 @@ class FloatModel:
             FloatParameter(layer=_layer_of(path), values=value.astype(np.float32)) for path, value in variables
         )
         self.size_bytes = sum(parameter.values.nbytes for parameter in self.parameters)
+        loops = sorted({op.type for op in self._frozen.graph.get_operations()} & _CONTROL_FLOW)
+        if loops:  # the converter may end the whole process on these
+            raise UnsupportedOpError(
+                tuple(loops), hint="recurrent layers and loops cannot be converted; use convolutions over time instead"
+            )
         scopes = {part for op in self._frozen.graph.get_operations() for part in op.name.split("/")[:-1]}
         self.layers = layers_by_scope(scopes, layer_names)
 

@@ -52,6 +52,7 @@ _ADVICE = {
     "TANH": "use ReLU",
     "TRANSPOSE": "export the model with channels last",
     "PADV2": "pad with zeros",
+    "REDUCE_MAX": "use max pooling over the whole size, then flatten",
     "SQUEEZE": "use a reshape",
     "EXPAND_DIMS": "use a reshape",
 }
@@ -298,7 +299,10 @@ class _Loader:
         axes = {int(axis) % max(len(x.shape), 1) for axis in self._integers(op, 1)}
         if len(x.shape) != 4 or axes != {1, 2}:
             listed = ", ".join(str(axis) for axis in sorted(axes))
-            raise _Unsupported(f"a mean over the axes {listed} of {x.shape}; only height and width can be averaged")
+            raise _Unsupported(
+                f"a mean over the axes {listed} of {x.shape}; only height and width of images can be averaged, "
+                "elsewhere use average pooling over the whole length"
+            )
         name = self._name_op(op, out)
         return Mean(
             name=name,

@@ -91,7 +91,16 @@ def test_accuracy_of_an_int8_model(classifier, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "y", [np.array([0, 1, 4]), np.array([0, -1, 1]), np.array([0.5, 1, 1]), np.array(["0", "1", "x"])]
+    "y",
+    [
+        np.array([0, 1, 4]),
+        np.array([0, -1, 1]),
+        np.array([0.5, 1, 1]),
+        np.array([0, np.nan, 1]),
+        np.array([0, 1, 2], "M8[s]"),
+        np.zeros((3, 4)),
+        np.array(["0", "1", "x"]),
+    ],
 )
 def test_labels_outside_the_classes(classifier, tmp_path, y):
     with pytest.raises(LabelError):
@@ -223,6 +232,7 @@ two = keras.Model(i, [x, x]); two.save(folder + "/two.keras")
 wide = keras.Sequential([keras.Input((None, 8, 1)), l.GlobalMaxPooling2D()]); wide.save(folder + "/open.keras")
 sigmoid = keras.Sequential([keras.Input((4,)), l.Dense(3, activation="sigmoid"), l.Dense(2)])
 sigmoid.save(folder + "/sigmoid.keras")
+keras.Sequential([keras.Input((6, 2)), l.GRU(3), l.Dense(2)]).save(folder + "/loop.keras")
 @keras.saving.register_keras_serializable()
 class Mine(l.Layer):
     def call(self, x): return x
@@ -312,6 +322,8 @@ def test_float_models_that_are_refused(float_models, tmp_path):
         convert_model(float_models / "two.keras", calibration=calibration)
     with pytest.raises(UnsupportedOpError, match="open shape"):
         convert_model(float_models / "open.keras", calibration=calibration)
+    with pytest.raises(UnsupportedOpError, match="While"):
+        convert_model(float_models / "loop.keras", calibration=calibration)
     with pytest.raises(CalibrationError, match=r"\[4, 4, 1\]"):
         convert_model(float_models / "flat.keras", calibration=calibration)
     with pytest.raises(UnsupportedOpError, match=r"LOGISTIC \(op #1\)"):
