@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def load_dataset(path: Path, info: DeviceInfo) -> Dataset:
         raise DataError(f"{path} does not exist", hint="give an .npz file with the arrays x and y") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read", cause=str(error)) from error
-    return make_dataset(*_arrays(path), info, name=path.name, sha256=hashlib.sha256(data).hexdigest())
+    return make_dataset(*_arrays(path, data), info, name=path.name, sha256=hashlib.sha256(data).hexdigest())
 
 
 def make_dataset(
@@ -181,9 +182,10 @@ def quantise(values: npt.NDArray[np.float32], scale: float, zero_point: int) -> 
     return np.asarray(quantised, dtype=np.int8)
 
 
-def _arrays(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+def _arrays(path: Path, data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     try:
-        loaded = np.load(path, allow_pickle=False)
+        # From memory: numpy leaves a damaged file open.
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path} is not an .npz file", cause=str(error), hint="numpy.savez(path, x=samples, y=labels) makes one"

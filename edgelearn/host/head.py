@@ -130,7 +130,7 @@ def load_head(path: Path) -> HeadState:
         HeadError: the file is missing, damaged or holds no head.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             residual = ResidualCode(int(file["residual"]))
             arrays: dict[str, Any] = {
                 name: file[name].astype(dtype, casting="equiv") for name, _, dtype in head_parts(residual)

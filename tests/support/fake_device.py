@@ -6,6 +6,7 @@ floating point. What is faithful is the link: sessions, exactly-once, regions, r
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -142,10 +143,8 @@ class FakeDevice:
             pass
         connection = self._connection
         if connection is not None:
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         self._thread.join(timeout=5)
         assert not self._thread.is_alive()
 

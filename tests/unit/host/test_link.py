@@ -10,9 +10,7 @@ from edgelearn.errors import DeviceRefusedError, DeviceResetError, DeviceTimeout
 from edgelearn.host.link import STATUS_TEXT, Link, LinkOptions, RoundTrip
 from edgelearn.protocol import Frame, FrameReader, MessageType, Status, encode_frame, pack
 
-OPTIONS = LinkOptions(
-    first_timeout_s=1.0, min_timeout_s=0.1, max_timeout_s=4.0, give_up_s=10.0, first_give_up_s=20.0
-)
+OPTIONS = LinkOptions(first_timeout_s=1.0, min_timeout_s=0.1, max_timeout_s=4.0, give_up_s=10.0, first_give_up_s=20.0)
 
 
 class Scripted:

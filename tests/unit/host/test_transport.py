@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -148,10 +149,8 @@ def pty():
     name = os.ttyname(slave)
     os.close(slave)
     yield master, name
-    try:
+    with contextlib.suppress(OSError):
         os.close(master)
-    except OSError:
-        pass
 
 
 def test_serial_bytes_go_both_ways(pty):
@@ -181,14 +180,18 @@ def test_serial_port_is_ours_alone(pty):
         port.close()
 
 
+def read_on(port):
+    for _ in range(20):
+        port.read(0.05)
+
+
 def test_serial_port_that_vanishes(pty):
     master, name = pty
     port = open_transport(name)
     try:
         os.close(master)
         with pytest.raises(PortError, match="broke off"):
-            for _ in range(20):
-                port.read(0.05)
+            read_on(port)
     finally:
         port.close()
         port.close()

@@ -1,0 +1,233 @@
+"""Data files: what is accepted, how it becomes the device's integers, and what is refused with which words."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgelearn.errors import DataError, LabelError
+from edgelearn.host.data import load_dataset, make_dataset, quantise, visits
+from edgelearn.host.device import DeviceInfo
+from edgelearn.protocol import LossCode, ResidualCode
+
+INFO = DeviceInfo(
+    board="b",
+    labels=("cat", "dog", "eel"),
+    protocol_version=1,
+    model_hash="00" * 8,
+    max_payload_bytes=100,
+    input_elements=4,
+    input_scale=0.5,
+    input_zero_point=-10,
+    feature_elements=8,
+    feature_scale=0.1,
+    feature_zero_point=0,
+    output_elements=3,
+    output_scale=0.0,
+    output_zero_point=0,
+    logit_fraction_bits=16,
+    error_shift=0,
+    target_shift=4,
+    loss=LossCode.CROSS_ENTROPY,
+    residual=ResidualCode.INT8,
+    learning_rate=0.01,
+    step=0,
+    counter_hz=0,
+    static_ram_bytes=0,
+    stack_size_bytes=0,
+)
+SQUARED = msgspec.structs.replace(INFO, loss=LossCode.SQUARED_ERROR)
+AUTOENCODER = msgspec.structs.replace(SQUARED, output_elements=4)
+X = np.arange(24, dtype=np.float32).reshape(6, 2, 2) / 10
+Y = np.array([0, 1, 2, 0, 1, 2])
+
+
+def test_floats_are_quantised_and_int8_is_taken_as_it_is():
+    data = make_dataset(X, Y, INFO)
+    assert data.x_q.shape == (6, 4)
+    assert data.x_q.dtype == np.int8
+    assert data.x_q[0].tolist() == [-10, -10, -10, -9]
+    assert make_dataset(data.x_q.reshape(6, 2, 2), Y, INFO).x_q.tolist() == data.x_q.tolist()
+    assert data.labels.tolist() == Y.tolist()
+    assert data.can_train
+    assert len(data) == 6
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.uint8, np.int32, np.bool_])
+def test_other_numbers_are_in_the_models_input_units(dtype):
+    x = np.array([[0, 1, 1, 0]], dtype)
+    assert make_dataset(x, None, INFO).x_q.tolist() == [[-10, -8, -8, -10]]
+
+
+def test_rounding_is_half_away_from_zero_in_float32():
+    values = np.array([0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, -0.49999997, 1e30, -1e30], np.float32)
+    assert quantise(values, 1.0, 0).tolist() == [1, 2, 3, -1, -2, -3, 0, 0, 127, -128]
+    assert quantise(values[:3], 1.0, 126).tolist() == [127, 127, 127]
+
+
+def test_clipped_inputs_are_told():
+    x = np.full((2, 4), 1000.0)
+    x[0] = 0
+    (notice,) = make_dataset(x, None, INFO).notices
+    assert "50 %" in notice
+    assert "-59 to 68.5" in notice
+
+
+def test_names_become_numbers():
+    for y in (np.array(["dog", "cat", "eel", "eel", "dog", "cat"]), np.array([b"dog", b"cat", b"eel"] * 2)):
+        assert make_dataset(X, y, INFO).labels[:3].tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("y", [Y.reshape(6, 1), Y.astype(np.float64), Y.astype(np.uint8)])
+def test_class_numbers_in_other_forms(y):
+    assert make_dataset(X, y, INFO).labels.tolist() == Y.tolist()
+
+
+@pytest.mark.parametrize("bad", [3, -1, 1.5, np.nan])
+def test_a_label_outside_the_classes_is_named(bad):
+    y = Y.astype(np.float64)
+    y[4] = bad
+    with pytest.raises(LabelError, match="sample 4") as caught:
+        make_dataset(X, y, INFO)
+    assert str(bad) in caught.value.message
+    assert "0 to 2: cat, dog, eel" in caught.value.cause
+
+
+def test_a_name_that_is_no_class_is_named():
+    with pytest.raises(LabelError, match="sample 1 has the label 'cow'") as caught:
+        make_dataset(X, np.array(["cat", "cow", "eel"] * 2), INFO)
+    assert "cat, dog, eel" in caught.value.cause
+    nameless = msgspec.structs.replace(INFO, labels=())
+    with pytest.raises(LabelError) as caught:
+        make_dataset(X, np.array(["cat"] * 6), nameless)
+    assert "class numbers" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (X[:, :, :1], Y, "2 elements, the model takes 4"),
+        (np.zeros((0, 4)), np.zeros(0), "no samples"),
+        (np.float32(1), None, "no samples"),
+        (np.array([["a"] * 4]), None, "samples are numbers"),
+        (X, Y[:5], "x has 6 samples, y has 5"),
+        (X, np.int64(3), "a single value"),
+        (X, np.eye(3)[Y], r"argmax"),
+        (X, Y.astype(complex), "class numbers or names"),
+    ],
+)
+def test_arrays_that_do_not_fit(x, y, words):
+    with pytest.raises(DataError) as caught:
+        make_dataset(np.asarray(x), None if y is None else np.asarray(y), INFO, name="d.npz")
+    assert words in str(caught.value)
+    assert caught.value.message.startswith("d.npz")
+
+
+def test_a_single_sample_without_its_axis_gets_a_hint():
+    with pytest.raises(DataError, match="newaxis"):
+        make_dataset(np.zeros(4), None, INFO)
+
+
+@pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (np.inf, "infinite"), (-np.inf, "infinite")])
+def test_values_that_are_no_numbers_name_their_sample(value, word):
+    x = X.copy()
+    x[3, 1, 0] = value
+    with pytest.raises(DataError, match="sample 3 of x") as caught:
+        make_dataset(x, Y, INFO)
+    assert word in caught.value.message
+    huge = X.astype(np.float64)
+    huge[2, 0, 0] = 1e300
+    with pytest.raises(DataError, match="sample 2 of x"):
+        make_dataset(huge, Y, INFO)
+
+
+def test_without_labels_it_can_only_predict():
+    data = make_dataset(X, None, INFO)
+    assert data.labels is None
+    assert not data.can_train
+
+
+def test_targets_are_int16_and_saturation_is_told():
+    y = np.array([[0.0, 1.0, -1.0]] * 5 + [[100.0, -100.0, 0.0]])
+    data = make_dataset(X, y, SQUARED)
+    assert data.targets.dtype == np.int16
+    assert data.targets[0].tolist() == [0, 4096, -4096]
+    assert data.targets[5].tolist() == [32767, -32768, 0]
+    assert "2 of 18 targets" in data.notices[0]
+    assert data.can_train
+
+
+def test_targets_that_do_not_fit():
+    with pytest.raises(DataError, match="1 elements, the model has 3 outputs"):
+        make_dataset(X, Y, SQUARED)
+    with pytest.raises(DataError, match="learns numbers"):
+        make_dataset(X, np.array(["cat"] * 6), SQUARED)
+    with pytest.raises(DataError, match="sample 0 of y"):
+        make_dataset(X, np.full((6, 3), np.nan), SQUARED)
+
+
+def test_an_autoencoder_needs_no_y():
+    data = make_dataset(X, None, AUTOENCODER)
+    assert data.target_is_input
+    assert data.can_train
+    with pytest.raises(DataError, match="no autoencoder"):
+        make_dataset(X, None, SQUARED)
+
+
+def test_files(tmp_path):
+    path = tmp_path / "d.npz"
+    np.savez(path, x=X, y=Y)
+    data = load_dataset(path, INFO)
+    assert data.name == "d.npz"
+    assert len(data.sha256) == 64
+    np.savez_compressed(path, x=X)
+    assert load_dataset(path, INFO).labels is None
+
+
+def write_array(path):
+    with path.open("wb") as file:
+        np.save(file, X)
+
+
+def write_truncated(path):
+    np.savez(path, x=X, y=Y)
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.mkdir(), "cannot be read"),
+        (lambda path: path.write_bytes(b""), "is not an .npz file"),
+        (lambda path: path.write_bytes(b"not a zip at all"), "is not an .npz file"),
+        (write_truncated, "is not an .npz file"),
+        (write_array, "a single array"),
+        (lambda path: np.savez(path, images=X), "has no array x"),
+        (lambda path: np.savez(path, x=np.array([{}, {}], object)), "Python objects"),
+        (lambda path: np.savez(path, x=X, y=np.array(["a", None] * 3, object)), "y holds Python objects"),
+    ],
+)
+def test_files_that_are_no_data(tmp_path, write, words):
+    path = tmp_path / "d.npz"
+    write(path)
+    with pytest.raises(DataError) as caught:
+        load_dataset(path, INFO)
+    assert words in caught.value.message
+
+
+def test_visits():
+    assert [tuple(visit) for visit in visits(2, repeat=2)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert len(list(visits(10, repeat=3, limit=25))) == 25
+    assert [visit.pass_number for visit in visits(10, repeat=3, limit=12)][-2:] == [1, 1]
+    assert len(list(visits(10, limit=5))) == 5
+    assert len(list(visits(10, limit=50))) == 10
+    shuffled = list(visits(50, repeat=2, shuffle=True, seed=3))
+    assert shuffled == list(visits(50, repeat=2, shuffle=True, seed=3))
+    assert shuffled != list(visits(50, repeat=2, shuffle=True, seed=4))
+    first, second = shuffled[:50], shuffled[50:]
+    assert sorted(visit.sample for visit in first) == list(range(50))
+    assert [visit.sample for visit in first] != [visit.sample for visit in second]
+    some = [visit.sample for visit in visits(50, shuffle=True, seed=3, limit=7)]
+    assert some == [visit.sample for visit in first[:7]]
