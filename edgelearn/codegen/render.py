@@ -22,5 +22,5 @@ def _environment() -> jinja2.Environment:
 
 
 def render(template_name: str, **context: object) -> str:
-    """The text of `templates/<template_name>` with these values; a value that it asks for and does not get is an error."""
+    """The text of `templates/<template_name>` with these values; a value that is missing is an error."""
     return _environment().get_template(template_name).render(**context)

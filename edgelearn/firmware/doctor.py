@@ -1,0 +1,147 @@
+"""examine(): which programs and packages are there, what each is for, and how to get what is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+
+from msgspec import Struct
+
+from edgelearn import process
+from edgelearn.board import Core
+from edgelearn.errors import ProcessError, ProgramMissingError
+from edgelearn.firmware.emulator import QEMU_INSTALL_HINTS
+from edgelearn.firmware.toolchain import INSTALL_HINTS
+
+_TIMEOUT_S = 20.0
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One program or package.
+
+    Attributes:
+        name: its name on PATH, or its name on PyPI.
+        kind: `program` or `package`.
+        purpose: what edgelearn needs it for.
+        version: empty where it is missing.
+        required: whether nothing else can take its place for that purpose.
+        install: ways to get it, one a line; empty where it is there.
+    """
+
+    name: str
+    kind: str
+    purpose: str
+    version: str
+    required: bool
+    install: tuple[str, ...]
+
+    @property
+    def present(self) -> bool:
+        """Whether it is there."""
+        return bool(self.version)
+
+
+class _Program(Struct, frozen=True, kw_only=True):
+    name: str
+    purpose: str
+    install: tuple[str, ...]
+    required: bool = False
+
+
+class _Package(Struct, frozen=True, kw_only=True):
+    name: str
+    purpose: str
+    extra: str
+    required: bool = False
+
+
+_PROGRAMS = (
+    _Program(
+        name="arm-none-eabi-gcc",
+        purpose="build firmware for Cortex-M (the Python package ziglang does it too)",
+        install=INSTALL_HINTS[Core.CORTEX_M4F][1:],
+    ),
+    _Program(
+        name="cc",
+        purpose="build the virtual board `host` (the Python package ziglang does it too)",
+        install=INSTALL_HINTS[Core.HOST][1:],
+    ),
+    _Program(name="qemu-system-arm", purpose="emulate Cortex-M boards", install=QEMU_INSTALL_HINTS, required=True),
+    _Program(
+        name="make",
+        purpose="build a generated project without edgelearn",
+        install=(
+            "Debian, Ubuntu: sudo apt install make",
+            "macOS: xcode-select --install",
+            "Windows: winget install ezwinports.make",
+        ),
+    ),
+)
+
+_PACKAGES = (
+    _Package(name="numpy", purpose="samples, weights, the reference", extra="", required=True),
+    _Package(name="pyserial", purpose="talk to a board", extra="", required=True),
+    _Package(
+        name="ai-edge-litert", purpose="convert int8 models; the oracle of `verify`", extra="litert", required=True
+    ),
+    _Package(name="tflite", purpose="read .tflite files", extra="litert", required=True),
+    _Package(name="tensorflow", purpose="convert Keras models and SavedModels", extra="convert", required=True),
+    _Package(name="ziglang", purpose="a C compiler for Cortex-M and this machine", extra="zig"),
+    _Package(name="matplotlib", purpose="plots of a run", extra="plot"),
+    _Package(name="plotext", purpose="curves in the terminal", extra="plot"),
+    _Package(name="scikit-learn", purpose="the digits of `edgelearn demo`", extra="demo"),
+    _Package(name="tflite-runtime", purpose="the older interpreter, instead of ai-edge-litert", extra="tflite-runtime"),
+)
+
+
+def examine() -> tuple[Finding, ...]:
+    """Look at every program and package that edgelearn can use. Nothing is imported or installed."""
+    programs = (
+        _finding(
+            program.name, "program", program.purpose, _program_version(program.name), program.required, program.install
+        )
+        for program in _PROGRAMS
+    )
+    packages = (
+        _finding(
+            package.name,
+            "package",
+            package.purpose,
+            _package_version(package.name),
+            package.required,
+            (f'pip install "edgelearn[{package.extra}]"' if package.extra else f"pip install {package.name}",),
+        )
+        for package in _PACKAGES
+    )
+    return (*programs, *packages)
+
+
+def _finding(name: str, kind: str, purpose: str, version: str, required: bool, install: tuple[str, ...]) -> Finding:
+    return Finding(
+        name=name,
+        kind=kind,
+        purpose=purpose,
+        version=version,
+        required=required,
+        install=() if version else install,
+    )
+
+
+def _program_version(name: str) -> str:
+    """The version a program gives of itself, `unknown` where it gives none; empty where it cannot be run."""
+    if process.find_program(name) is None:
+        return ""
+    try:
+        lines = process.run((name, "--version"), timeout_s=_TIMEOUT_S).splitlines()
+    except (ProgramMissingError, ProcessError):
+        return ""
+    # A distribution's own version stands in brackets.
+    numbers = re.findall(r"\d+\.\d+(?:\.\d+)*", re.sub(r"\([^)]*\)", "", lines[0])) if lines else []
+    return numbers[0] if numbers else "unknown"
+
+
+def _package_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,246 @@
+"""start(): boots an image on an emulated board and offers its serial line on a TCP socket of this machine.
+
+QEMU's settings, and why (measured with 7.2 on the boards in `boards/`):
+
+- `-icount shift=N`: every instruction takes 2^N ns of virtual time, so a counter of the board counts instructions and
+  gives the same number each time. It costs nothing here: round trips take as long without it.
+- `sleep=on`: a board that waits for its serial line takes no processor time. With `sleep=off` QEMU runs from one
+  timer event to the next without a pause (a whole processor for a board that does nothing) and warns where there is
+  no timer. The counts are the same: time passes by other means only while the board waits.
+- A TCP socket, because a PTY holds back the last byte of a frame, and `nodelay`. QEMU hands over byte by byte, at about
+  40 us each, and holds the sender back while the board takes none, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import re
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+from edgelearn import process
+from edgelearn.board import Board, Core
+from edgelearn.errors import EmulatorError, EmulatorMissingError, ProgramMissingError
+
+_LOOPBACK = "127.0.0.1"
+_START_TIMEOUT_S = 10.0
+_END_TIMEOUT_S = 3.0
+_POLL_S = 0.005
+_ATTEMPTS = 5
+
+#: QEMU's program for each core.
+QEMU_PROGRAMS = {Core.CORTEX_M4F: "qemu-system-arm"}
+
+#: Ways to QEMU, for a message.
+QEMU_INSTALL_HINTS = (
+    "Debian, Ubuntu: sudo apt install qemu-system-arm",
+    "macOS: brew install qemu",
+    "Windows: winget install SoftwareFreedomConservancy.QEMU",
+)
+
+
+class RunningEmulator:
+    """A running emulator; a context manager that ends it.
+
+    Attributes:
+        url: where its serial line is, `socket://127.0.0.1:NNNN`.
+        engine: `qemu` or `host`.
+    """
+
+    def __init__(self, child: subprocess.Popen[bytes], *, url: str, engine: str, log_path: Path) -> None:
+        self.url = url
+        self.engine = engine
+        self._child = child
+        self._log_path = log_path
+        atexit.register(self.stop)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._child.poll() is None
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far; empty once it was stopped."""
+        return _read(self._log_path)
+
+    def check(self) -> None:
+        """Raise if it has ended by itself.
+
+        Raises:
+            EmulatorError: it has; the cause is the last that it printed.
+        """
+        if not self.alive:
+            raise _ended(self._child, self._log_path)
+
+    def stop(self) -> None:
+        """End it; does nothing where that has been done."""
+        atexit.unregister(self.stop)
+        _end(self._child)
+        _remove(self._log_path)
+
+    def __enter__(self) -> RunningEmulator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start(board: Board, image: Path, *, port: int | None = None) -> RunningEmulator:
+    """Boot an image on the board's emulator.
+
+    It returns once the serial line can be connected to; the device may still be starting, and drops what it receives
+    before its serial line is set up, so a first request is to be repeated until it is answered.
+
+    Args:
+        board: the board.
+        image: the ELF file.
+        port: TCP port of the serial line; None takes a free one.
+
+    Raises:
+        EmulatorMissingError: the board has no emulator, or it is not installed.
+        EmulatorError: the emulator ended, or did not start in time.
+    """
+    if board.emulator is None:
+        raise EmulatorMissingError(
+            f"{board.name} has no emulator", hint="`edgelearn boards` says which boards have one"
+        )
+    attempts = _ATTEMPTS if port is None else 1
+    for attempt in range(attempts):
+        number = port if port is not None else 0 if board.emulator.engine == "host" else _free_port()
+        try:
+            return _start_once(board, image, number)
+        except _PortTakenError:
+            if attempt + 1 == attempts:
+                raise
+    raise AssertionError("unreachable")
+
+
+class _PortTakenError(EmulatorError):
+    """Another program took the port first."""
+
+
+def emulator_argv(board: Board, image: Path, *, port: int) -> tuple[str, ...]:
+    """The command that boots an image; port 0 lets a host process choose."""
+    if board.emulator is None:
+        raise ValueError(f"{board.name} has no emulator")
+    if board.emulator.engine == "host":
+        program = str(image.absolute())
+        return ("env", f"ELEARN_PORT={port}", program) if port else (program,)
+    return (
+        QEMU_PROGRAMS[board.core],
+        "-machine",
+        board.emulator.machine,
+        "-kernel",
+        str(image),
+        "-icount",
+        f"shift={board.emulator.icount_shift},sleep=on",
+        "-display",
+        "none",
+        "-monitor",
+        "none",
+        "-chardev",
+        f"socket,id=uart0,host={_LOOPBACK},port={port},server=on,wait=off,nodelay=on",
+        "-serial",
+        "chardev:uart0",
+    )
+
+
+def _start_once(board: Board, image: Path, port: int) -> RunningEmulator:
+    emulator = board.emulator
+    assert emulator is not None  # noqa: S101
+    if not image.is_file():
+        raise EmulatorError(f"there is no image {image}", hint="build it first: edgelearn build")
+    argv = emulator_argv(board, image, port=port)
+    with tempfile.NamedTemporaryFile(prefix="edgelearn-emulator-", suffix=".log", delete=False) as log:
+        log_path = Path(log.name)
+    try:
+        child = process.spawn(argv, log_path=log_path)
+    except ProgramMissingError as error:
+        _remove(log_path)
+        raise EmulatorMissingError(
+            f"the emulator of {board.name} is not installed",
+            cause=f"{argv[0]} was not found",
+            hint="\n".join(QEMU_INSTALL_HINTS),
+        ) from error
+    except OSError as error:
+        _remove(log_path)
+        raise EmulatorError(f"{image} cannot be run", cause=str(error)) from error
+    try:
+        url = _wait_for_url(child, log_path, port=port, says_its_port=emulator.engine == "host")
+    except BaseException:
+        _end(child)
+        _remove(log_path)
+        raise
+    return RunningEmulator(child, url=url, engine=emulator.engine, log_path=log_path)
+
+
+def _wait_for_url(child: subprocess.Popen[bytes], log_path: Path, *, port: int, says_its_port: bool) -> str:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise _ended(child, log_path)
+        if says_its_port:
+            said = re.search(rf"^port (socket://{_LOOPBACK}:\d+)$", _read(log_path), re.MULTILINE)
+            if said:
+                return said.group(1)
+        elif _accepts(port):
+            if child.poll() is None:
+                return f"socket://{_LOOPBACK}:{port}"
+            raise _ended(child, log_path)
+        time.sleep(_POLL_S)
+    raise EmulatorError(
+        "the emulator did not open its serial line", cause=f"it had {_START_TIMEOUT_S:g} s; {_last_lines(log_path)}"
+    )
+
+
+def _accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, port), timeout=1.0):
+        return True
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _ended(child: subprocess.Popen[bytes], log_path: Path) -> EmulatorError:
+    said = _last_lines(log_path)
+    taken = "Address already in use" in said or "find an available port" in said
+    kind = _PortTakenError if taken else EmulatorError
+    return kind(f"the emulator ended with code {child.returncode}", cause=said or "it said nothing")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    child.wait()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _last_lines(log_path: Path) -> str:
+    return "\n".join(_read(log_path).strip().splitlines()[-20:])
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
