@@ -43,7 +43,7 @@ class IntegerRows(Struct, frozen=True, kw_only=True):
 
     Attributes:
         weights: int8 q.
-        residual: uint8 l; the weight is (256 q + l - 128) s_w / 256.
+        residual: uint8 l, the weight being (256 q + l - 128) s_w / 256; empty where every l is 128, or none is kept.
         bias: int32 with logit_fraction_bits + 8 fraction bits.
         row_m: with row_t, 2^logit_fraction_bits s_x s_w = m 2^-t.
         row_r: with row_rho, 256 s_x / s_w = r 2^-rho.

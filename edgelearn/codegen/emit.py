@@ -14,7 +14,7 @@ from edgelearn.codegen.render import render
 from edgelearn.ir import LossKind
 from edgelearn.project import FILE_NAME, FORMAT_VERSION, Project, encode_project
 from edgelearn.protocol import c_header
-from edgelearn.recipe import DenseHead, FloatRows, Residual
+from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
 _RUNTIME_ALWAYS = ("main.c", "elearn_link.c", "elearn_frame.c")
@@ -162,6 +162,7 @@ def emit_project(plan: Plan, *, name: str) -> dict[str, str]:
             head=head,
             head_is_float=bool(head and head.residual is Residual.FLOAT),
             head_keeps_residual=bool(head and head.residual is Residual.INT8),
+            head_has_initial_residual=bool(head and isinstance(head.rows, IntegerRows) and head.rows.residual),
             cross_entropy=bool(head and head.loss is LossKind.CROSS_ENTROPY),
             head_arrays=_head_arrays(head) if head else [],
             feature_scale=_float(head.feature_scale) if head else "",

@@ -5,13 +5,14 @@ One function for each op type, found through LOWERINGS; a test checks that none 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from msgspec import Struct
 
 from edgelearn.codegen.requantize import (
+    LARGEST_SHIFT,
     Scale,
     convolution_scales,
     dense_scales,
@@ -19,6 +20,7 @@ from edgelearn.codegen.requantize import (
     output_range,
     to_scale,
 )
+from edgelearn.errors import UnsupportedOpError
 from edgelearn.ir import (
     Add,
     AnyOp,
@@ -228,6 +230,9 @@ def _lower_softmax(graph: Graph, op: Softmax) -> Call:
     x = graph.tensor(op.inputs[0])
     real = min(op.beta * x.scale * 2.0 ** (31 - _SOFTMAX_INTEGER_BITS), 2.0**31 - 1.0)
     scale = to_scale(real)
+    if scale.shift < 0:
+        # So narrow an input that all its exponentials are one: the kernel shifts to the left only.
+        scale = Scale(multiplier=scale.multiplier >> -scale.shift, shift=0)
     radius = (2**_SOFTMAX_INTEGER_BITS - 1) * 2.0 ** (31 - _SOFTMAX_INTEGER_BITS) / 2.0**scale.shift
     columns = x.shape[-1]
     return Call(
@@ -262,5 +267,24 @@ LOWERINGS: dict[type[Op], Callable[[Graph, Any], Call | None]] = {
 
 
 def lower(graph: Graph, op: AnyOp) -> Call | None:
-    """The kernel call of a frozen op, or None where the op costs nothing."""
-    return LOWERINGS[type(op)](graph, op)
+    """The kernel call of a frozen op, or None where the op costs nothing.
+
+    Raises:
+        UnsupportedOpError: its scales are so far apart that the kernels' 32 bits cannot bridge them.
+    """
+    call = LOWERINGS[type(op)](graph, op)
+    # A softmax caps its own factor and shifts a small difference only.
+    if call is not None and not isinstance(op, Softmax) and any(s > LARGEST_SHIFT for s in _shifts(call)):
+        raise UnsupportedOpError(
+            (f"{op.TITLE} (op #{op.index}): the scales of its inputs and of its output are more than 2^30 apart",),
+            hint="quantise the model again from calibration samples that are typical of its data",
+        )
+    return call
+
+
+def _shifts(call: Call) -> Iterator[int]:
+    values = [value for name, value in call.params if name == "scale" or name.endswith("_scale")]
+    values += [element for constant in call.constants if constant.suffix == "scales" for element in constant.elements]
+    for value in values:
+        if isinstance(value, tuple):
+            yield value[1]

@@ -10,6 +10,10 @@ from msgspec import Struct
 from edgelearn.ir import Activation, Tensor
 
 
+#: The largest shift to the left that the kernels can do, and so the limit of real factors is 2^30.
+LARGEST_SHIFT = 30
+
+
 class Scale(Struct, frozen=True, kw_only=True):
     """A positive real factor: multiplier 2^(shift - 31), the multiplier in [2^30, 2^31)."""
 
@@ -63,7 +67,8 @@ def output_range(out: Tensor, activation: Activation) -> tuple[int, int]:
     """Smallest and largest int8 output under a fused activation (LiteRT: CalculateActivationRangeQuantized)."""
 
     def quantized(value: float) -> int:
-        return out.zero_point + _round_half_away(float(np.float32(value) / np.float32(out.scale)))
+        # The float32 quotient: both are float32, so rounding their double quotient gives it. Beyond int8 all is one.
+        return out.zero_point + _round_half_away(float(np.float32(min(value / out.scale, 2.0**31))))
 
     low, high = -128, 127
     if activation is not Activation.NONE:

@@ -227,10 +227,18 @@ def _integer_rows(
     ratios = [mantissa_and_exponent(256.0 * feature_scale / float(scale)) for scale in row_scale]
     return IntegerRows(
         weights=(weights >> 8).astype(np.int8).tobytes(),
-        residual=(weights & 255).astype(np.uint8).tobytes() if keep_residual else b"",
+        residual=_residual(weights) if keep_residual else b"",
         bias=tuple(int(b) for b in np.rint(bias * 2.0 ** (bits + BIAS_EXTRA_BITS))),
         row_m=tuple(m if t <= LARGEST_ROW_T else 0 for m, t in products),
         row_t=tuple(min(t, LARGEST_ROW_T) for _, t in products),
         row_r=tuple(r for r, _ in ratios),
         row_rho=tuple(rho for _, rho in ratios),
     )
+
+
+def _residual(weights: npt.NDArray[np.int64]) -> bytes:
+    """The low bytes, or nothing where all are 128, as they are for weights that start from int8."""
+    import numpy as np
+
+    low = (weights & 255).astype(np.uint8)
+    return b"" if (low == 128).all() else low.tobytes()

@@ -153,7 +153,7 @@ class IntegerHead:
         shape = (self.plan.outputs, self.plan.features)
         self.q: Int64Array = np.frombuffer(self._rows.weights, np.int8).reshape(shape).astype(np.int64)
         self.residual: Int64Array = np.full(shape, 128, dtype=np.int64)
-        if self.plan.residual is Residual.INT8:
+        if self._rows.residual:
             self.residual = np.frombuffer(self._rows.residual, np.uint8).reshape(shape).astype(np.int64)
         self.bias: Int64Array = np.array(self._rows.bias, dtype=np.int64)
         self.row_t = np.array(self._rows.row_t, dtype=np.int64)

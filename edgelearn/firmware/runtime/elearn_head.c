@@ -24,7 +24,11 @@ void elearn_head_reset(const elearn_head_params *p, elearn_head_state *s)
     const uint32_t weights = outputs * (uint32_t)p->features;
     memcpy(s->weights, p->initial_weights, weights);
 #if ELEARN_HEAD_HAS_RESIDUAL
-    memcpy(s->residual, p->initial_residual, weights);
+    if (p->initial_residual != NULL) {
+        memcpy(s->residual, p->initial_residual, weights);
+    } else {
+        memset(s->residual, 128, weights);
+    }
 #endif
     memcpy(s->bias, p->initial_bias, outputs * sizeof(int32_t));
     memcpy(s->row_t, p->initial_row_t, outputs);

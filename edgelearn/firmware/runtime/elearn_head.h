@@ -8,6 +8,7 @@
 #define ELEARN_HEAD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "elearn_config.h"
@@ -39,7 +40,7 @@ typedef struct {
     const float *initial_bias;
 #else
     const int8_t *initial_weights;
-    const uint8_t *initial_residual; /* INT8 only */
+    const uint8_t *initial_residual; /* INT8 only; NULL where every element is 128 */
     const int32_t *initial_bias;     /* logit_fraction_bits + 8 fraction bits */
     const int8_t *initial_row_t;     /* 2^logit_fraction_bits s_x s_w = m 2^-t */
     const int8_t *initial_row_rho;   /* 256 s_x / s_w = r 2^-rho */

@@ -83,12 +83,19 @@ static int32_t reciprocal(int32_t a)
     return shift_left_saturating(x, 1);
 }
 
+/* A difference to the largest input, at most 0 and not below difference_min, in Q5.26. */
+static int32_t scaled_difference(const elearn_softmax_params *p, int32_t difference)
+{
+    return multiply_high((int32_t)((uint32_t)difference << p->scale.shift), p->scale.multiplier);
+}
+
 void elearn_softmax_s8(const elearn_softmax_params *p, const int8_t *input, int8_t *output)
 {
     for (int32_t row = 0; row < p->rows; row++) {
         int32_t largest = -128;
-        int32_t sum = 0;
+        uint32_t sum = 0;
         int32_t zeros = 0;
+        int32_t right;
         int32_t scale;
         for (int32_t c = 0; c < p->columns; c++) {
             largest = input[c] > largest ? input[c] : largest;
@@ -96,21 +103,22 @@ void elearn_softmax_s8(const elearn_softmax_params *p, const int8_t *input, int8
         for (int32_t c = 0; c < p->columns; c++) {
             const int32_t difference = input[c] - largest;
             if (difference >= p->difference_min) {
-                const int32_t scaled = multiply_high(difference * (1 << p->scale.shift), p->scale.multiplier);
-                sum += shift_right(exp_negative(scaled), SUM_INTEGER_BITS);
+                const int32_t e = exp_negative(scaled_difference(p, difference));
+                sum += (uint32_t)shift_right(e, SUM_INTEGER_BITS);
             }
         }
-        while (((uint32_t)sum << zeros) < 0x80000000u) {
+        while ((sum << zeros) < 0x80000000u) {
             zeros++;
         }
-        scale = reciprocal((int32_t)(((uint32_t)sum << zeros) - 0x80000000u));
+        scale = reciprocal((int32_t)((sum << zeros) - 0x80000000u));
+        right = SUM_INTEGER_BITS - zeros + 31 - 8;
         for (int32_t c = 0; c < p->columns; c++) {
             const int32_t difference = input[c] - largest;
             int32_t value = -128;
-            if (difference >= p->difference_min) {
-                const int32_t scaled = multiply_high(difference * (1 << p->scale.shift), p->scale.multiplier);
-                const int32_t product = multiply_high(scale, exp_negative(scaled));
-                value = shift_right(product, SUM_INTEGER_BITS - zeros + 31 - 8) - 128;
+            /* Where more than 512 inputs share the sum every output rounds to zero. */
+            if (difference >= p->difference_min && right <= 31) {
+                const int32_t product = multiply_high(scale, exp_negative(scaled_difference(p, difference)));
+                value = shift_right(product, right) - 128;
             }
             output[c] = (int8_t)elearn_clamp(value, -128, 127);
         }
