@@ -540,9 +540,9 @@ def _read(region: Region, index: int, offset: int, length: int) -> bytes:
 
 
 def _names(data: bytes) -> tuple[str, ...]:
-    """UTF-8 names, each ended by a zero byte or a line feed."""
-    text = data.decode("utf-8", errors="replace").replace("\n", "\0")
-    return tuple(text.removesuffix("\0").split("\0")) if text.strip("\0") else ()
+    """UTF-8 names with a line feed between each two; none where all are empty."""
+    names = tuple(data.decode("utf-8", errors="replace").split("\n"))
+    return names if any(names) else ()
 
 
 def _model_hash(hello: Payload) -> str:

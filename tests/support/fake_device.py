@@ -322,7 +322,7 @@ class FakeDevice:
         if region == Region.BOARD:
             return m.board.encode()
         if region == Region.LABELS:
-            return "".join(f"{label}\0" for label in m.labels).encode() if m.labels else None
+            return "\n".join(m.labels).encode() if m.labels else None
         if not m.trainable:
             return None
         arrays = {Region.HEAD_WEIGHTS: self.q, Region.HEAD_BIAS: self.bias}
