@@ -170,12 +170,14 @@ class Emulator(_Part, frozen=True, kw_only=True):
         machine: the emulator's own name of the machine.
         icount_shift: each instruction takes 2^shift ns of virtual time, which makes counts repeat exactly.
         ticks_per_instruction: ticks of the board's counter for one instruction at that shift; 0 where none is counted.
+        demo: whether `edgelearn demo` takes this board.
     """
 
     engine: str
     machine: str = ""
     icount_shift: int = 0
     ticks_per_instruction: float = 0.0
+    demo: bool = False
 
 
 class Board(_Part, frozen=True, kw_only=True):

@@ -108,10 +108,8 @@ def start(board: Board, image: Path, *, port: int | None = None) -> RunningEmula
         EmulatorMissingError: the board has no emulator, or it is not installed.
         EmulatorError: the emulator ended, or did not start in time.
     """
-    if board.emulator is None:
-        raise EmulatorMissingError(
-            f"{board.name} has no emulator", hint="`edgelearn boards` says which boards have one"
-        )
+    require_emulator(board)
+    assert board.emulator is not None  # noqa: S101
     attempts = _ATTEMPTS if port is None else 1
     for attempt in range(attempts):
         number = port if port is not None else 0 if board.emulator.engine == "host" else _free_port()
@@ -121,6 +119,28 @@ def start(board: Board, image: Path, *, port: int | None = None) -> RunningEmula
             if attempt + 1 == attempts:
                 raise
     raise AssertionError("unreachable")
+
+
+def require_emulator(board: Board) -> None:
+    """Find out before anything is built whether the board can be emulated here.
+
+    Raises:
+        EmulatorMissingError: the board has no emulator, or it is not installed.
+    """
+    if board.emulator is None:
+        raise EmulatorMissingError(
+            f"{board.name} has no emulator", hint="`edgelearn boards` says which boards have one"
+        )
+    if board.emulator.engine == "qemu" and process.find_program(QEMU_PROGRAMS[board.core]) is None:
+        raise _missing(board, QEMU_PROGRAMS[board.core])
+
+
+def _missing(board: Board, program: str) -> EmulatorMissingError:
+    return EmulatorMissingError(
+        f"the emulator of {board.name} is not installed",
+        cause=f"{program} was not found",
+        hint="\n".join(QEMU_INSTALL_HINTS),
+    )
 
 
 class _PortTakenError(EmulatorError):
@@ -165,11 +185,7 @@ def _start_once(board: Board, image: Path, port: int) -> RunningEmulator:
         child = process.spawn(argv, log_path=log_path)
     except ProgramMissingError as error:
         _remove(log_path)
-        raise EmulatorMissingError(
-            f"the emulator of {board.name} is not installed",
-            cause=f"{argv[0]} was not found",
-            hint="\n".join(QEMU_INSTALL_HINTS),
-        ) from error
+        raise _missing(board, argv[0]) from error
     except OSError as error:
         _remove(log_path)
         raise EmulatorError(f"{image} cannot be run", cause=str(error)) from error
