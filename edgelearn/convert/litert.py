@@ -50,16 +50,16 @@ class ReferenceInterpreter:
                     experimental_preserve_all_tensors=True,
                 )
                 self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+                inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+                self._input_index: int = inputs[0]["index"]
+                self._input_shape: tuple[int, ...] = tuple(int(n) for n in inputs[0]["shape"])
+                self._input_dtype: np.dtype[Any] = np.dtype(inputs[0]["dtype"])
+                self._output_index: int = outputs[0]["index"]
+                self._float_scale, self._float_zero_point = np.float32(1.0), 0
+                if self._input_dtype == np.float32:
+                    self._float_scale, self._float_zero_point = self._quantisation_behind_the_input()
+        except (LookupError, RuntimeError, ValueError) as error:
             raise ModelFileError("the LiteRT interpreter refuses the model", cause=_first_line(error)) from error
-        detail = self._interpreter.get_input_details()[0]
-        self._input_index: int = detail["index"]
-        self._input_shape: tuple[int, ...] = tuple(int(n) for n in detail["shape"])
-        self._input_dtype: np.dtype[Any] = np.dtype(detail["dtype"])
-        self._output_index: int = self._interpreter.get_output_details()[0]["index"]
-        self._float_scale, self._float_zero_point = np.float32(1.0), 0
-        if self._input_dtype == np.float32:
-            self._float_scale, self._float_zero_point = self._quantisation_behind_the_input()
 
     @property
     def output_index(self) -> int:

@@ -169,6 +169,8 @@ class _Loader:
         if tensors[input_index].type == "FLOAT32":
             readers = [op for op in live if input_index in op.inputs]
             if len(readers) == 1 and readers[0].code == "QUANTIZE" and len(readers[0].outputs) == 1:
+                if tensors[readers[0].outputs[0]].shape != tensors[input_index].shape:
+                    raise _contradiction(readers[0], "input and output differ in shape")
                 input_index = readers[0].outputs[0]
                 inner.remove(readers[0])
         if tensors[output_index].type == "FLOAT32":
@@ -365,8 +367,8 @@ class _Loader:
         quant = _activation_quant(out, "its output")
         if quant.scale != (1 / 256,) or quant.zero_point != (-128,):
             raise _Unsupported("an output that is not in steps of 1/256 from -128, as the int8 specification has it")
-        if op.options.beta <= 0.0:
-            raise _Unsupported(f"beta of {op.options.beta}")
+        if not 1e-3 <= op.options.beta <= 1e3:
+            raise _Unsupported(f"a beta of {op.options.beta}")
         name = self._name_op(op, out)
         return Softmax(
             name=name,

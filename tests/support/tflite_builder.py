@@ -356,8 +356,8 @@ class TfliteBuilder:
             )
         out_scale = float(np.float32(x_scale * float(scales.mean()) * spread / 40 * self.rng.uniform(0.6, 1.5)))
         out = self.tensor(out_shape, scale=out_scale, zero_point=self.random_zero_point(), name=name)
-        if not bias:
-            inputs.append(-1)
+        if not bias and code == "FULLY_CONNECTED":
+            inputs.append(-1)  # as TensorFlow's converter writes it; convolutions have two inputs then
         return self.op(code, inputs, out, options=options, version=3)
 
     def _pool(

@@ -97,6 +97,8 @@ def _convolve(graph: ir.Graph, sample: np.ndarray) -> np.ndarray:
         ("DEPTHWISE_CONV_2D", ir.DepthwiseConv2D, {"multiplier": 2, "activation": "relu6"}),
         ("FULLY_CONNECTED", ir.FullyConnected, {"units": 7, "per_channel": True}),
         ("FULLY_CONNECTED", ir.FullyConnected, {"units": 7, "per_channel": False}),
+        ("DEPTHWISE_CONV_2D", ir.DepthwiseConv2D, {"bias": False}),
+        ("FULLY_CONNECTED", ir.FullyConnected, {"units": 3, "bias": False}),
         ("AVERAGE_POOL_2D", ir.AveragePool2D, {"kernel": (3, 2), "padding": "same"}),
         ("MAX_POOL_2D", ir.MaxPool2D, {"activation": "relu"}),
         ("MEAN", ir.Mean, {"keep_dims": False}),
@@ -267,6 +269,19 @@ def test_several_inputs_or_outputs_are_refused():
         "2 inputs (the model must have one)",
         "2 outputs (the model must have one)",
     )
+
+
+@pytest.mark.parametrize("beta", [0.0, -1.0, 1e-30, float("nan")])
+def test_a_senseless_beta_is_refused(beta):
+    assert "beta" in refusal(single_op_model("SOFTMAX", shape=(1, 4), beta=beta)).ops[0]
+
+
+def test_an_edge_that_changes_the_shape_is_a_contradiction():
+    builder = TfliteBuilder()
+    x = builder.input((1, 4), float_edge=True)
+    builder._tensors[x].shape = [1, 5]
+    with pytest.raises(ModelFileError, match="contradicts"):
+        load(builder.build(builder.softmax(x)))
 
 
 def test_dynamic_shapes_are_refused_but_not_a_dynamic_batch():
