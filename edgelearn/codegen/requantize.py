@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from edgelearn.ir import Activation, Tensor
 
-
 #: The largest shift to the left that the kernels can do, and so the limit of real factors is 2^30.
 LARGEST_SHIFT = 30
 

@@ -6,26 +6,28 @@ void elearn_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t
 {
     const elearn_window *w = &p->window;
     const int32_t depth = p->input.channels;
-    const int32_t zero_point = p->offsets.input_zero_point;
+    const int32_t row_stride = p->input.width * depth;
+    /* Taps next to each other are next to each other in memory: a row of the window is one product. */
+    const int32_t joined = w->dilation_w == 1;
 
     for (int32_t y = 0; y < p->output.height; y++) {
         const int32_t top = y * w->stride_h - w->pad_top;
+        const elearn_range rows = elearn_taps_inside(top, w->kernel_h, w->dilation_h, p->input.height);
         for (int32_t x = 0; x < p->output.width; x++) {
             const int32_t left = x * w->stride_w - w->pad_left;
-            const int8_t *weights = p->weights;
+            const elearn_range columns = elearn_taps_inside(left, w->kernel_w, w->dilation_w, p->input.width);
+            const int32_t products = joined ? 1 : columns.end - columns.first;
+            const int32_t length = joined ? (columns.end - columns.first) * depth : depth;
             for (int32_t c = 0; c < p->output.channels; c++) {
                 int32_t sum = p->bias[c];
-                for (int32_t i = 0; i < w->kernel_h; i++) {
-                    const int32_t row = top + i * w->dilation_h;
-                    for (int32_t j = 0; j < w->kernel_w; j++) {
-                        const int32_t column = left + j * w->dilation_w;
-                        if (row >= 0 && row < p->input.height && column >= 0 && column < p->input.width) {
-                            const int8_t *pixel = input + (row * p->input.width + column) * depth;
-                            for (int32_t k = 0; k < depth; k++) {
-                                sum += weights[k] * (pixel[k] - zero_point);
-                            }
-                        }
+                for (int32_t i = rows.first; i < rows.end; i++) {
+                    const int8_t *weights = p->weights + ((c * w->kernel_h + i) * w->kernel_w + columns.first) * depth;
+                    const int8_t *pixel = input + (top + i * w->dilation_h) * row_stride
+                                          + (left + columns.first * w->dilation_w) * depth;
+                    for (int32_t j = 0; j < products; j++) {
+                        sum += elearn_dot_s8(weights, pixel, p->offsets.input_zero_point, length);
                         weights += depth;
+                        pixel += w->dilation_w * depth;
                     }
                 }
                 sum = elearn_requantize_twice(sum, p->scales[c].multiplier, p->scales[c].shift);

@@ -6,10 +6,7 @@ void elearn_fully_connected_s8(const elearn_fully_connected_params *p, const int
 {
     const int8_t *weights = p->weights;
     for (int32_t c = 0; c < p->outputs; c++) {
-        int32_t sum = p->bias[c];
-        for (int32_t i = 0; i < p->features; i++) {
-            sum += weights[i] * (input[i] - p->offsets.input_zero_point);
-        }
+        int32_t sum = p->bias[c] + elearn_dot_s8(weights, input, p->offsets.input_zero_point, p->features);
         weights += p->features;
         sum = elearn_requantize_once(sum, p->scales[c].multiplier, p->scales[c].shift);
         sum += p->offsets.output_zero_point;

@@ -100,20 +100,14 @@ bool elearn_head_accepts_row_rho(
 
 static int32_t row_logit(const elearn_head_params *p, const elearn_head_state *s, int32_t row, const int8_t *features)
 {
-    const int8_t *weights = s->weights + row * p->features;
-    const int32_t zero_point = p->feature_zero_point;
     const int32_t m = p->row_m[row];
     const int32_t t = s->row_t[row];
-    int32_t sum = 0;
-    int32_t high;
-    int32_t low;
-    int32_t logit;
-    for (int32_t i = 0; i < p->features; i++) {
-        sum += weights[i] * (features[i] - zero_point);
-    }
+    const int32_t sum =
+        elearn_dot_s8(s->weights + row * p->features, features, p->feature_zero_point, p->features);
     /* sum * m 2^-t without a 64-bit product: the upper and the lower 15 bits of the sum apart. */
-    high = sum >> 15;
-    low = sum & 0x7FFF;
+    const int32_t high = sum >> 15;
+    const int32_t low = sum & 0x7FFF;
+    int32_t logit;
     if (t > 15) {
         logit = elearn_round_shift(high * m + elearn_round_shift(low * m, 15), t - 15);
     } else {

@@ -43,4 +43,41 @@ static inline int32_t elearn_requantize_once(int32_t v, int32_t multiplier, int3
     return (int32_t)((product + ((int64_t)1 << (total - 1))) >> total);
 }
 
+/* sum of weights[i] * (values[i] - zero_point), four at a time. */
+static inline int32_t elearn_dot_s8(const int8_t *weights, const int8_t *values, int32_t zero_point, int32_t count)
+{
+    int32_t sum = 0;
+    for (; count >= 4; count -= 4) {
+        sum += weights[0] * (values[0] - zero_point);
+        sum += weights[1] * (values[1] - zero_point);
+        sum += weights[2] * (values[2] - zero_point);
+        sum += weights[3] * (values[3] - zero_point);
+        weights += 4;
+        values += 4;
+    }
+    for (; count > 0; count--) {
+        sum += *weights++ * (*values++ - zero_point);
+    }
+    return sum;
+}
+
+/* The part [first, end) of a window's taps 0 .. taps-1 that lies inside an axis of `limit` elements, where tap i lies at
+ * start + i * dilation. */
+typedef struct {
+    int32_t first;
+    int32_t end;
+} elearn_range;
+
+static inline elearn_range elearn_taps_inside(int32_t start, int32_t taps, int32_t dilation, int32_t limit)
+{
+    elearn_range r = {0, taps};
+    while (r.first < taps && start + r.first * dilation < 0) {
+        r.first++;
+    }
+    while (r.end > r.first && start + (r.end - 1) * dilation >= limit) {
+        r.end--;
+    }
+    return r;
+}
+
 #endif

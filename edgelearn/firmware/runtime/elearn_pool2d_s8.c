@@ -2,34 +2,21 @@
 #include "elearn_kernels.h"
 #include "elearn_math.h"
 
-typedef struct {
-    int32_t first;
-    int32_t end;
-} range;
-
-static range inside(int32_t start, int32_t length, int32_t limit)
-{
-    range r = {start < 0 ? 0 : start, start + length};
-    if (r.end > limit) {
-        r.end = limit;
-    }
-    return r;
-}
-
 void elearn_average_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input, int8_t *output)
 {
     const int32_t depth = p->input.channels;
     for (int32_t y = 0; y < p->output.height; y++) {
-        const range rows = inside(y * p->window.stride_h - p->window.pad_top, p->window.kernel_h, p->input.height);
+        const int32_t top = y * p->window.stride_h - p->window.pad_top;
+        const elearn_range rows = elearn_taps_inside(top, p->window.kernel_h, 1, p->input.height);
         for (int32_t x = 0; x < p->output.width; x++) {
-            const range columns =
-                inside(x * p->window.stride_w - p->window.pad_left, p->window.kernel_w, p->input.width);
+            const int32_t left = x * p->window.stride_w - p->window.pad_left;
+            const elearn_range columns = elearn_taps_inside(left, p->window.kernel_w, 1, p->input.width);
             const int32_t count = (rows.end - rows.first) * (columns.end - columns.first);
             for (int32_t c = 0; c < depth; c++) {
                 int32_t sum = 0;
                 for (int32_t i = rows.first; i < rows.end; i++) {
                     for (int32_t j = columns.first; j < columns.end; j++) {
-                        sum += input[(i * p->input.width + j) * depth + c];
+                        sum += input[((top + i) * p->input.width + left + j) * depth + c];
                     }
                 }
                 sum = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
@@ -43,15 +30,16 @@ void elearn_max_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input, in
 {
     const int32_t depth = p->input.channels;
     for (int32_t y = 0; y < p->output.height; y++) {
-        const range rows = inside(y * p->window.stride_h - p->window.pad_top, p->window.kernel_h, p->input.height);
+        const int32_t top = y * p->window.stride_h - p->window.pad_top;
+        const elearn_range rows = elearn_taps_inside(top, p->window.kernel_h, 1, p->input.height);
         for (int32_t x = 0; x < p->output.width; x++) {
-            const range columns =
-                inside(x * p->window.stride_w - p->window.pad_left, p->window.kernel_w, p->input.width);
+            const int32_t left = x * p->window.stride_w - p->window.pad_left;
+            const elearn_range columns = elearn_taps_inside(left, p->window.kernel_w, 1, p->input.width);
             for (int32_t c = 0; c < depth; c++) {
                 int32_t largest = -128;
                 for (int32_t i = rows.first; i < rows.end; i++) {
                     for (int32_t j = columns.first; j < columns.end; j++) {
-                        const int32_t value = input[(i * p->input.width + j) * depth + c];
+                        const int32_t value = input[((top + i) * p->input.width + left + j) * depth + c];
                         if (value > largest) {
                             largest = value;
                         }

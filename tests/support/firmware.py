@@ -1,0 +1,187 @@
+"""Generates, builds and runs firmware on this machine for tests, under the address and undefined-behaviour sanitizers.
+
+    files = generate(graph)                      # {path: text}, as `edgelearn generate` writes them
+    outputs = run_model(files, samples)          # a frozen model alone: int8 in, int8 out
+    with HostFirmware(build(files)) as firmware, open_device(firmware.url) as device: ...
+
+Objects are kept for the life of the process, so that in most builds only model.c is compiled.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from edgelearn.board import COMPILE_FLAGS, INCLUDE_FLAGS, SANITIZE_FLAGS, Board, load_board
+from edgelearn.codegen import Plan, emit_project, plan_firmware
+from edgelearn.convert.passes import run_passes
+from edgelearn.convert.tflite_loader import load_tflite
+from edgelearn.ir import Graph
+from edgelearn.recipe import NO_TRAINING, TrainingPlan
+
+MODEL_HASH = "0123456789abcdef" * 4
+_OPTIMIZATION = "-O1"
+
+#: Reads samples from stdin until it ends and writes the model's int8 output of each to stdout.
+_RUNNER = """\
+#include <stdio.h>
+#include "elearn_model.h"
+int main(void);
+int main(void)
+{
+    const elearn_model *m = &elearn_the_model;
+    while (fread(m->input, 1, m->input_elements, stdin) == m->input_elements) {
+        elearn_model_run();
+        (void)fwrite(m->output, 1, m->output_elements, stdout);
+    }
+    return 0;
+}
+"""
+
+
+def load_graph(model: bytes, name: str = "model") -> Graph:
+    """The graph of an int8 `.tflite` after all passes."""
+    return run_passes(load_tflite(model, name=name))
+
+
+def plan(
+    graph: Graph,
+    *,
+    board: Board | None = None,
+    training: TrainingPlan = NO_TRAINING,
+    labels: tuple[str, ...] = (),
+) -> Plan:
+    """The plan for a board, the host by default."""
+    return plan_firmware(graph, board or load_board("host"), training, model_hash=MODEL_HASH, labels=labels)
+
+
+def generate(
+    graph: Graph,
+    *,
+    board: Board | None = None,
+    training: TrainingPlan = NO_TRAINING,
+    labels: tuple[str, ...] = (),
+    name: str = "model",
+) -> dict[str, str]:
+    """The generated project, {path: text}."""
+    return emit_project(plan(graph, board=board, training=training, labels=labels), name=name)
+
+
+def write_project(files: dict[str, str], folder: Path) -> Path:
+    """Write a generated project; returns the folder."""
+    for path, text in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    return folder
+
+
+def build(files: dict[str, str], *, compiler: str = "cc", flags: tuple[str, ...] = SANITIZE_FLAGS) -> Path:
+    """The whole firmware for the host as a program; returns its path, which lives as long as this process."""
+    return _link(files, sorted(path for path in files if path.endswith(".c")), compiler, flags)
+
+
+def build_runner(files: dict[str, str]) -> Path:
+    """The model and its kernels without link and driver: samples on stdin, int8 outputs on stdout."""
+    files = {**files, "src/runner.c": _RUNNER}
+    return _link(files, ["src/model.c", "src/runner.c", *_kernels(files)], "cc", SANITIZE_FLAGS)
+
+
+def run_model(files: dict[str, str], samples: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """The int8 outputs of a frozen model, one row for each sample; a sanitizer's complaint is an error."""
+    program = build_runner(files)
+    done = subprocess.run([program], input=samples.tobytes(), capture_output=True, check=False)
+    program.unlink()
+    if done.returncode != 0:
+        raise AssertionError(done.stderr.decode(errors="replace"))
+    return np.frombuffer(done.stdout, np.int8).reshape(len(samples), -1)
+
+
+class HostFirmware:
+    """A running host firmware. Leaving the context ends it and fails if it did not end cleanly."""
+
+    def __init__(self, program: Path) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._process = subprocess.Popen([program], stdout=subprocess.PIPE, stderr=self._log)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().decode()
+        assert line.startswith("port "), line
+        self.url = line.split()[1]
+
+    def __enter__(self) -> HostFirmware:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        code = self._process.wait(timeout=20)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._log.seek(0)
+        said = self._log.read().decode(errors="replace")
+        self._log.close()
+        if code != 0 or said:
+            raise AssertionError(f"the firmware ended with code {code}: {said}")
+
+
+def _kernels(files: dict[str, str]) -> Iterable[str]:
+    return sorted(path for path in files if re.fullmatch(r"runtime/elearn_\w+_s8\.c", path))
+
+
+def _link(files: dict[str, str], sources: Iterable[str], compiler: str, flags: tuple[str, ...]) -> Path:
+    objects = [_compiled(files, source, compiler, flags) for source in sources]
+    with tempfile.NamedTemporaryFile(dir=_cache(), prefix="firmware_", delete=False) as file:
+        program = Path(file.name)
+    _run([compiler, *flags, "-o", str(program), *map(str, objects), "-lm"], _cache())
+    return program
+
+
+def _compiled(files: dict[str, str], source: str, compiler: str, flags: tuple[str, ...]) -> Path:
+    needed = {source: files[source], **_headers(files, source)}
+    argv = (compiler, *flags, _OPTIMIZATION, *COMPILE_FLAGS, *INCLUDE_FLAGS)
+    key = hashlib.sha256(repr((argv, sorted(needed.items()))).encode()).hexdigest()[:24]
+    target = _cache() / f"{key}.o"
+    if not target.exists():
+        folder = _cache() / key
+        write_project(needed, folder)
+        _run([*argv, "-c", "-o", str(target), source], folder)
+        shutil.rmtree(folder)
+    return target
+
+
+def _headers(files: dict[str, str], source: str) -> dict[str, str]:
+    """The project's own headers that a file includes, directly or not."""
+    by_name = {Path(path).name: path for path in files if path.endswith(".h")}
+    found: dict[str, str] = {}
+    waiting = [source]
+    while waiting:
+        for name in re.findall(r'^#include "([^"]+)"', files[waiting.pop()], re.MULTILINE):
+            path = by_name.get(name)
+            if path is not None and path not in found:
+                found[path] = files[path]
+                waiting.append(path)
+    return found
+
+
+def _run(argv: list[str], folder: Path) -> None:
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@cache
+def _cache() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="edgelearn_test_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
