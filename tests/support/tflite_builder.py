@@ -279,13 +279,13 @@ class TfliteBuilder:
         amounts = self.tensor((len(paddings), 2), INT32, data=np.array(paddings, np.int32))
         return self.op("PAD", [x, amounts], out, options=schema.PadOptionsT(), version=2)
 
-    def reshape(self, x: int, shape: Sequence[int], *, name: str | None = None) -> int:
+    def reshape(self, x: int, new_shape: Sequence[int], *, name: str | None = None) -> int:
         """RESHAPE to a static shape."""
         scale, zero_point = self.quant(x)
-        out = self.tensor(shape, scale=scale, zero_point=zero_point, name=name)
-        target = self.tensor((len(shape),), INT32, data=np.array(shape, np.int32))
+        out = self.tensor(new_shape, scale=scale, zero_point=zero_point, name=name)
+        target = self.tensor((len(new_shape),), INT32, data=np.array(new_shape, np.int32))
         options = schema.ReshapeOptionsT()
-        options.newShape = list(shape)
+        options.newShape = list(new_shape)
         return self.op("RESHAPE", [x, target], out, options=options)
 
     def softmax(self, x: int, *, beta: float = 1.0, name: str | None = "Identity") -> int:

@@ -105,6 +105,7 @@ def _convolve(graph: ir.Graph, sample: np.ndarray) -> np.ndarray:
         ("MEAN", ir.Mean, {"keep_dims": True, "axes": (-3, -2)}),
         ("ADD", ir.Add, {"other_scale": True, "activation": "relu"}),
         ("PAD", ir.Pad, {"paddings": [(0, 0), (1, 2), (0, 3), (0, 0)]}),
+        ("RESHAPE", ir.Reshape, {"new_shape": (1, 4, 64)}),
         ("SOFTMAX", ir.Softmax, {"beta": 0.5}),
     ],
 )
