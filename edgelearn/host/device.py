@@ -68,8 +68,8 @@ _INFO_INTEGERS = (
     "static_ram_bytes",
     "stack_size_bytes",
 )
-#: How often HELLO is repeated: a board that boots hears none of the first ones.
-_HELLO_EVERY_S = 0.5
+#: HELLO is repeated fast at first: a board that is just starting hears none of the first ones.
+_HELLO_TIMES = LinkOptions(first_timeout_s=0.1, min_timeout_s=0.1, max_timeout_s=0.5)
 
 
 class DeviceInfo(Struct, frozen=True, kw_only=True):
@@ -347,7 +347,7 @@ class Device:
             raise LearningRateError(
                 f"the device refused the learning rate {learning_rate:g}",
                 cause="with this head's scales an update would leave the range of its integers",
-                hint=f"give a smaller one, such as {learning_rate / 8:.1g}",
+                hint="give a smaller one",
             )
         self.link.check(MessageType.SET_LEARNING_RATE, answer)
         return decode_learning_rate(mantissa, exponent)
@@ -476,9 +476,7 @@ class Device:
         session = secrets.randbelow(2**32 - 1) + 1
         request = pack(MessageType.HELLO, version=PROTOCOL_VERSION, session=session)
         usual = self.link.options
-        self.link.options = LinkOptions(
-            first_timeout_s=_HELLO_EVERY_S, min_timeout_s=_HELLO_EVERY_S, max_timeout_s=_HELLO_EVERY_S
-        )
+        self.link.options = _HELLO_TIMES
         try:
             answer = self.link.exchange(MessageType.HELLO, request, give_up_s=timeout_s)
         finally:
@@ -499,7 +497,7 @@ class Device:
             raise DeviceRefusedError("the device answered HELLO with a broken reply", cause=str(error)) from error
         if hello.integer("session") != session:
             raise DeviceRefusedError("the device opened no session", hint="reset the board and try again")
-        self.link.session_is_open = True
+        self.link.session_opened()
         return hello
 
     def _check_model(self, actual: str, expected: str | None, name: str) -> None:

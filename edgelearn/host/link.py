@@ -232,6 +232,16 @@ class Link:
         """Seconds from the first sending of the last answered request to its reply."""
         return self._last_s
 
+    def session_opened(self) -> None:
+        """From now on a device that knows no session was reset.
+
+        Repeats and noise of the time before, when the board may have been starting, do not count.
+        """
+        self.session_is_open = True
+        self._retries = 0
+        self._stale = 0
+        self._reader.bad_frames = 0
+
     def submit(self, type_: MessageType, payload: bytes = b"", *, give_up_s: float | None = None) -> Pending:
         """Send a request; `wait` brings its reply.
 

@@ -60,8 +60,10 @@ def draw_plots(run_path: Path) -> tuple[Path, ...]:
         return ()
     drawings: list[tuple[str, Callable[[], Figure]]] = [
         ("learning.png", lambda: learning_figure(run.manifest, run.records)),
-        ("memory.png", lambda: memory_figure(run.manifest, run.records)),
     ]
+    # A process of this machine knows no figures of its memory.
+    if run.manifest.device.static_ram_bytes:
+        drawings.append(("memory.png", lambda: memory_figure(run.manifest, run.records)))
     paths = []
     with matplotlib.rc_context(_STYLE):
         for name, draw in drawings:

@@ -326,8 +326,8 @@ class LiveView:
 
     def _device(self, start: StreamStart, event: StreamEvent) -> tuple[Text, Text, Text]:
         info = start.info
-        static = kib(info.static_ram_bytes)
-        if start.board_ram_bytes:
+        static = kib(info.static_ram_bytes) if info.static_ram_bytes else "not known"
+        if info.static_ram_bytes and start.board_ram_bytes:
             static = f"{info.static_ram_bytes / 1024:.1f} of {start.board_ram_bytes / 1024:.0f} KiB"
         stack = event.record.stack_bytes
         in_use = f"{stack / 1024:.1f} of {kib(info.stack_size_bytes)}" if stack else "not known"
@@ -399,10 +399,11 @@ def closing(summary: StreamSummary) -> list[str]:
     losses = [score.mean_loss for score in summary.passes if score.mean_loss is not None]
     if losses:
         lines.append("mean loss " + " -> ".join(f"{loss:.4g}" for loss in losses))
-    memory = f"static RAM {kib(summary.static_ram_bytes)}"
+    memory = [f"static RAM {kib(summary.static_ram_bytes)}"] if summary.static_ram_bytes else []
     if summary.stack_bytes:
-        memory += f", stack {kib(summary.stack_bytes)} of {kib(summary.stack_size_bytes)}"
-    lines.append(memory)
+        memory.append(f"stack {kib(summary.stack_bytes)} of {kib(summary.stack_size_bytes)}")
+    if memory:
+        lines.append(", ".join(memory))
     if summary.run:
         lines.append(f"run {summary.run}")
     return lines

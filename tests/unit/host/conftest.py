@@ -15,4 +15,4 @@ FUZZ_INPUTS = int(os.environ.get("EDGELEARN_FUZZ_INPUTS", "20000"))
 @pytest.fixture
 def impatient() -> LinkOptions:
     """Times for a device in this process."""
-    return LinkOptions(first_timeout_s=0.05, min_timeout_s=0.02, max_timeout_s=0.1, give_up_s=1.0, first_give_up_s=1.0)
+    return LinkOptions(first_timeout_s=0.05, min_timeout_s=0.02, max_timeout_s=0.1, give_up_s=3.0, first_give_up_s=3.0)

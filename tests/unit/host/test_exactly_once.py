@@ -51,7 +51,7 @@ def test_each_sample_is_applied_once_and_in_order(faults, impatient):
         assert fake.applied == sent
         counters = device.counters
     if faults == Faults():
-        assert (counters.retries, counters.bad_frames, counters.stale_frames) == (0, 0, 0)
+        assert counters.bad_frames == 0
     if faults.corrupt_reply or faults.garbage:
         assert counters.bad_frames > 0
     if faults.lose_reply or faults.lose_request or faults.delay_reply:

@@ -147,7 +147,7 @@ def test_an_unknown_status_is_named_by_its_number():
 
 def test_no_session_means_a_reset_once_one_was_open():
     link, _ = link_to(lambda _, frame: [(0.01, ok(frame, Status.NO_SESSION))])
-    link.session_is_open = True
+    link.session_opened()
     with pytest.raises(DeviceResetError):
         link.request(MessageType.RESET_HEAD)
 

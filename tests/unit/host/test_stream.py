@@ -190,7 +190,7 @@ def test_ctrl_c_twice_does_not_wait_for_a_silent_device(tmp_path):
             timer.start()
         start = time.monotonic()
         summary = stream(device, dataset, TRAIN, run_folder=folder)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 8
         for timer in timers:
             timer.join()
     assert summary.ended == "interrupted"
