@@ -22,7 +22,7 @@ import msgspec
 from edgelearn import __version__
 from edgelearn.errors import EdgelearnError, StorageError, VerificationFailedError
 from edgelearn.ir import LossKind
-from edgelearn.recipe import Residual
+from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,14 @@ _RESIDUAL = click.option(
     show_default=True,
     help="What is kept beside each int8 weight of the trainable layer.",
 )
-_LEARNING_RATE = click.option("--lr", "learning_rate", type=float, default=None, help="Learning rate.")
+_LEARNING_RATE = click.option(
+    "--lr",
+    "learning_rate",
+    type=float,
+    default=DEFAULT_LEARNING_RATE,
+    show_default=True,
+    help="Learning rate that the device starts with.",
+)
 _TOOLCHAIN = click.option(
     "--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default the first one found."
 )
@@ -269,15 +276,14 @@ def _print_inspection(found: Inspection) -> None:
 @click.option("--output", "-o", "folder", type=_EXISTING, required=True, metavar="DIR", help="The project's folder.")
 @_RESIDUAL
 @_LEARNING_RATE
-def generate(bundle: Path, board_name: str, folder: Path, residual: str, learning_rate: float | None) -> None:
+def generate(bundle: Path, board_name: str, folder: Path, residual: str, learning_rate: float) -> None:
     """Generate a C project for BUNDLE: it builds with `make` alone."""
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
 
-    rate = pipeline.DEFAULT_LEARNING_RATE if learning_rate is None else learning_rate
     plan = pipeline.generate(
-        read_bundle(bundle), load_board(board_name), folder, residual=Residual(residual), learning_rate=rate
+        read_bundle(bundle), load_board(board_name), folder, residual=Residual(residual), learning_rate=learning_rate
     )
     console = _console()
     console.print(
@@ -357,7 +363,7 @@ def _wait_for_ever() -> None:
 @click.option("--port", "-p", required=True, help="A serial device, socket://host:port, or `emulate`.")
 @click.option("--data", "-d", type=_EXISTING, required=True, help=".npz with x and, to learn, y.")
 @click.option("--train/--predict", default=None, help="Learn from each sample after predicting it, or only predict.")
-@_LEARNING_RATE
+@click.option("--lr", "learning_rate", type=float, default=None, help="Learning rate; by default the device keeps its.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the data.")
 @click.option("--shuffle", is_flag=True, help="A new order in each pass.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the shuffling.")
@@ -419,7 +425,7 @@ def verify(
     samples: int,
     train_steps: int,
     residual: str,
-    learning_rate: float | None,
+    learning_rate: float,
     toolchain: str | None,
     sanitize: bool,
     keep: Path | None,
@@ -428,12 +434,10 @@ def verify(
     """Build BUNDLE for a board, boot it, and compare every byte with the references."""
     from rich.progress import Progress
 
-    from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.verification import verify as verify_bundle
 
     board = load_board(board_name)
-    rate = pipeline.DEFAULT_LEARNING_RATE if learning_rate is None else learning_rate
     console = _console(err=True)
     with (
         tempfile.TemporaryDirectory() as temporary,
@@ -448,7 +452,7 @@ def verify(
             samples=samples,
             train_steps=train_steps,
             residual=Residual(residual),
-            learning_rate=rate,
+            learning_rate=learning_rate,
             toolchain=toolchain,
             sanitize=sanitize,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
@@ -523,9 +527,9 @@ def doctor(as_json: bool) -> None:
     for tool in tools:
         table.add_row(
             tool.name,
-            tool.version if tool.found else "[red]missing[/red]",
+            tool.version or "[red]missing[/red]",
             tool.purpose,
-            "" if tool.found else tool.install,
+            "\n".join(tool.install),
         )
     _console().print(table)
 

@@ -25,6 +25,7 @@ from edgelearn.errors import (
     MissingPackageError,
     StorageError,
 )
+from edgelearn.firmware.emulator import require_emulator
 from edgelearn.host.data import load_dataset
 from edgelearn.host.device import Device
 from edgelearn.host.telemetry import StreamOptions
@@ -147,7 +148,7 @@ def _build(bundle: Bundle, board_name: str | None, files: _Files, say: Say) -> B
     """Generate and build for the board; without one named, for this machine where no emulator can be had."""
     board = load_board(board_name) if board_name else _demo_board()
     try:
-        pipeline.check_emulator(board)
+        require_emulator(board)
         return _generate_and_build(bundle, board, files, say)
     except (EmulatorMissingError, CompilerMissingError) as error:
         if board_name:

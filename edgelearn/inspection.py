@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from edgelearn import convert as converter
 from edgelearn import pipeline
-from edgelearn.board import Board, Core, board_names, load_board
+from edgelearn.board import Board
 from edgelearn.bundle import Bundle, read_bundle
 from edgelearn.codegen import Plan, check_fit
-from edgelearn.errors import BoardFileError, DoesNotFitError
+from edgelearn.errors import DoesNotFitError
 from edgelearn.ir import Graph, Op
 from edgelearn.recipe import Residual
 
@@ -83,7 +83,7 @@ def inspect(path: Path, *, board: Board | None = None, residual: Residual = Resi
         residual: how the head's weights would be stored.
     """
     bundle = converter.convert_model(path) if path.suffix == ".tflite" else read_bundle(path)
-    plan = pipeline.plan(bundle, board or _any_host_board(), residual=residual)
+    plan = pipeline.plan(bundle, board or pipeline.host_board(), residual=residual)
     layers = tuple(_layer(plan, index) for index in range(len(plan.steps)))
     largest = max(layers, key=lambda layer: layer.arena_bytes + layer.parameters_bytes)
     return Inspection(
@@ -99,15 +99,6 @@ def inspect(path: Path, *, board: Board | None = None, residual: Residual = Resi
         largest_layer=largest.name,
         fit=_fit(plan) if board else None,
     )
-
-
-def _any_host_board() -> Board:
-    """A board without limits, for plans that are not about a board."""
-    for name in board_names():
-        board = load_board(name)
-        if board.core is Core.HOST:
-            return board
-    raise BoardFileError("no board file describes this machine", hint="reinstall edgelearn")
 
 
 def _shape(graph: Graph, name: str) -> tuple[int, ...]:
@@ -160,5 +151,5 @@ def _fit(plan: Plan) -> Fit:
 
 def bundle_layers(bundle: Bundle) -> tuple[Layer, ...]:
     """The layers of a bundle, for tables."""
-    plan = pipeline.plan(bundle, _any_host_board())
+    plan = pipeline.plan(bundle, pipeline.host_board())
     return tuple(_layer(plan, index) for index in range(len(plan.steps)))

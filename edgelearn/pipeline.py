@@ -22,11 +22,11 @@ from msgspec import Struct
 
 from edgelearn import codegen, training
 from edgelearn import convert as converter
-from edgelearn.board import Board, board_names, load_board
+from edgelearn.board import Board, Core, board_names, load_board
 from edgelearn.bundle import Bundle, read_bundle, write_atomically, write_bundle
 from edgelearn.codegen import Plan
-from edgelearn.errors import OptionError, PlanMismatchError, StorageError, UnknownBoardError
-from edgelearn.firmware.emulator import Emulator
+from edgelearn.errors import BoardFileError, OptionError, PlanMismatchError, StorageError
+from edgelearn.firmware import emulator
 from edgelearn.firmware.toolchain import BuildResult, build_project
 from edgelearn.host import stream as streaming
 from edgelearn.host import telemetry
@@ -36,8 +36,7 @@ from edgelearn.host.telemetry import StreamOptions, StreamSummary
 from edgelearn.host.view import View
 from edgelearn.ir import LossKind
 from edgelearn.project import FILE_NAME, Project, read_project
-from edgelearn.recipe import Residual
-from edgelearn.training.head import DEFAULT_LEARNING_RATE
+from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
 
 #: The port's name for "boot the project in an emulator for as long as the command runs".
 EMULATE = "emulate"
@@ -203,8 +202,8 @@ def emulate(folder: Path, *, port: int | None = None) -> Iterator[str]:
     image = folder / "build" / "firmware.elf"
     if not image.is_file():
         image = build(folder).image
-    with Emulator(load_board(project.board), image, port=port) as emulator:
-        yield emulator.url
+    with emulator.start(load_board(project.board), image, port=port) as running:
+        yield running.url
 
 
 def stream(
@@ -251,9 +250,14 @@ def instructions(board: Board, ticks: float) -> int | None:
     return round(ticks / board.emulator.ticks_per_instruction)
 
 
-def known_board(name: str) -> Board | None:
-    """A board by name, None where edgelearn has no such board."""
-    try:
-        return load_board(name)
-    except UnknownBoardError:
-        return None
+def host_board() -> Board:
+    """The board that is this machine: the same C, run as a process.
+
+    Raises:
+        BoardFileError: no board file describes it.
+    """
+    for name in board_names():
+        board = load_board(name)
+        if board.core is Core.HOST:
+            return board
+    raise BoardFileError("no board file describes this machine", hint="reinstall edgelearn")

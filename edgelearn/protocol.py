@@ -276,7 +276,7 @@ _BY_TYPE = {message.type: message for message in MESSAGES}
 
 
 class FrameError(ValueError):
-    """A frame or a payload that cannot be decoded. Never leaves the host package: a bad frame is dropped and counted."""
+    """A frame or a payload that cannot be decoded. It never leaves the host package: bad frames are counted."""
 
 
 class Frame(NamedTuple):

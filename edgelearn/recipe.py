@@ -12,6 +12,9 @@ from msgspec import Struct
 
 from edgelearn.ir import LossKind
 
+#: What the device starts with where a person says nothing.
+DEFAULT_LEARNING_RATE = 1e-3
+
 
 class Residual(enum.Enum):
     """How the weights of a trainable layer are stored on the device.

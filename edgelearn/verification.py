@@ -23,9 +23,8 @@ from edgelearn.host.data import Dataset, load_dataset
 from edgelearn.host.device import Device, Result
 from edgelearn.ir import LossKind
 from edgelearn.protocol import Region
-from edgelearn.recipe import DenseHead, Residual, TrainingPlan
+from edgelearn.recipe import DEFAULT_LEARNING_RATE, DenseHead, Residual, TrainingPlan
 from edgelearn.training import HeadStep, IntegerHead, make_head
-from edgelearn.training.head import DEFAULT_LEARNING_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +38,8 @@ class Verification(Struct, frozen=True, kw_only=True):
     """What was compared and counted; the keys of `edgelearn verify --json`.
 
     Attributes:
-        output_bytes_compared: int8 outputs; with a head features, logits (4 bytes), probabilities (2), losses (8) and predictions (2).
+        output_bytes_compared: int8 outputs; with a head features, logits (4 bytes each), probabilities (2), losses (8)
+            and predictions (2).
         head_weights_different: of weights, residuals, biases and row scales after `train_steps`; None without a head
             or with a float head, which stands outside the promise of bits.
         instructions_per_inference: mean over the samples; None where the emulator does not count.

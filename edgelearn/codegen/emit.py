@@ -17,7 +17,7 @@ from edgelearn.protocol import c_header
 from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
-_RUNTIME_ALWAYS = ("main.c", "elearn_link.c", "elearn_frame.c")
+_RUNTIME_ALWAYS = ("main.c", "elearn_link.c", "elearn_frame.c", "elearn_dot_s8.c")
 _RUNTIME_TRAINING = ("elearn_head.c", "elearn_head_float.c")
 
 

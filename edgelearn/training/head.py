@@ -29,6 +29,7 @@ from edgelearn.errors import HeadError
 from edgelearn.ir import DType, FullyConnected, Graph, LossKind
 from edgelearn.protocol import encode_learning_rate
 from edgelearn.recipe import (
+    DEFAULT_LEARNING_RATE,
     NO_TRAINING,
     DenseHead,
     FloatRows,
@@ -53,7 +54,6 @@ LARGEST_ROW_T = 45
 #: The target must leave room for the logit in an int32.
 LARGEST_TARGET_SHIFT = 14
 SMALLEST_INPUT_TARGET_SHIFT = -6
-DEFAULT_LEARNING_RATE = 1e-3
 
 
 def mantissa_and_exponent(value: float) -> tuple[int, int]:

@@ -113,7 +113,8 @@ static int32_t row_logit(const elearn_head_params *p, const elearn_head_state *s
     } else {
         logit = high * m * ((int32_t)1 << (15 - t)) + elearn_round_shift(low * m, t);
     }
-    return logit + elearn_round_shift(s->bias[row], 8);
+    /* rs(b, 8), without the sum that a bias near the end of its range would not survive. */
+    return logit + (((s->bias[row] >> 7) + 1) >> 1);
 }
 
 /* Softmax in Q15 by a table of 2^-(i/64); `sum` gets the sum of exponentials, Q15. */
@@ -242,7 +243,7 @@ static bool update_row(
         const int32_t low = 128;
 #endif
         int32_t u = weights[i] * 256 + low - ((k * features[i] + constant) >> shift);
-        if (u > INT16_MAX || u < INT16_MIN) {
+        if ((uint32_t)(u - INT16_MIN) > 0xFFFFu) {
             u = u > 0 ? INT16_MAX : INT16_MIN;
             saturated = true;
         }

@@ -24,7 +24,7 @@ typedef struct {
     uint8_t loss;
     int8_t feature_zero_point;
     uint8_t logit_fraction_bits;
-    uint8_t gradient_fraction_bits;
+    int8_t gradient_fraction_bits;
     uint8_t error_shift;
     uint8_t target_shift;
     int8_t row_t_min; /* a row is not rescaled below this: its logits could overflow */

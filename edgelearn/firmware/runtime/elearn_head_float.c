@@ -34,7 +34,10 @@ static int32_t to_fixed(float v, int bits)
     if (scaled >= 1073741824.0f) {
         return 1 << 30;
     }
-    return scaled <= -1073741824.0f ? -(1 << 30) : (int32_t)(scaled + (scaled < 0.0f ? -0.5f : 0.5f));
+    if (!(scaled > -1073741824.0f)) {
+        return -(1 << 30); /* what is no number too */
+    }
+    return (int32_t)(scaled + (scaled < 0.0f ? -0.5f : 0.5f));
 }
 
 void elearn_head_forward(

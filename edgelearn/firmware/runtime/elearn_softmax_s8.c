@@ -8,25 +8,6 @@
 #define DIFFERENCE_FRACTION_BITS 26 /* Q5.26 */
 #define SUM_INTEGER_BITS 12         /* Q12.19 */
 
-/* a * b * 2^-31, halves away from zero. */
-static int32_t multiply_high(int32_t a, int32_t b)
-{
-    const int64_t product = (int64_t)a * (int64_t)b;
-    const int64_t nudge = product >= 0 ? ((int64_t)1 << 30) : 1 - ((int64_t)1 << 30);
-    if (a == INT32_MIN && b == INT32_MIN) {
-        return INT32_MAX;
-    }
-    return (int32_t)((product + nudge) / ((int64_t)1 << 31));
-}
-
-/* Right shift, halves away from zero. */
-static int32_t shift_right(int32_t v, int32_t n)
-{
-    const int32_t mask = (int32_t)(((uint32_t)1 << n) - 1u);
-    const int32_t threshold = (mask >> 1) + (v < 0 ? 1 : 0);
-    return (v >> n) + ((v & mask) > threshold ? 1 : 0);
-}
-
 static int32_t shift_left_saturating(int32_t v, int32_t n)
 {
     const int64_t shifted = (int64_t)v * ((int64_t)1 << n);
@@ -42,11 +23,11 @@ static int32_t exp_near_zero(int32_t a)
     const int32_t exp_minus_eighth = 1895147668;
     const int32_t third = 715827883;
     const int32_t x = a + (1 << 28);
-    const int32_t x2 = multiply_high(x, x);
-    const int32_t x3 = multiply_high(x2, x);
-    const int32_t x4 = multiply_high(x2, x2);
-    const int32_t high = shift_right(multiply_high(shift_right(x4, 2) + x3, third) + x2, 1);
-    return exp_minus_eighth + multiply_high(exp_minus_eighth, x + high);
+    const int32_t x2 = elearn_multiply_high(x, x);
+    const int32_t x3 = elearn_multiply_high(x2, x);
+    const int32_t x4 = elearn_multiply_high(x2, x2);
+    const int32_t high = elearn_shift_right(elearn_multiply_high(elearn_shift_right(x4, 2) + x3, third) + x2, 1);
+    return exp_minus_eighth + elearn_multiply_high(exp_minus_eighth, x + high);
 }
 
 /* exp(a) in Q0.31 for a <= 0 in Q5.26. */
@@ -64,7 +45,7 @@ static int32_t exp_negative(int32_t a)
     result = exp_near_zero(shift_left_saturating(fraction, 5));
     for (int32_t i = 0; i < 7; i++) {
         if ((remainder & (quarter << i)) != 0) {
-            result = multiply_high(result, factors[i]);
+            result = elearn_multiply_high(result, factors[i]);
         }
     }
     return result;
@@ -75,10 +56,10 @@ static int32_t reciprocal(int32_t a)
 {
     const int64_t sum = (int64_t)a + Q31_ONE;
     const int32_t half_denominator = (int32_t)((sum + (sum >= 0 ? 1 : -1)) / 2);
-    int32_t x = 1515870810 + multiply_high(half_denominator, -1010580540); /* 48/17 - 32/17 d */
+    int32_t x = 1515870810 + elearn_multiply_high(half_denominator, -1010580540); /* 48/17 - 32/17 d */
     for (int32_t i = 0; i < 3; i++) {
-        const int32_t error = (1 << 29) - multiply_high(half_denominator, x);
-        x += shift_left_saturating(multiply_high(x, error), 2);
+        const int32_t error = (1 << 29) - elearn_multiply_high(half_denominator, x);
+        x += shift_left_saturating(elearn_multiply_high(x, error), 2);
     }
     return shift_left_saturating(x, 1);
 }
@@ -86,7 +67,7 @@ static int32_t reciprocal(int32_t a)
 /* A difference to the largest input, at most 0 and not below difference_min, in Q5.26. */
 static int32_t scaled_difference(const elearn_softmax_params *p, int32_t difference)
 {
-    return multiply_high((int32_t)((uint32_t)difference << p->scale.shift), p->scale.multiplier);
+    return elearn_multiply_high((int32_t)((uint32_t)difference << p->scale.shift), p->scale.multiplier);
 }
 
 void elearn_softmax_s8(const elearn_softmax_params *p, const int8_t *input, int8_t *output)
@@ -104,7 +85,7 @@ void elearn_softmax_s8(const elearn_softmax_params *p, const int8_t *input, int8
             const int32_t difference = input[c] - largest;
             if (difference >= p->difference_min) {
                 const int32_t e = exp_negative(scaled_difference(p, difference));
-                sum += (uint32_t)shift_right(e, SUM_INTEGER_BITS);
+                sum += (uint32_t)elearn_shift_right(e, SUM_INTEGER_BITS);
             }
         }
         while ((sum << zeros) < 0x80000000u) {
@@ -117,8 +98,8 @@ void elearn_softmax_s8(const elearn_softmax_params *p, const int8_t *input, int8
             int32_t value = -128;
             /* Where more than 512 inputs share the sum every output rounds to zero. */
             if (difference >= p->difference_min && right <= 31) {
-                const int32_t product = multiply_high(scale, exp_negative(scaled_difference(p, difference)));
-                value = shift_right(product, right) - 128;
+                const int32_t product = elearn_multiply_high(scale, exp_negative(scaled_difference(p, difference)));
+                value = elearn_shift_right(product, right) - 128;
             }
             output[c] = (int8_t)elearn_clamp(value, -128, 127);
         }
