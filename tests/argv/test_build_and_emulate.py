@@ -1,0 +1,117 @@
+"""The exact commands that compile, link and emulate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from edgelearn import process, resources
+from edgelearn.board import Core, load_board
+from edgelearn.firmware import toolchain
+from edgelearn.firmware.emulator import emulator_argv
+
+COMMON = [
+    *("-O2", "-std=c99", "-g", "-ffunction-sections", "-fdata-sections", "-ffp-contract=off"),
+    *("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Werror"),
+    *("-Isrc", "-Iruntime", "-Iport"),
+]
+SOURCES = ("port/uart_ring.c", "src/model.c")
+OBJECTS = ["build/port/uart_ring.o", "build/src/model.o"]
+
+GNU_M4F = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
+ZIG_M4F = [
+    *(sys.executable, "-m", "ziglang", "cc"),
+    *("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp", "-ffreestanding", "-fomit-frame-pointer"),
+    *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-sanitize=undefined"),
+    *("-isystem", str(resources.firmware_folder() / "port" / "freestanding")),
+]
+CC_SANITIZED = ["cc", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+ZIG_HOST = [sys.executable, "-m", "ziglang", "cc", "-fomit-frame-pointer", "-fno-sanitize=undefined"]
+
+Find = Callable[..., toolchain.Toolchain]
+
+
+@pytest.fixture
+def find(monkeypatch: pytest.MonkeyPatch) -> Find:
+    """Finds compilers on a machine that has all of them."""
+    monkeypatch.setattr(process, "run", lambda argv, **_: "some version 1.2\nmore\n")
+    monkeypatch.setattr(process, "find_program", lambda name: Path("/usr/bin") / name)
+    monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda name: object())
+    return toolchain.find_toolchain
+
+
+def compile_argv(tools: toolchain.Toolchain) -> list[str]:
+    return list(toolchain.compile_argv(tools, "src/model.c"))
+
+
+def link_argv(tools: toolchain.Toolchain) -> list[str]:
+    return list(toolchain.link_argv(tools, SOURCES))
+
+
+def compiling(program: Sequence[str]) -> list[str]:
+    return [*program, *COMMON, "-c", "-o", "build/src/model.o", "src/model.c"]
+
+
+def test_gnu_cortex_m4f(find: Find) -> None:
+    tools = find(Core.CORTEX_M4F)
+    assert (tools.name, tools.version) == ("gnu", "some version 1.2")
+    assert tools.objcopy == ("arm-none-eabi-objcopy",)
+    assert compile_argv(tools) == compiling(GNU_M4F)
+    assert link_argv(tools) == [
+        *GNU_M4F,
+        *("-O2", "-nostartfiles", "--specs=nano.specs", "-Tlink.ld", "-Wl,--gc-sections"),
+        *("-Wl,-Map=build/firmware.map", "-o", "build/firmware.elf"),
+        *OBJECTS,
+        "-lm",
+    ]
+
+
+def test_zig_cortex_m4f(find: Find) -> None:
+    tools = find(Core.CORTEX_M4F, "zig")
+    assert tools.name == "zig"
+    assert compile_argv(tools) == compiling(ZIG_M4F)
+    assert link_argv(tools) == [
+        *ZIG_M4F,
+        *("-O2", "-nostdlib", "-rtlib=compiler-rt", "-Wl,-e,elearn_reset_handler", "-Tlink.ld", "-Wl,--gc-sections"),
+        *("-o", "build/firmware.elf"),
+        *OBJECTS,
+    ]
+
+
+def test_host(find: Find) -> None:
+    tools = find(Core.HOST)
+    assert compile_argv(tools) == compiling(["cc"])
+    assert link_argv(tools) == ["cc", "-O2", "-o", "build/firmware.elf", *OBJECTS, "-lm"]
+
+
+def test_host_with_sanitizers(find: Find) -> None:
+    tools = find(Core.HOST, sanitize=True)
+    assert compile_argv(tools) == compiling(CC_SANITIZED)
+    assert link_argv(tools) == [*CC_SANITIZED, "-O2", "-o", "build/firmware.elf", *OBJECTS, "-lm"]
+
+
+def test_host_with_zig(find: Find) -> None:
+    tools = find(Core.HOST, "zig")
+    assert compile_argv(tools) == compiling(ZIG_HOST)
+    assert link_argv(tools) == [*ZIG_HOST, "-O2", "-o", "build/firmware.elf", *OBJECTS]
+
+
+def qemu(machine: str, shift: int) -> list[str]:
+    return [
+        *("qemu-system-arm", "-machine", machine, "-kernel", "x.elf", "-icount", f"shift={shift},sleep=on"),
+        *("-display", "none", "-monitor", "none"),
+        *("-chardev", "socket,id=uart0,host=127.0.0.1,port=4242,server=on,wait=off,nodelay=on"),
+        *("-serial", "chardev:uart0"),
+    ]
+
+
+def test_emulators() -> None:
+    image = Path("x.elf")
+    assert list(emulator_argv(load_board("netduinoplus2"), image, port=4242)) == qemu("netduinoplus2", 0)
+    assert list(emulator_argv(load_board("mps2-an386"), image, port=4242)) == qemu("mps2-an386", 7)
+    program = str(image.absolute())
+    assert list(emulator_argv(load_board("host"), image, port=0)) == [program]
+    assert list(emulator_argv(load_board("host"), image, port=4242)) == ["env", "ELEARN_PORT=4242", program]

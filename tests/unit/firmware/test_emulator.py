@@ -1,0 +1,151 @@
+"""Starting and ending emulators, and what is said when they do not start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgelearn import process
+from edgelearn.board import load_board
+from edgelearn.errors import EmulatorError, EmulatorMissingError
+from edgelearn.firmware import emulator as emulator_module
+from edgelearn.firmware.emulator import require_emulator, start
+from edgelearn.firmware.toolchain import build_project
+from tests.support.echo import EchoClient, write_echo_project
+from tests.support.tools import require_tool, require_toolchain
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    require_toolchain("gnu", "host")
+    board = load_board("host")
+    return build_project(write_echo_project(tmp_path_factory.mktemp("host"), board), core=board.core).elf
+
+
+def script(folder: Path, text: str) -> Path:
+    path = folder / "image"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_given_port_is_taken_and_given_back(image: Path) -> None:
+    port = free_port()
+    for _ in range(2):
+        with start(load_board("host"), image, port=port) as emulator:
+            assert emulator.url == f"socket://127.0.0.1:{port}"
+            with EchoClient(emulator.url) as client:
+                assert client.echo(b"hello") == b"hello"
+
+
+def test_a_port_in_use_is_an_error(image: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(EmulatorError) as caught:
+            start(load_board("host"), image, port=other.getsockname()[1])
+    assert "in use" in caught.value.cause
+
+
+def test_stopping_twice_and_after_its_death(image: Path) -> None:
+    emulator = start(load_board("host"), image)
+    emulator.check()
+    child = emulator._child
+    os.kill(child.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while emulator.alive:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(EmulatorError):
+        emulator.check()
+    emulator.stop()
+    emulator.stop()
+    assert emulator.output == ""
+
+
+def test_sigterm_ends_the_host_with_code_0_even_with_a_client(image: Path) -> None:
+    emulator = start(load_board("host"), image)
+    with EchoClient(emulator.url) as client:
+        assert client.echo(b"x") == b"x"
+        emulator.stop()
+    assert emulator._child.returncode == 0
+
+
+def test_an_image_that_dies_says_why(tmp_path: Path) -> None:
+    with pytest.raises(EmulatorError) as caught:
+        start(load_board("host"), script(tmp_path, "echo no luck today >&2; exit 3"))
+    assert caught.value.cause == "no luck today"
+    assert "code 3" in caught.value.message
+
+
+def test_an_image_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator_module, "_START_TIMEOUT_S", 0.2)
+    with pytest.raises(EmulatorError, match="serial line"):
+        start(load_board("host"), script(tmp_path, "exec sleep 30"))
+
+
+def test_one_that_does_not_want_to_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator_module, "_END_TIMEOUT_S", 0.2)
+    stubborn = script(tmp_path, "trap '' TERM; echo port socket://127.0.0.1:1; while true; do sleep 0.05; done")
+    emulator = start(load_board("host"), stubborn)
+    emulator.stop()
+    assert emulator._child.returncode == -signal.SIGKILL
+
+
+def test_no_image(tmp_path: Path) -> None:
+    with pytest.raises(EmulatorError, match="no image"):
+        start(load_board("host"), tmp_path / "none.elf")
+
+
+def test_a_file_that_cannot_be_run(tmp_path: Path) -> None:
+    (tmp_path / "image").write_text("no program")
+    with pytest.raises(EmulatorError, match="cannot be run"):
+        start(load_board("host"), tmp_path / "image")
+
+
+def test_missing_emulators(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    board = load_board("netduinoplus2")
+    monkeypatch.setattr(process, "find_program", lambda name: None)
+    with pytest.raises(EmulatorMissingError) as caught:
+        require_emulator(board)
+    assert "apt install qemu-system-arm" in caught.value.hint
+    assert caught.value.exit_code == 40
+    with pytest.raises(EmulatorMissingError, match="has no emulator"):
+        start(msgspec.structs.replace(board, emulator=None), tmp_path)
+    require_emulator(load_board("host"))
+
+
+def test_qemu_that_dies_says_why(tmp_path: Path) -> None:
+    require_tool("qemu-system-arm")
+    board = load_board("netduinoplus2")
+    (tmp_path / "bad.elf").write_bytes(b"\x7fELF, not really" + bytes(100))
+    assert board.emulator is not None
+    unknown = msgspec.structs.replace(board, emulator=msgspec.structs.replace(board.emulator, machine="no-such-board"))
+    with pytest.raises(EmulatorError) as caught:
+        start(unknown, tmp_path / "bad.elf")
+    assert "no-such-board" in caught.value.cause or "unsupported machine" in caught.value.cause
+
+
+def test_qemu_tries_another_port_when_one_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    require_tool("qemu-system-arm")
+    require_toolchain("gnu", "netduinoplus2")
+    board = load_board("netduinoplus2")
+    elf = build_project(write_echo_project(tmp_path, board), core=board.core).elf
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))  # bound but not listening: taken, and nobody answers
+        ports = iter([other.getsockname()[1], free_port()])
+        monkeypatch.setattr(emulator_module, "_free_port", lambda: next(ports))
+        with start(board, elf) as emulator:
+            assert not emulator.url.endswith(f":{other.getsockname()[1]}")

@@ -1,0 +1,174 @@
+"""Board files: every one in boards/ is valid, and what is wrong in one is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from edgelearn import resources
+from edgelearn.board import COMPILERS, Core, MemoryKind, board_names, load_board, load_board_file
+from edgelearn.codegen.board_files import board_files
+from edgelearn.errors import BoardFileError, UnknownBoardError
+
+VALID = """
+name = "tiny"
+title = "Tiny"
+chip = "T1"
+core = "cortex-m4f"
+clock_hz = 16_000_000
+stack_bytes = 1024
+sources = ["its datasheet"]
+
+[[memory]]
+name = "FLASH"
+kind = "flash"
+origin = 0
+size_bytes = 65536
+
+[[memory]]
+name = "RAM"
+kind = "ram"
+origin = 0x2000_0000
+size_bytes = 16384
+
+[port]
+sources = ["uart_ring.c"]
+interrupt_count = 4
+interrupts = [{ number = 1, handler = "elearn_uart_interrupt" }]
+
+[port.defines]
+ELEARN_UART_ADDRESS = 0x4000_0000
+
+[counter]
+unit = "none"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "tiny.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_every_board_is_valid(name: str) -> None:
+    board = load_board(name)
+    assert board.sources, "the facts come from somewhere"
+    assert board.stack_bytes < board.ram_bytes
+    assert board.core in COMPILERS
+    if board.emulator and board.emulator.ticks_per_instruction:
+        assert board.counter.unit == "cycles"
+        assert board.counter.hz * board.counter.cycles_per_tick == board.clock_hz
+
+
+def test_there_are_boards_and_one_is_for_the_demonstration() -> None:
+    demo = [name for name in board_names() if (emulator := load_board(name).emulator) and emulator.demo]
+    assert len(demo) == 1
+
+
+def test_every_driver_belongs_to_a_board() -> None:
+    used = {source for name in board_names() for source in load_board(name).port.sources}
+    there = {path.name for path in (resources.firmware_folder() / "port").iterdir() if path.is_file()}
+    assert used == there
+
+
+def test_no_board_or_chip_is_named_in_python() -> None:
+    package = resources.firmware_folder().parent
+    names = {name for name in board_names() if load_board(name).core is not Core.HOST}
+    names |= {re.sub(r"[^a-z0-9].*", "", load_board(name).chip.lower()) for name in names}
+    pattern = re.compile("|".join(sorted(names)))
+    for path in package.rglob("*.py"):
+        assert not pattern.search(path.read_text(encoding="utf-8").lower()), path
+
+
+def test_valid_file(tmp_path: Path) -> None:
+    board = load_board_file(write(tmp_path, VALID))
+    assert board.flash_bytes == 65536
+    assert board.ram_bytes == 16384
+    assert board.size_bytes(MemoryKind.RAM) == 16384
+
+
+def test_unknown_key_is_named_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(write(tmp_path, VALID.replace("stack_bytes", "stak_bytes")))
+    assert "stak_bytes" in caught.value.cause
+    assert caught.value.hint == "did you mean `stack_bytes`?"
+
+
+def test_unknown_key_far_from_any_lists_the_keys(tmp_path: Path) -> None:
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(write(tmp_path, "zzzzqq = 1\n" + VALID))
+    assert caught.value.hint.startswith("known keys: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('name = "tiny"', 'name = "other"', "the file tiny"),
+        ("cortex-m4f", "z80", "z80"),
+        ("stack_bytes = 1024", "stack_bytes = 1020", "multiple of 8"),
+        ("stack_bytes = 1024", 'stack_bytes = "1 KiB"', "int"),
+        ("clock_hz = 16_000_000", "clock_hz = 0", "clock_hz"),
+        ('name = "RAM"', 'name = "FLASH"', "same name"),
+        ('name = "RAM"', 'name = "my ram"', "my ram"),
+        ('kind = "ram"', 'kind = "flash"', "no ram region"),
+        ("origin = 0x2000_0000", "origin = 0x100", "overlap"),
+        ("size_bytes = 16384", "size_bytes = 0xF000_0000", "outside 32 bits"),
+        ('"uart_ring.c"', '"missing.c"', "missing.c"),
+        ("number = 1", "number = 4", "interrupt 4"),
+        ('"elearn_uart_interrupt" }', '"elearn_uart_interrupt" }, { number = 1, handler = "other" }', "two handlers"),
+        ('handler = "elearn_uart_interrupt"', 'handler = "no name"', "no name"),
+        ("ELEARN_UART_ADDRESS = 0x4000_0000", "UART = 1", "UART"),
+        ("ELEARN_UART_ADDRESS = 0x4000_0000", "ELEARN_UART_ADDRESS = -1", "ELEARN_UART_ADDRESS"),
+        ('unit = "none"', 'unit = "apples"', "apples"),
+        ('[counter]\nunit = "none"', "", "counter"),
+    ],
+)
+def test_bad_values_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in VALID
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(write(tmp_path, VALID.replace(old, new)))
+    assert said in caught.value.cause
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(BoardFileError, match="not valid TOML"):
+        load_board_file(write(tmp_path, "= ="))
+    with pytest.raises(BoardFileError, match="cannot be read"):
+        load_board_file(tmp_path / "none.toml")
+
+
+def test_unknown_board_names_the_closest() -> None:
+    name = board_names()[0]
+    with pytest.raises(UnknownBoardError) as caught:
+        load_board(name + "x")
+    assert caught.value.hint == f"did you mean `{name}`?"
+
+
+def test_board_files(tmp_path: Path) -> None:
+    board = load_board_file(write(tmp_path, VALID))
+    files = board_files(
+        board, runtime_sources=["main.c", "x.h"], generated_sources=["model.c"], baud=9600, ring_bytes=64
+    )
+    assert sorted(files) == ["Makefile", "link.ld", "src/elearn_board.h", "src/elearn_vectors.c"]
+    assert "#define ELEARN_UART_ADDRESS 0x40000000u\n" in files["src/elearn_board.h"]
+    assert "#define ELEARN_BAUD 9600u\n" in files["src/elearn_board.h"]
+    assert "LENGTH = 0x4000" in files["link.ld"]
+    assert files["src/elearn_vectors.c"].count("/* interrupt ") == 4
+    assert "        elearn_uart_interrupt, /* interrupt 1 */\n" in files["src/elearn_vectors.c"]
+    listed = re.search(r"^SOURCES := \\\n((?:  \S+(?: \\)?\n)+)\n", files["Makefile"], re.MULTILINE)
+    assert listed
+    assert listed.group(1).replace("\\", "").split() == [
+        "port/uart_ring.c",
+        "runtime/main.c",
+        "src/elearn_vectors.c",
+        "src/model.c",
+    ]
+
+
+def test_ring_must_be_a_power_of_two(tmp_path: Path) -> None:
+    board = load_board_file(write(tmp_path, VALID))
+    with pytest.raises(ValueError, match="power of two"):
+        board_files(board, runtime_sources=[], generated_sources=[], baud=9600, ring_bytes=100)
