@@ -8,7 +8,7 @@ import pytest
 
 from edgelearn.host.link import LinkOptions
 
-#: In all, over the fuzz tests of test_wire.py; `EDGELEARN_FUZZ_INPUTS=1000000` for a long run.
+#: In all, over the fuzz tests of test_fuzz_wire.py; `EDGELEARN_FUZZ_INPUTS=1000000` for a long run.
 FUZZ_INPUTS = int(os.environ.get("EDGELEARN_FUZZ_INPUTS", "20000"))
 
 
