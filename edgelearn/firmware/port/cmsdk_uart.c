@@ -34,26 +34,17 @@ void elearn_uart_init(void)
 
 void elearn_uart_interrupt(void)
 {
-    UART_INTERRUPT = INTERRUPT_RECEIVE;
-    while ((UART_STATE & STATE_RECEIVED) != 0u) {
-        if (elearn_ring_room() == 0u) {
-            UART_CTRL &= ~CTRL_RECEIVE_INTERRUPT;
-            return;
-        }
-        if ((UART_STATE & STATE_RECEIVE_OVERRUN) != 0u) {
-            UART_STATE = STATE_RECEIVE_OVERRUN;
-            elearn_ring_count_overrun();
-        }
-        elearn_ring_put((uint8_t)UART_DATA);
+    if (elearn_ring_is_full()) {
+        return;
     }
-}
-
-void elearn_uart_resume(void)
-{
-    if ((UART_CTRL & CTRL_RECEIVE_INTERRUPT) == 0u) {
-        UART_CTRL |= CTRL_RECEIVE_INTERRUPT;
-        /* The interrupt is raised by a byte that arrives, not by one that waits: take that one here. */
-        elearn_uart_interrupt();
+    /* Taken back before the byte is: reading it lets the next one in, which asks anew. */
+    UART_INTERRUPT = INTERRUPT_RECEIVE;
+    if ((UART_STATE & STATE_RECEIVE_OVERRUN) != 0u) {
+        UART_STATE = STATE_RECEIVE_OVERRUN;
+        elearn_ring_count_overrun();
+    }
+    if ((UART_STATE & STATE_RECEIVED) != 0u) {
+        elearn_ring_put((uint8_t)UART_DATA);
     }
 }
 

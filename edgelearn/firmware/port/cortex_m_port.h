@@ -8,11 +8,18 @@
 #define ELEARN_REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
 #define ELEARN_NVIC_SET_ENABLE_ADDRESS 0xE000E100u
+#define ELEARN_NVIC_CLEAR_ENABLE_ADDRESS 0xE000E180u
 
 /* Let the interrupt with this number reach the processor. */
 static inline void elearn_interrupt_enable(uint32_t number)
 {
     ELEARN_REGISTER(ELEARN_NVIC_SET_ENABLE_ADDRESS + 4u * (number / 32u)) = 1u << (number % 32u);
+}
+
+/* Keep it away; it stays pending while its cause lasts. */
+static inline void elearn_interrupt_disable(uint32_t number)
+{
+    ELEARN_REGISTER(ELEARN_NVIC_CLEAR_ENABLE_ADDRESS + 4u * (number / 32u)) = 1u << (number % 32u);
 }
 
 /* Bring the processor to its full clock, or leave it on the one it woke up with. */
@@ -27,9 +34,6 @@ void elearn_timer_init(void);
 /* The serial line. The handler is the entry of its receive interrupt in the vector table. */
 void elearn_uart_init(void);
 void elearn_uart_interrupt(void);
-
-/* Called with interrupts masked when there is room in a ring that was full: receive again. */
-void elearn_uart_resume(void);
 
 /* The vector table's first entries; the rest of it is generated (src/elearn_vectors.c). */
 void elearn_reset_handler(void);

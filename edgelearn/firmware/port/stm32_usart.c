@@ -60,12 +60,12 @@ void elearn_uart_init(void)
 
 void elearn_uart_interrupt(void)
 {
-    const uint32_t status = USART_SR;
+    uint32_t status;
 
-    if (elearn_ring_room() == 0u) {
-        USART_CR1 &= ~CR1_RECEIVED_INTERRUPT;
+    if (elearn_ring_is_full()) {
         return;
     }
+    status = USART_SR;
     if ((status & SR_OVERRUN) != 0u) {
         elearn_ring_count_overrun();
     }
@@ -76,11 +76,6 @@ void elearn_uart_interrupt(void)
             elearn_ring_put(byte);
         }
     }
-}
-
-void elearn_uart_resume(void)
-{
-    USART_CR1 |= CR1_RECEIVED_INTERRUPT;
 }
 
 void elearn_port_write(const uint8_t *source, uint32_t size)

@@ -4,9 +4,11 @@
 
 #include <stdint.h>
 
-/* Called by the interrupt only. A full ring takes nothing: the driver must look at the room first, and mask its
- * receive interrupt while there is none. */
-uint32_t elearn_ring_room(void);
+/* Called by the interrupt before it takes a byte. Where the ring is full it returns 1: the byte is to be left in the
+ * hardware, and the interrupt keeps away until there is room. */
+int elearn_ring_is_full(void);
+
+/* Called by the interrupt for a byte, where the ring is not full. */
 void elearn_ring_put(uint8_t byte);
 
 /* Called by the interrupt when the hardware says that received bytes were lost. */
