@@ -237,8 +237,17 @@ class _Stream:
 
     def _conclude(self, ended: str, failure: EdgelearnError | None, *, wants_head: bool) -> StreamSummary:
         folder = self._folder
+        lost: EdgelearnError | None = None
         if folder is not None and wants_head:
-            folder.write_head(self._device.read_head())
+            try:
+                folder.write_head(self._device.read_head())
+            except StorageError:
+                raise
+            except EdgelearnError as error:
+                # Ctrl-C reaches an emulator in the same terminal too: that the device is gone is no failure then.
+                self._note(f"the learned head could not be read: {error.message}")
+                if ended == "complete":
+                    ended, failure, lost = "error", error, error
         samples = self._metrics.samples
         passes = self._metrics.passes()
         if folder is not None:
@@ -268,6 +277,8 @@ class _Stream:
         if folder is not None:
             folder.write_summary(summary)
         self._view.finish(summary)
+        if lost is not None:
+            raise lost
         return summary
 
     def _draw(self, folder: RunFolder) -> None:
@@ -276,9 +287,11 @@ class _Stream:
         try:
             draw_plots(folder.path)
         except MissingPackageError as error:
-            notice = f"no plots: {error}"
-            self._notices.append(notice)
-            self._view.notice(notice)
+            self._note(f"no plots: {error}")
+
+    def _note(self, text: str) -> None:
+        self._notices.append(text)
+        self._view.notice(text)
 
 
 class _StopOnInterrupt:

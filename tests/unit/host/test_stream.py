@@ -23,6 +23,7 @@ from edgelearn.errors import (
     HeadError,
     LearningRateError,
     OptionError,
+    PortError,
     StorageError,
 )
 from edgelearn.host import plots, telemetry
@@ -196,6 +197,34 @@ def test_ctrl_c_twice_does_not_wait_for_a_silent_device(tmp_path):
     assert summary.ended == "interrupted"
     assert not (folder.path / "head.npz").exists()
     assert read_run(folder.path).summary is not None
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_device_that_is_gone_before_its_head_was_read(tmp_path, monkeypatch, interrupted):
+    with FakeDevice() as fake, open_device(fake.url) as device:
+        dataset = a_dataset(device, 10)
+        folder = a_run(tmp_path, device, dataset, TRAIN)
+
+        def gone():
+            raise PortError("the connection broke off")
+
+        monkeypatch.setattr(device, "read_head", gone)
+        if interrupted:
+            real = device.train
+
+            def train(*args, **kwargs):
+                os.kill(os.getpid(), signal.SIGINT)
+                return real(*args, **kwargs)
+
+            monkeypatch.setattr(device, "train", train)
+            summary = stream(device, dataset, TRAIN, run_folder=folder)
+            assert summary.samples == 1
+        else:
+            with pytest.raises(PortError):
+                stream(device, dataset, TRAIN, run_folder=folder)
+            summary = read_run(folder.path).summary
+    assert summary.ended == ("interrupted" if interrupted else "error")
+    assert any("head could not be read" in notice for notice in summary.notices)
 
 
 def test_a_stream_in_another_thread_works():
