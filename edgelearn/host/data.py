@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edgelearn.errors import DataError, LabelError
 from edgelearn.host.device import DeviceInfo
+from edgelearn.ir import Quant, quantize_array
 from edgelearn.protocol import LossCode
 
 _INT16_MAX = 32767
@@ -169,19 +170,6 @@ def class_numbers(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> npt.NDArr
     return flat.astype(np.int64)
 
 
-def quantise(values: npt.NDArray[np.float32], scale: float, zero_point: int) -> npt.NDArray[np.int8]:
-    """Float32 to int8 the way the LiteRT reference kernel of QUANTIZE does.
-
-    One float32 division, rounded half away from zero, then the zero point, then clamped.
-    """
-    quotient = values / np.float32(scale)
-    magnitude = np.abs(quotient)
-    whole = np.floor(magnitude)
-    rounded = np.copysign(whole + (magnitude - whole >= np.float32(0.5)), quotient)
-    quantised = np.clip(np.clip(rounded, -1e6, 1e6).astype(np.int64) + zero_point, -128, 127)
-    return np.asarray(quantised, dtype=np.int8)
-
-
 def _arrays(path: Path, data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     try:
         # From memory: numpy leaves a damaged file open.
@@ -237,7 +225,9 @@ def _quantised_samples(name: str, x: npt.NDArray[Any], info: DeviceInfo) -> tupl
     with np.errstate(over="ignore"):
         values = flat.astype(np.float32)
     _check_finite(name, "x", values)
-    x_q = quantise(values, info.input_scale, info.input_zero_point)
+    # Values beyond float32 once divided by the scale are clamped like all that are too large.
+    with np.errstate(over="ignore", invalid="ignore"):
+        x_q = quantize_array(values, Quant(scale=(info.input_scale,), zero_point=(info.input_zero_point,)))
     low = info.input_scale * (-128 - info.input_zero_point)
     high = info.input_scale * (127 - info.input_zero_point)
     clipped = int(np.count_nonzero((values < low - info.input_scale / 2) | (values > high + info.input_scale / 2)))

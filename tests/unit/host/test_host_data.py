@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgelearn.errors import DataError, LabelError
-from edgelearn.host.data import load_dataset, make_dataset, quantise, visits
+from edgelearn.host.data import load_dataset, make_dataset, visits
 from edgelearn.host.device import DeviceInfo
 from edgelearn.protocol import LossCode, ResidualCode
 
@@ -60,10 +60,9 @@ def test_other_numbers_are_in_the_models_input_units(dtype):
     assert make_dataset(x, None, INFO).x_q.tolist() == [[-10, -8, -8, -10]]
 
 
-def test_rounding_is_half_away_from_zero_in_float32():
-    values = np.array([0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, -0.49999997, 1e30, -1e30], np.float32)
-    assert quantise(values, 1.0, 0).tolist() == [1, 2, 3, -1, -2, -3, 0, 0, 127, -128]
-    assert quantise(values[:3], 1.0, 126).tolist() == [127, 127, 127]
+def test_halves_are_rounded_away_from_zero_and_large_values_clamped():
+    x = np.array([[0.25, 0.75, -0.25, -0.75], [0.2499999, -0.2499999, 3e38, -3e38]], np.float32)
+    assert make_dataset(x, None, INFO).x_q.tolist() == [[-9, -8, -11, -12], [-10, -10, 127, -128]]
 
 
 def test_clipped_inputs_are_told():
