@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from edgelearn.errors import HeadError
+from edgelearn.errors import HeadError, LearningRateError
 from edgelearn.ir import DType, FullyConnected, Graph, LossKind
 from edgelearn.protocol import encode_learning_rate
 from edgelearn.recipe import (
@@ -54,6 +54,10 @@ LARGEST_ROW_T = 45
 #: The target must leave room for the logit in an int32.
 LARGEST_TARGET_SHIFT = 14
 SMALLEST_INPUT_TARGET_SHIFT = -6
+#: More products of int8 weights and 9-bit inputs than this could leave an int32.
+MOST_FEATURES = (2**31 - 1) // (128 * 255)
+#: No row's scale is below this part of the largest: its updates would soon need shifts to the left.
+SMALLEST_ROW_SCALE = 1 / 32
 
 
 def mantissa_and_exponent(value: float) -> tuple[int, int]:
@@ -82,7 +86,7 @@ def plan_training(
 
     Raises:
         HeadError: something trains that this recipe cannot train, or a layer's numbers are beyond its fixed point.
-        LearningRateError: the learning rate is out of range.
+        LearningRateError: the learning rate is out of range, or larger than the integer update can represent.
     """
     trainable = graph.trainable_ops
     if not trainable:
@@ -93,10 +97,22 @@ def plan_training(
             cause=f"trainable: {', '.join(op.name for op in trainable)}",
         )
     mantissa, exponent = encode_learning_rate(learning_rate)
-    return TrainingPlan(
-        layers=(_plan_dense(graph, trainable[0], residual),),
-        learning_rate=LearningRate(mantissa=mantissa, exponent=exponent),
-    )
+    layer = _plan_dense(graph, trainable[0], residual)
+    smallest = smallest_exponent(layer)
+    if mantissa and exponent < smallest:
+        raise LearningRateError(
+            f"a learning rate of {learning_rate:g} is too large for the integer update of {layer.op}",
+            hint=f"give at most {math.ldexp(2**15 - 1, -smallest):.3g}",
+        )
+    return TrainingPlan(layers=(layer,), learning_rate=LearningRate(mantissa=mantissa, exponent=exponent))
+
+
+def smallest_exponent(layer: DenseHead) -> int:
+    """The smallest exponent a of a learning rate A 2^-a at which no update of the layer, as it starts, shifts left."""
+    if not isinstance(layer.rows, IntegerRows):
+        return 0
+    of_bias = layer.logit_fraction_bits + BIAS_EXTRA_BITS - layer.gradient_fraction_bits
+    return max(0, of_bias, 31 - layer.gradient_fraction_bits - min(layer.rows.row_rho))
 
 
 def _plan_dense(graph: Graph, op: FullyConnected, residual: Residual) -> DenseHead:
@@ -109,13 +125,18 @@ def _plan_dense(graph: Graph, op: FullyConnected, residual: Residual) -> DenseHe
     weights, row_scale = _initial_weights(graph, op)
     bias = graph.tensor(op.inputs[2]).array().astype(np.float64)
     count = features.elements
+    if count > MOST_FEATURES:
+        raise HeadError(
+            f"{op.name} has {count:,} inputs, at most {MOST_FEATURES:,} can be trained",
+            hint="pool its input first, or convert with --head none",
+        )
     t_min = smallest_row_t(count)
     bits = _logit_fraction_bits(op.name, features.scale * row_scale, bias, t_min)
 
     error_shift = 0
     gradient_bits = 15
     if graph.loss.kind is LossKind.SQUARED_ERROR:
-        error_shift = _error_shift(op.name, _output_range(graph, op, weights, row_scale, bias), bits)
+        bits, error_shift = _error_shift(op.name, _output_range(graph, op, weights, row_scale, bias), bits)
         gradient_bits = bits - error_shift
 
     if residual is Residual.FLOAT:
@@ -149,13 +170,15 @@ def _initial_weights(graph: Graph, op: FullyConnected) -> tuple[npt.NDArray[np.i
 
     tensor = graph.tensor(op.inputs[1])
     if tensor.dtype is DType.INT8 and tensor.quant is not None:
-        scales = np.broadcast_to(np.asarray(tensor.quant.scale, np.float64), tensor.shape[:1])
-        return tensor.array().astype(np.int64) * 256 + 128, scales.copy()
+        given = np.broadcast_to(np.asarray(tensor.quant.scale, np.float64), tensor.shape[:1])
+        scales = np.maximum(given, given.max() * SMALLEST_ROW_SCALE)
+        moved = np.rint(256.0 * tensor.array() * (given / scales)[:, None])
+        return 128 + moved.astype(np.int64), scales
     real = tensor.array().astype(np.float64)
     largest = np.abs(real).max(axis=1)
     # A row of zeros, such as a spare class, has no scale of its own: it takes the largest of the others.
     fallback = float(largest.max()) or 1.0
-    scales = np.where(largest > 0.0, largest, fallback) / 127.0
+    scales = np.where(largest > 0.0, np.maximum(largest, fallback * SMALLEST_ROW_SCALE), fallback) / 127.0
     return 128 + np.rint(256.0 * real / scales[:, None]).astype(np.int64), scales
 
 
@@ -167,7 +190,7 @@ def _logit_fraction_bits(
     smallest_t = min(mantissa_and_exponent(float(scale))[1] for scale in product_scale)
     for growth_bits in (GROWTH_BITS, 0):
         for bits in range(MOST_FRACTION_BITS, LEAST_FRACTION_BITS - 1, -1):
-            if smallest_t + bits >= t_min + growth_bits and largest_bias * 2.0 ** (bits + BIAS_EXTRA_BITS) < 2.0**30:
+            if smallest_t - bits >= t_min + growth_bits and largest_bias * 2.0 ** (bits + BIAS_EXTRA_BITS) < 2.0**30:
                 return bits
     raise HeadError(
         f"the outputs of {name} are too large for its fixed point",
@@ -194,12 +217,16 @@ def _output_range(
     return float((norm * graph.tensor(op.inputs[0]).scale * 255 + np.abs(bias)).max())
 
 
-def _error_shift(name: str, output_range: float, bits: int) -> int:
-    """The shift at which an error of twice the output range fits 16 bits."""
-    shift = max(0, math.ceil(math.log2(max(2.0 * output_range, 2.0**-bits) * 2.0**bits / 32767.0)))
-    if shift > LARGEST_TARGET_SHIFT:
-        raise HeadError(f"the outputs of {name} reach {output_range:g}, too large for its fixed point")
-    return shift
+def _error_shift(name: str, output_range: float, most_bits: int) -> tuple[int, int]:
+    """Fraction bits, and the shift at which an error of twice the output range fits 16 bits."""
+    for bits in range(most_bits, LEAST_FRACTION_BITS - 1, -1):
+        shift = max(0, math.ceil(math.log2(max(2.0 * output_range, 2.0**-bits) * 2.0**bits / 32767.0)))
+        if shift <= LARGEST_TARGET_SHIFT:
+            return bits, shift
+    raise HeadError(
+        f"the outputs of {name} reach {output_range:g}, too large for its fixed point",
+        hint="normalise the model's outputs, or convert with --head none",
+    )
 
 
 def _input_target(graph: Graph, outputs: int, bits: int) -> tuple[int, int]:
@@ -225,6 +252,12 @@ def _integer_rows(
 
     products = [mantissa_and_exponent(2.0**bits * feature_scale * float(scale)) for scale in row_scale]
     ratios = [mantissa_and_exponent(256.0 * feature_scale / float(scale)) for scale in row_scale]
+    if not all(-100 <= rho <= 100 for _, rho in ratios):
+        raise HeadError(
+            "the scales of the trainable layer's inputs and weights are too far apart for its fixed point",
+            cause=f"its inputs have the scale {feature_scale:g}, its weights {float(row_scale.min()):g}",
+            hint="normalise the model's inputs, or convert with --head none",
+        )
     return IntegerRows(
         weights=(weights >> 8).astype(np.int8).tobytes(),
         residual=_residual(weights) if keep_residual else b"",

@@ -145,11 +145,15 @@ class IntegerHead:
         self._rows = plan.rows
         self.row_m = np.array(plan.rows.row_m, dtype=np.int64)
         self.row_r = np.array(plan.rows.row_r, dtype=np.int64)
+        self._initial_rate = (mantissa, exponent)
         self.mantissa, self.exponent = mantissa, exponent
         self.reset()
 
     def reset(self) -> None:
-        """Back to the weights the model came with; the learning rate stays."""
+        """Back to the weights the model came with; the learning rate stays.
+
+        One that only the rescaled rows could take falls back to the one the head started with.
+        """
         shape = (self.plan.outputs, self.plan.features)
         self.q: Int64Array = np.frombuffer(self._rows.weights, np.int8).reshape(shape).astype(np.int64)
         self.residual: Int64Array = np.full(shape, 128, dtype=np.int64)
@@ -160,7 +164,10 @@ class IntegerHead:
         self.row_rho = np.array(self._rows.row_rho, dtype=np.int64)
         self.random = XorShift32(_RANDOM_SEED)
         self.rescales = 0
-        self._set(self.mantissa, self.exponent)
+        try:
+            self._set(self.mantissa, self.exponent)
+        except LearningRateError:
+            self._set(*self._initial_rate)
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Learn at another rate from now on.

@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,7 @@ from edgelearn.codegen import Plan, emit_project, plan_firmware
 from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
 from edgelearn.ir import Graph
+from edgelearn.protocol import PROTOCOL_VERSION, Frame, FrameReader, MessageType, Region, encode_frame, pack, unpack
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
 
 MODEL_HASH = "0123456789abcdef" * 4
@@ -48,6 +49,32 @@ int main(void)
     return 0;
 }
 """
+
+#: A port whose serial line is stdin and stdout; the firmware ends where its input ends.
+_PIPE_PORT = """\
+#include <stdio.h>
+#include <stdlib.h>
+#include "elearn_port.h"
+void elearn_port_init(void) { (void)setvbuf(stdin, NULL, _IONBF, 0); }
+uint32_t elearn_port_read(uint8_t *destination, uint32_t size)
+{
+    const size_t count = fread(destination, 1, size, stdin);
+    if (count == 0) {
+        exit(0);
+    }
+    return (uint32_t)count;
+}
+void elearn_port_write(const uint8_t *source, uint32_t size) { (void)fwrite(source, 1, size, stdout); }
+void elearn_port_wait(void) { }
+uint32_t elearn_port_ticks(void) { return 0; }
+uint32_t elearn_port_overruns(void) { return 0; }
+uint32_t elearn_port_ring_bytes(void) { return 0; }
+uint32_t elearn_port_static_ram_bytes(void) { return 0; }
+uint32_t elearn_port_stack_size_bytes(void) { return 0; }
+uint32_t elearn_port_stack_bytes(void) { return 0; }
+"""
+
+Request = tuple[MessageType, bytes]
 
 
 def load_graph(model: bytes, name: str = "model") -> Graph:
@@ -106,6 +133,40 @@ def run_model(files: dict[str, str], samples: npt.NDArray[np.int8]) -> npt.NDArr
     if done.returncode != 0:
         raise AssertionError(done.stderr.decode(errors="replace"))
     return np.frombuffer(done.stdout, np.int8).reshape(len(samples), -1)
+
+
+def build_piped(files: dict[str, str]) -> Path:
+    """The whole firmware for the host with stdin and stdout as its serial line, for `talk`."""
+    files = {path: text for path, text in files.items() if not path.startswith("port/")}
+    files["port/pipe.c"] = _PIPE_PORT
+    return _link(files, sorted(path for path in files if path.endswith(".c")), "cc", SANITIZE_FLAGS)
+
+
+def talk(program: Path, requests: Sequence[Request]) -> list[Frame]:
+    """Start a device, open a session, send all requests at once and return the reply to each."""
+    hello = pack(MessageType.HELLO, version=PROTOCOL_VERSION, session=1)
+    sent = encode_frame(MessageType.HELLO, 0, hello)
+    sent += b"".join(encode_frame(type_, number, payload) for number, (type_, payload) in enumerate(requests, start=1))
+    done = subprocess.run([program], input=sent, capture_output=True, check=False)
+    if done.returncode != 0 or done.stderr:
+        raise AssertionError(done.stderr.decode(errors="replace"))
+    replies = list(FrameReader().feed(done.stdout))
+    assert [frame.sequence for frame in replies] == list(range(len(requests) + 1))
+    return replies[1:]
+
+
+def read_requests(region: Region, size_bytes: int) -> list[Request]:
+    """The requests that read a region of that size; `joined` puts the replies together."""
+    step = 200
+    return [
+        (MessageType.READ, pack(MessageType.READ, region=region, index=0, offset=offset, length=step))
+        for offset in range(0, size_bytes, step)
+    ]
+
+
+def joined(replies: Sequence[Frame]) -> bytes:
+    """The bytes of a region from the replies to its requests."""
+    return b"".join(unpack(MessageType.READ_REPLY, frame.payload).tail for frame in replies)
 
 
 class HostFirmware:

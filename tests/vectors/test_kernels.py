@@ -258,4 +258,4 @@ def test_every_op_is_complete(op_type: type[Op]):
 def test_nothing_is_kept_for_ops_that_do_not_exist():
     assert set(LOWERINGS) == set(OP_TYPES)
     kernels = {path.name for path in (resources.firmware_folder() / "runtime").glob("elearn_*_s8.c")}
-    assert kernels == set(CODE_BYTES)
+    assert kernels - {"elearn_dot_s8.c"} == set(CODE_BYTES)

@@ -381,7 +381,8 @@ static uint32_t set_learning_rate(const uint8_t *payload)
 #endif
 }
 
-/* The learned weights are forgotten; the learning rate that the host set stays. */
+/* The learned weights are forgotten; the learning rate that the host set stays, unless only rescaled rows could take it:
+ * then it is the model's own again. */
 static uint32_t reset_head(void)
 {
 #if ELEARN_TRAINABLE_COUNT
