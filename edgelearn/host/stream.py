@@ -9,7 +9,15 @@ import time
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from edgelearn.errors import DataError, EdgelearnError, HeadError, MissingPackageError, OptionError, StorageError
+from edgelearn.errors import (
+    DataError,
+    EdgelearnError,
+    HeadError,
+    MissingPackageError,
+    OptionError,
+    PortError,
+    StorageError,
+)
 from edgelearn.host.data import Dataset, visits
 from edgelearn.host.device import Device, Result
 from edgelearn.host.metrics import Metrics
@@ -81,6 +89,7 @@ class _Stream:
         self._ticks = [0, 0]
         self._stack_bytes = 0
         self._step = device.info.step
+        self._stop = _StopOnInterrupt()
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +137,13 @@ class _Stream:
             # Somebody who presses Ctrl-C twice does not want to wait for a device that may not answer.
             ended, wants_head = "interrupted", False
         except EdgelearnError as error:
-            ended, failure, wants_head = "error", error, False
+            wants_head = False
+            if self._stop.requested and isinstance(error, PortError):
+                # Ctrl-C reaches an emulator in the same terminal too: that the port is gone is no failure then.
+                ended = "interrupted"
+                self._note(f"the learned head could not be read: {error.message}")
+            else:
+                ended, failure = "error", error
         self._elapsed_s = time.monotonic() - self._started_s
         try:
             summary = self._conclude(ended, failure, wants_head=wants_head)
@@ -169,7 +184,7 @@ class _Stream:
             seed=options.seed,
             limit=options.limit,
         )
-        with _StopOnInterrupt() as stop:
+        with self._stop as stop:
             for number, visit in enumerate(order):
                 if stop.requested:
                     return False
@@ -244,7 +259,6 @@ class _Stream:
             except StorageError:
                 raise
             except EdgelearnError as error:
-                # Ctrl-C reaches an emulator in the same terminal too: that the device is gone is no failure then.
                 self._note(f"the learned head could not be read: {error.message}")
                 if ended == "complete":
                     ended, failure, lost = "error", error, error

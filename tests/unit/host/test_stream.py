@@ -227,6 +227,22 @@ def test_a_device_that_is_gone_before_its_head_was_read(tmp_path, monkeypatch, i
     assert any("head could not be read" in notice for notice in summary.notices)
 
 
+def test_ctrl_c_that_ends_the_emulator_too_is_no_failure(tmp_path, monkeypatch):
+    with FakeDevice() as fake, open_device(fake.url) as device:
+        dataset = a_dataset(device, 10)
+        folder = a_run(tmp_path, device, dataset, TRAIN)
+
+        def train(*args, **kwargs):
+            os.kill(os.getpid(), signal.SIGINT)
+            raise PortError("the connection broke off")
+
+        monkeypatch.setattr(device, "train", train)
+        summary = stream(device, dataset, TRAIN, run_folder=folder)
+    assert summary.ended == "interrupted"
+    assert any("broke off" in notice for notice in summary.notices)
+    assert read_run(folder.path).summary == summary
+
+
 def test_a_stream_in_another_thread_works():
     results = []
     with FakeDevice() as fake, open_device(fake.url) as device:
