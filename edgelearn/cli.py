@@ -178,24 +178,22 @@ def _report_conversion(bundle: Bundle, output: Path) -> None:
     _print_layers(console, bundle_layers(bundle), title=bundle.name)
     provenance = bundle.provenance
     for notice in provenance.notices:
-        console.print(f"note: {notice}", markup=False)
+        click.echo(f"note: {notice}")
     agreement = provenance.agreement
     if agreement is not None:
-        console.print(
+        click.echo(
             f"float and int8 predict the same on {agreement.same_prediction:.1%} of {agreement.samples} samples; "
             f"outputs differ by {agreement.mean_absolute_difference:.4g} on average"
         )
         if agreement.float_accuracy is not None and agreement.int8_accuracy is not None:
-            console.print(f"accuracy: float {agreement.float_accuracy:.1%}, int8 {agreement.int8_accuracy:.1%}")
+            click.echo(f"accuracy: float {agreement.float_accuracy:.1%}, int8 {agreement.int8_accuracy:.1%}")
         elif agreement.int8_accuracy is not None:
-            console.print(f"accuracy: int8 {agreement.int8_accuracy:.1%}")
+            click.echo(f"accuracy: int8 {agreement.int8_accuracy:.1%}")
     int8_bytes = sum(t.size_bytes for t in bundle.graph.tensors if t.is_constant)
     if provenance.float_model_bytes:
-        console.print(
-            f"parameters: {provenance.float_model_bytes:,} bytes in float, {int8_bytes:,} bytes in the bundle"
-        )
+        click.echo(f"parameters: {provenance.float_model_bytes:,} bytes in float, {int8_bytes:,} bytes in the bundle")
     loss = f", trainable head with {bundle.graph.loss.kind.value}" if bundle.graph.loss else ", inference only"
-    console.print(f"wrote {output} (model {bundle.model_hash[:16]}{loss})", markup=False)
+    click.echo(f"wrote {output} (model {bundle.model_hash[:16]}{loss})")
 
 
 def _print_layers(console: Console, layers: tuple[Layer, ...], *, title: str) -> None:
@@ -246,25 +244,25 @@ def _print_inspection(found: Inspection) -> None:
     console = _console()
     _print_layers(console, found.layers, title=f"{found.name} (model {found.model_hash[:16]})")
     ratio = found.arena_bytes / found.arena_bound_bytes if found.arena_bound_bytes else 1.0
-    console.print(f"multiply-accumulates: {found.multiply_accumulates:,}")
-    console.print(f"constants in flash:   {found.constants_bytes:,} bytes")
-    console.print(f"arena in RAM:         {found.arena_bytes:,} bytes, {ratio:.2f} of the lifetime lower bound")
-    console.print(f"largest layer:        {found.largest_layer}", markup=False)
+    click.echo(f"multiply-accumulates: {found.multiply_accumulates:,}")
+    click.echo(f"constants in flash:   {found.constants_bytes:,} bytes")
+    click.echo(f"arena in RAM:         {found.arena_bytes:,} bytes, {ratio:.2f} times the lifetime lower bound")
+    click.echo(f"largest layer:        {found.largest_layer}")
     if found.labels:
-        console.print(f"labels:               {', '.join(found.labels)}", markup=False)
+        click.echo(f"labels:               {', '.join(found.labels)}")
     fit = found.fit
     if fit is None:
         return
-    console.print(
+    click.echo(
         f"{fit.board}: flash {fit.flash_bytes:,} of {fit.flash_available_bytes:,} bytes (code estimated), "
         f"RAM {fit.ram_bytes:,} of {fit.ram_available_bytes:,} bytes "
         f"(arena {found.arena_bytes:,}, head {fit.head_bytes:,}, link {fit.link_bytes:,}, stack {fit.stack_bytes:,})"
     )
     if fit.fits:
-        console.print(f"it fits {fit.board}")
+        click.echo(f"it fits {fit.board}")
     else:
-        console.print(f"it does not fit {fit.board}: {fit.problem}", markup=False)
-        console.print(f"hint: {fit.hint}", markup=False)
+        click.echo(f"it does not fit {fit.board}: {fit.problem}")
+        click.echo(f"hint: {fit.hint}")
 
 
 # Bundle -> project -> image
@@ -285,14 +283,12 @@ def generate(bundle: Path, board_name: str, folder: Path, residual: str, learnin
     plan = pipeline.generate(
         read_bundle(bundle), load_board(board_name), folder, residual=Residual(residual), learning_rate=learning_rate
     )
-    console = _console()
-    console.print(
+    click.echo(
         f"wrote {folder} for {plan.board.title}: arena {plan.arena_bytes:,} bytes, "
         f"RAM about {plan.ram_bytes:,} of {plan.board.ram_bytes:,} bytes, "
-        f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes",
-        markup=False,
+        f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes"
     )
-    console.print(f"build it with `make -C {folder}` or `edgelearn build {folder}`", markup=False)
+    click.echo(f"build it with `make -C {folder}` or `edgelearn build {folder}`")
 
 
 @main.command()
@@ -327,7 +323,7 @@ def _report_build(built: Built) -> None:
     table.add_row("RAM", f"{project.buffers_bytes + project.stack_bytes:,}", f"{total:,}", f"{board.ram_bytes:,}")
     console = _console()
     console.print(table)
-    console.print(f"{built.image} ({built.result.toolchain} {built.result.version})", markup=False)
+    click.echo(f"{built.image} ({built.result.toolchain} {built.result.version})")
 
 
 # Devices
@@ -470,10 +466,9 @@ def verify(
 
 
 def _print_figures(value: msgspec.Struct) -> None:
-    console = _console()
     for key, figure in msgspec.to_builtins(value).items():
         text = "-" if figure is None else f"{figure:,}" if isinstance(figure, int) else str(figure)
-        console.print(f"{key:<30} {text}", markup=False)
+        click.echo(f"{key:<30} {text}")
 
 
 @main.command()
@@ -558,7 +553,7 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
         board_name=board_name,
         repeat=repeat,
         view=choose_view(),
-        say=lambda text: console.print(text, markup=False),
+        say=click.echo,
     )
     demonstration.print_table(found, console)
     if as_json:

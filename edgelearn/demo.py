@@ -258,6 +258,7 @@ def print_table(found: DemoResult, console: Console) -> None:
     counted = f"{inference:,} instructions for an inference, {train:,} for a training step" if inference else ""
     console.print(
         f"{found.board} ({found.engine}): {found.samples_trained:,} samples learned, "
-        f"flash {found.flash_bytes:,} bytes, RAM {found.ram_bytes:,} bytes{', ' if counted else ''}{counted}"
+        f"flash {found.flash_bytes:,} bytes, RAM {found.ram_bytes:,} bytes{', ' if counted else ''}{counted}",
+        soft_wrap=True,
     )
     console.print(f"plots, telemetry and the learned head: {found.run}", markup=False, soft_wrap=True)

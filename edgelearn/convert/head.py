@@ -135,7 +135,8 @@ def mark_head(
         )
     weight, bias, weight_notices = _trainable(graph, dense, parameters, outputs)
     notices += weight_notices
-    logits = Tensor(name=dense.output, shape=(1, outputs), dtype=DType.FLOAT32)
+    # The logits keep the calibrated quantisation: it tells their range.
+    logits = Tensor(name=dense.output, shape=(1, outputs), dtype=DType.FLOAT32, quant=graph.tensor(dense.output).quant)
     trained = replace(dense, inputs=(dense.inputs[0], weight.name, bias.name), activation=Activation.NONE)
     others = tuple(t for t in graph.tensors if t.name not in {weight.name, bias.name, logits.name})
     marked = drop_unused(

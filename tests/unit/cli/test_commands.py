@@ -1,0 +1,202 @@
+"""The commands as a person uses them, on the board that is this machine; the emulated ones are in tests/emulator."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgelearn.bundle import read_bundle
+from edgelearn.cli import main
+from edgelearn.project import read_project
+from tests.support.bundles import write_model
+from tests.support.tools import require_tool
+
+VERIFY_KEYS = [
+    "board",
+    "engine",
+    "samples",
+    "output_bytes_compared",
+    "output_bytes_different",
+    "train_steps",
+    "head_weights_different",
+    "instructions_per_inference",
+    "instructions_per_train_step",
+    "flash_bytes",
+    "flash_model_bytes",
+    "ram_bytes",
+    "arena_bytes",
+    "stack_bytes",
+]
+
+
+def run(*argv):
+    result = CliRunner().invoke(main, [str(a) for a in argv], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    path = tmp_path / "small.elb"
+    run("convert", write_model(tmp_path / "small.tflite"), "-o", path, "--classes", "6")
+    return path
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['edgelearn', '--help']\n"
+        "from edgelearn.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = 'numpy tensorflow keras serial jinja2 matplotlib ai_edge_litert tflite rich'.split()\n"
+        "print(sorted(set(heavy) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "convert" in done.stdout
+
+
+def test_convert_prints_what_it_did(tmp_path):
+    result = run("convert", write_model(tmp_path / "small.tflite"), "-o", tmp_path / "o.elb", "--labels", "a, b,c,d")
+    assert "FULLY_CONNECTED (trainable)" in result.output
+    assert "trainable head with cross-entropy" in result.output
+    assert read_bundle(tmp_path / "o.elb").labels == ("a", "b", "c", "d")
+
+
+def test_the_same_model_gives_the_same_bundle(tmp_path):
+    model = write_model(tmp_path / "small.tflite")
+    for name in ("a.elb", "b.elb"):
+        run("convert", model, "-o", tmp_path / name)
+    assert (tmp_path / "a.elb").read_bytes() == (tmp_path / "b.elb").read_bytes()
+
+
+def test_inspect_tells_the_layers_and_the_fit(tmp_path, bundle):
+    text = run("inspect", bundle, "--board", "netduinoplus2").output
+    assert "it fits netduinoplus2" in text
+    found = json.loads(run("inspect", bundle, "--board", "netduinoplus2", "--json").output.splitlines()[-1])
+    assert [layer["op"] for layer in found["layers"]] == [
+        "CONV_2D",
+        "MAX_POOL_2D",
+        "RESHAPE",
+        "FULLY_CONNECTED",
+        "FULLY_CONNECTED",
+    ]
+    assert found["layers"][0]["multiply_accumulates"] == 8 * 8 * 4 * 9
+    assert found["layers"][-1]["trainable"]
+    assert found["layers"][-1]["output_shape"] == [6]
+    assert found["arena_bytes"] >= found["arena_bound_bytes"] > 0
+    assert found["fit"]["fits"]
+    assert found["largest_layer"] in {layer["name"] for layer in found["layers"]}
+    of_model = run("inspect", write_model(tmp_path / "m.tflite"), "--json")
+    assert json.loads(of_model.output)["fit"] is None
+
+
+def test_generate_writes_the_same_project_twice_and_takes_its_own_folder(tmp_path, bundle):
+    for folder in ("p", "q", "p"):
+        run("generate", bundle, "--board", "netduinoplus2", "-o", tmp_path / folder)
+
+    def content(folder):
+        return {f.relative_to(folder): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+    first = content(tmp_path / "p")
+    assert first == content(tmp_path / "q")
+    # Generated for another board, nothing of the first one is left.
+    run("generate", bundle, "--board", "host", "-o", tmp_path / "p")
+    assert not (tmp_path / "p" / "port" / "stm32_usart.c").exists()
+    assert read_project(tmp_path / "p").board == "host"
+    assert not any(str(tmp_path).encode() in data for data in first.values())
+
+
+def test_boards_and_doctor_list_what_there_is():
+    names = {board["name"] for board in json.loads(run("boards", "--json").output)}
+    assert {"host", "netduinoplus2", "mps2-an386"} <= names
+    assert "STM32F405RG" in run("boards").output
+    found = json.loads(run("doctor", "--json").output)
+    assert {"arm-none-eabi-gcc", "qemu-system-arm"} <= {tool["name"] for tool in found}
+    assert all(tool["version"] or tool["install"] for tool in found)
+    assert "qemu-system-arm" in run("doctor").output
+
+
+@pytest.mark.parametrize("residual", ["int8", "stochastic", "none"])
+def test_verify_on_this_machine(bundle, residual):
+    require_tool("cc")
+    argv = ("verify", bundle, "--board", "host", "--samples", 8, "--train-steps", 60, "--residual", residual, "--json")
+    found = json.loads(run(*argv).output.splitlines()[-1])
+    assert list(found) == VERIFY_KEYS
+    assert found["output_bytes_different"] == 0
+    assert found["head_weights_different"] == 0
+    # 12 features, 6 logits, 6 probabilities, two loss terms and a prediction for each of 68 samples
+    assert found["output_bytes_compared"] == 68 * (12 + 24 + 12 + 8 + 2)
+    assert found["engine"] == "host"
+    assert found["instructions_per_inference"] is None
+
+
+def test_verify_of_a_model_without_a_head(tmp_path):
+    require_tool("cc")
+    bundle = tmp_path / "plain.elb"
+    run("convert", write_model(tmp_path / "small.tflite"), "-o", bundle, "--head", "none")
+    found = json.loads(run("verify", bundle, "--board", "host", "--samples", 5, "--json").output.splitlines()[-1])
+    assert found["output_bytes_compared"] == 5 * 4
+    assert found["output_bytes_different"] == 0
+    assert found["train_steps"] == 0
+    assert found["head_weights_different"] is None
+
+
+def test_verify_fails_when_something_differs(bundle, monkeypatch):
+    require_tool("cc")
+    from edgelearn.training import IntegerHead
+
+    original = IntegerHead.learn
+
+    def other(self, features, step, *, label=None, targets=None):
+        original(self, features, step, label=label, targets=targets)
+        self.bias = self.bias + 1
+
+    monkeypatch.setattr(IntegerHead, "learn", other)
+    argv = ["verify", str(bundle), "--board", "host", "--samples", "2", "--train-steps", "5", "--json"]
+    result = CliRunner().invoke(main, argv)
+    assert result.exit_code == 50
+    assert json.loads(result.stdout.splitlines()[-1])["head_weights_different"] == 6
+    assert "differ from the references" in result.stderr
+
+
+@pytest.mark.parametrize("mode", ["--train", "--predict"])
+def test_stream_with_an_emulated_port(tmp_path, bundle, mode, monkeypatch):
+    require_tool("cc")
+    project = tmp_path / "p"
+    run("generate", bundle, "--board", "host", "-o", project, "--lr", "0.01")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", x=rng.normal(0, 1, (40, 8, 8, 1)).astype(np.float32), y=rng.integers(0, 6, 40))
+    monkeypatch.chdir(project)
+    argv = ("stream", "--port", "emulate", "--data", tmp_path / "d.npz", mode, "--runs", tmp_path / "runs")
+    result = run(*argv, "--bundle", bundle, "--repeat", 2, "--limit", 60)
+    assert "60 samples" in result.output
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (folder / "results.jsonl").read_text().count("\n") == 60
+    assert {"manifest.json", "results.jsonl", "summary.json"} <= {p.name for p in folder.iterdir()}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["model_hash"] == read_bundle(bundle).model_hash
+    assert manifest["board"] == "host"
+    assert json.loads((folder / "summary.json").read_text())["step"] == (60 if mode == "--train" else 0)
+
+
+def test_emulate_says_its_port_and_ends_cleanly(tmp_path, bundle):
+    require_tool("cc")
+    run("generate", bundle, "--board", "host", "-o", tmp_path / "p")
+    argv = [sys.executable, "-c", "from edgelearn.cli import main; main()", "emulate", str(tmp_path / "p")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        line = child.stdout.readline().split()
+        assert line[0] == "port"
+        assert line[1].startswith("socket://127.0.0.1:")
+        np.savez(tmp_path / "d.npz", x=np.zeros((3, 8, 8, 1), np.int8))
+        run("stream", "--port", line[1], "--data", tmp_path / "d.npz", "--predict", "--runs", tmp_path / "runs")
+        child.terminate()
+        _, err = child.communicate(timeout=20)
+    assert child.returncode in (0, 130), err
+    assert "Traceback" not in err
