@@ -23,7 +23,7 @@ from msgspec import Struct
 from edgelearn import codegen, training
 from edgelearn import convert as converter
 from edgelearn.board import Board, Core, board_names, load_board
-from edgelearn.bundle import Bundle, read_bundle, write_atomically, write_bundle
+from edgelearn.bundle import Bundle, file_sha256, read_bundle, write_atomically, write_bundle
 from edgelearn.codegen import Plan
 from edgelearn.errors import BoardFileError, OptionError, PlanMismatchError, StorageError
 from edgelearn.firmware import emulator
@@ -237,6 +237,7 @@ def stream(
             board_ram_bytes=known.ram_bytes if known else None,
             model_hash=read_bundle(bundle).model_hash if bundle else "",
             bundle=bundle.name if bundle else "",
+            bundle_sha256=file_sha256(bundle) if bundle else "",
         )
     return streaming.stream(
         device, dataset, options, run_folder=folder, view=view, board_ram_bytes=known.ram_bytes if known else None

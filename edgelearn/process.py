@@ -60,11 +60,21 @@ def run(
 def spawn(argv: Sequence[str], *, log_path: Path, cwd: Path | None = None) -> subprocess.Popen[bytes]:
     """Start a program that runs beside us, its output going to `log_path`; the caller ends it.
 
+    It has a session of its own: a Ctrl-C meant for us must not end it before we have taken leave of it.
+
     Raises:
         ProgramMissingError: the program does not exist.
     """
     with log_path.open("wb") as log:
         try:
-            return subprocess.Popen(list(argv), cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+            return subprocess.Popen(
+                list(argv),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
         except FileNotFoundError as error:
             raise ProgramMissingError(argv[0]) from error

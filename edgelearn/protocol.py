@@ -72,7 +72,10 @@ class SampleFlag(enum.IntFlag):
 
 
 class Region(enum.IntEnum):
-    """Memory of the device that READ and WRITE reach. Head regions are the only ones that can be written."""
+    """Memory of the device that READ and WRITE reach. Head regions are the only ones that can be written.
+
+    LABELS are UTF-8, joined by line feeds; arrays are little-endian, matrices row-major, [outputs, features].
+    """
 
     LABELS = 0
     BOARD = 1
@@ -207,8 +210,8 @@ MESSAGES: tuple[Message, ...] = (
         fields=(
             Field("prediction", _U16, "the largest output before learning"),
             Field("confidence", _U16, "its probability, Q15 (0 for squared error)"),
-            Field("loss_a", _U32, "cross-entropy: max logit - logit of the label; squared error: sum of g*g >> 16"),
-            Field("loss_b", _U32, "cross-entropy: sum of exponentials, Q15; squared error: sum of g*g & 0xFFFF"),
+            Field("loss_a", _U32, "cross-entropy: max logit - logit of the label; squared error: sum of (g*g >> 16)"),
+            Field("loss_b", _U32, "cross-entropy: sum of exponentials, Q15; squared error: sum of (g*g & 0xFFFF)"),
             Field("step", _U32, "training steps since reset, this one included"),
             Field("inference_ticks", _U32, "counter ticks of the forward pass"),
             Field("train_ticks", _U32, "counter ticks of the update"),
