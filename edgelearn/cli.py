@@ -49,9 +49,8 @@ _LEARNING_RATE = click.option(
     "--lr",
     "learning_rate",
     type=float,
-    default=DEFAULT_LEARNING_RATE,
-    show_default=True,
-    help="Learning rate that the device starts with.",
+    default=None,
+    help=f"Learning rate that the device starts with; by default {DEFAULT_LEARNING_RATE:g}.",
 )
 _TOOLCHAIN = click.option(
     "--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default the first one found."
@@ -274,7 +273,7 @@ def _print_inspection(found: Inspection) -> None:
 @click.option("--output", "-o", "folder", type=_EXISTING, required=True, metavar="DIR", help="The project's folder.")
 @_RESIDUAL
 @_LEARNING_RATE
-def generate(bundle: Path, board_name: str, folder: Path, residual: str, learning_rate: float) -> None:
+def generate(bundle: Path, board_name: str, folder: Path, residual: str, learning_rate: float | None) -> None:
     """Generate a C project for BUNDLE: it builds with `make` alone."""
     from edgelearn import pipeline
     from edgelearn.board import load_board
@@ -421,7 +420,7 @@ def verify(
     samples: int,
     train_steps: int,
     residual: str,
-    learning_rate: float,
+    learning_rate: float | None,
     toolchain: str | None,
     sanitize: bool,
     keep: Path | None,

@@ -36,7 +36,7 @@ from edgelearn.host.telemetry import StreamOptions, StreamSummary
 from edgelearn.host.view import View
 from edgelearn.ir import LossKind
 from edgelearn.project import FILE_NAME, Project, read_project
-from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
+from edgelearn.recipe import Residual
 
 #: The port's name for "boot the project in an emulator for as long as the command runs".
 EMULATE = "emulate"
@@ -97,7 +97,7 @@ def plan(
     board: Board,
     *,
     residual: Residual = Residual.INT8,
-    learning_rate: float = DEFAULT_LEARNING_RATE,
+    learning_rate: float | None = None,
 ) -> Plan:
     """Decide how the bundle trains and where everything lies on the board. Does not check that it fits."""
     recipe = training.plan_training(bundle.graph, residual=residual, learning_rate=learning_rate)
@@ -110,7 +110,7 @@ def generate(
     folder: Path,
     *,
     residual: Residual = Residual.INT8,
-    learning_rate: float = DEFAULT_LEARNING_RATE,
+    learning_rate: float | None = None,
 ) -> Plan:
     """Write the project into `folder`: a new or empty one, or one that was generated before.
 

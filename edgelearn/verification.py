@@ -23,7 +23,7 @@ from edgelearn.host.data import Dataset, load_dataset
 from edgelearn.host.device import Device, Result
 from edgelearn.ir import LossKind
 from edgelearn.protocol import Region
-from edgelearn.recipe import DEFAULT_LEARNING_RATE, DenseHead, Residual, TrainingPlan
+from edgelearn.recipe import DenseHead, Residual, TrainingPlan
 from edgelearn.training import HeadStep, IntegerHead, make_head
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def verify(
     samples: int = DEFAULT_SAMPLES,
     train_steps: int = DEFAULT_TRAIN_STEPS,
     residual: Residual = Residual.INT8,
-    learning_rate: float = DEFAULT_LEARNING_RATE,
+    learning_rate: float | None = None,
     toolchain: str | None = None,
     sanitize: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,

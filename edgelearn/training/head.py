@@ -75,14 +75,15 @@ def smallest_row_t(features: int) -> int:
 
 
 def plan_training(
-    graph: Graph, *, residual: Residual = Residual.INT8, learning_rate: float = DEFAULT_LEARNING_RATE
+    graph: Graph, *, residual: Residual = Residual.INT8, learning_rate: float | None = None
 ) -> TrainingPlan:
     """Decide how the graph's trainable parameters are stored and updated.
 
     Args:
         graph: the graph; nothing trainable in it gives an empty plan.
         residual: how weights are stored.
-        learning_rate: the one the device starts with.
+        learning_rate: the one the device starts with; None takes DEFAULT_LEARNING_RATE, or the largest that the
+            integer update can represent where that is smaller.
 
     Raises:
         HeadError: something trains that this recipe cannot train, or a layer's numbers are beyond its fixed point.
@@ -96,13 +97,16 @@ def plan_training(
             "only a dense layer at the end of the network can be trained by this recipe",
             cause=f"trainable: {', '.join(op.name for op in trainable)}",
         )
-    mantissa, exponent = encode_learning_rate(learning_rate)
     layer = _plan_dense(graph, trainable[0], residual)
     smallest = smallest_exponent(layer)
+    largest_rate = math.ldexp(2**15 - 1, -smallest)
+    if learning_rate is None:
+        learning_rate = min(DEFAULT_LEARNING_RATE, largest_rate)
+    mantissa, exponent = encode_learning_rate(learning_rate)
     if mantissa and exponent < smallest:
         raise LearningRateError(
             f"a learning rate of {learning_rate:g} is too large for the integer update of {layer.op}",
-            hint=f"give at most {math.ldexp(2**15 - 1, -smallest):.3g}",
+            hint=f"give at most {largest_rate:.3g}",
         )
     return TrainingPlan(layers=(layer,), learning_rate=LearningRate(mantissa=mantissa, exponent=exponent))
 
