@@ -1,0 +1,205 @@
+/* Fuzz target of the device's link: whatever bytes arrive, no memory error, no undefined behaviour, no endless loop.
+ *
+ * The first byte of an input chooses the mode. RAW feeds the rest as it is. FRAMES cuts the rest into requests and wraps
+ * each into a valid frame, so that the handlers behind the checksum are reached: sessions, samples, writes of any value
+ * to any region, learning rates, resets; a sample is learned after each, on whatever state that left.
+ * Built with libFuzzer, or with ELEARN_FUZZ_MAIN and a seeded generator of its own: fuzz_link SEED COUNT. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "elearn_bytes.h"
+#include "elearn_frame.h"
+#include "elearn_link.h"
+#include "elearn_model.h"
+#include "elearn_port.h"
+#include "elearn_protocol.h"
+
+#define LARGEST_FRAME (ELEARN_FRAME_HEADER_BYTES + ELEARN_MAX_PAYLOAD_BYTES + 16u + ELEARN_FRAME_CRC_BYTES)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The port: what the device sends must be whole frames; a copy of the decoder checks them. */
+
+static uint8_t sent_buffer[LARGEST_FRAME + 256u];
+static elearn_frame_decoder sent;
+static uint32_t replies;
+
+void elearn_port_init(void) { }
+uint32_t elearn_port_read(uint8_t *destination, uint32_t size)
+{
+    (void)destination;
+    (void)size;
+    return 0;
+}
+void elearn_port_write(const uint8_t *source, uint32_t size)
+{
+    for (uint32_t i = 0; i < size; i++) {
+        replies += elearn_frame_decoder_take(&sent, source[i]) ? 1u : 0u;
+    }
+    if (sent.crc_errors != 0 || sent.framing_errors != 0) {
+        abort();
+    }
+}
+void elearn_port_wait(void) { }
+uint32_t elearn_port_ticks(void) { return 0; }
+uint32_t elearn_port_overruns(void) { return 0; }
+uint32_t elearn_port_ring_bytes(void) { return 0; }
+uint32_t elearn_port_static_ram_bytes(void) { return 0; }
+uint32_t elearn_port_stack_size_bytes(void) { return 0; }
+uint32_t elearn_port_stack_bytes(void) { return 0; }
+
+/* Valid frames */
+
+static uint32_t sequence;
+
+static void receive(const uint8_t *bytes, uint32_t size)
+{
+    elearn_link_receive(bytes, size);
+}
+
+static void request(uint8_t type, uint32_t number, const uint8_t *payload, uint32_t size)
+{
+    uint8_t frame[LARGEST_FRAME];
+    frame[0] = type;
+    elearn_put_u32(frame + 1, number);
+    if (size > 0) {
+        memcpy(frame + ELEARN_FRAME_HEADER_BYTES, payload, size);
+    }
+    elearn_frame_send(frame, ELEARN_FRAME_HEADER_BYTES + size, receive);
+}
+
+static void open_session(uint32_t session)
+{
+    uint8_t hello[ELEARN_HELLO_BYTES];
+    elearn_put_u16(hello + ELEARN_HELLO_VERSION, ELEARN_PROTOCOL_VERSION);
+    elearn_put_u32(hello + ELEARN_HELLO_SESSION, session);
+    request(ELEARN_MSG_HELLO, 0, hello, sizeof hello);
+}
+
+/* Learn a sample in every way the loss allows, on the state as it is. */
+static void learn(uint8_t seed)
+{
+    uint8_t payload[ELEARN_MAX_PAYLOAD_BYTES];
+    const uint32_t inputs = elearn_the_model.input_elements;
+    const uint32_t outputs = elearn_the_model.output_elements;
+    uint32_t size = ELEARN_SAMPLE_BYTES + inputs;
+    payload[ELEARN_SAMPLE_FLAGS] = ELEARN_SAMPLE_TRAIN;
+    elearn_put_u16(payload + ELEARN_SAMPLE_LABEL, seed % outputs);
+    for (uint32_t i = 0; i < inputs; i++) {
+        payload[ELEARN_SAMPLE_BYTES + i] = (uint8_t)(seed < 64 ? 128 + (seed & 1) * 255 : seed * (i + 1u));
+    }
+#if ELEARN_TRAINABLE_COUNT
+    if (elearn_the_model.trainable[0].params->loss == ELEARN_LOSS_CROSS_ENTROPY) {
+        payload[ELEARN_SAMPLE_FLAGS] |= ELEARN_SAMPLE_HAS_LABEL;
+    } else if (seed & 2) {
+        payload[ELEARN_SAMPLE_FLAGS] |= ELEARN_SAMPLE_TARGET_IS_INPUT;
+    } else {
+        payload[ELEARN_SAMPLE_FLAGS] |= ELEARN_SAMPLE_HAS_TARGETS;
+        for (uint32_t i = 0; i < outputs; i++) {
+            elearn_put_u16(payload + size + 2u * i, seed < 128 ? 0x8000u - (seed & 1u) : seed * 257u * i);
+        }
+        size += 2u * outputs;
+    }
+#endif
+    request(ELEARN_MSG_SAMPLE, ++sequence, payload, size);
+}
+
+/* Each request: its type, its length, then what becomes its payload, the rest of the fixed part as the type wants it. */
+static void frames(const uint8_t *data, size_t size)
+{
+    static const uint8_t types[8] = {ELEARN_MSG_SAMPLE, ELEARN_MSG_WRITE, ELEARN_MSG_WRITE, ELEARN_MSG_SET_LEARNING_RATE,
+                                     ELEARN_MSG_READ, ELEARN_MSG_RESET_HEAD, ELEARN_MSG_STATISTICS, ELEARN_MSG_HELLO};
+    open_session(1);
+    while (size >= 2) {
+        uint8_t payload[ELEARN_MAX_PAYLOAD_BYTES + 16u];
+        const uint8_t choice = data[0];
+        const uint8_t type = choice < 248 ? types[choice & 7] : choice;
+        uint32_t length = data[1];
+        data += 2;
+        size -= 2;
+        if (choice & 8) {
+            length += ELEARN_MAX_PAYLOAD_BYTES - 200u; /* near the end of the receive buffer */
+        }
+        if (choice & 16) {
+            length = type == ELEARN_MSG_SAMPLE ? ELEARN_SAMPLE_BYTES + elearn_the_model.input_elements : length;
+        }
+        if (length > sizeof payload) {
+            length = sizeof payload;
+        }
+        memset(payload, choice, sizeof payload);
+        memcpy(payload, data, size < length ? size : length);
+        if (type == ELEARN_MSG_WRITE && length >= ELEARN_WRITE_BYTES) {
+            /* Mostly a head that exists, near its start. */
+            payload[ELEARN_WRITE_REGION] = (uint8_t)(payload[ELEARN_WRITE_REGION] & 15u);
+            payload[ELEARN_WRITE_INDEX] = (uint8_t)(choice & 32 ? payload[ELEARN_WRITE_INDEX] : 0);
+            if (choice & 64) {
+                elearn_put_u32(payload + ELEARN_WRITE_OFFSET, payload[ELEARN_WRITE_OFFSET]);
+            }
+        }
+        data += size < length ? size : length;
+        size -= size < length ? size : length;
+        request(type, choice & 128 ? sequence : ++sequence, payload, length);
+        if (type == ELEARN_MSG_HELLO) {
+            open_session(++sequence);
+        }
+        learn(choice);
+        learn((uint8_t)(length * 7u));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    elearn_frame_decoder_init(&sent, sent_buffer, sizeof sent_buffer);
+    elearn_link_init();
+    sequence = 0;
+    replies = 0;
+    if (size > 0 && (data[0] & 3) == 0) {
+        open_session(1);
+        elearn_link_receive(data + 1, (uint32_t)size - 1u);
+        /* In step again after a zero: the link answers. */
+        elearn_link_receive((const uint8_t *)"", 1);
+        replies = 0;
+        open_session(2);
+        if (replies != 1) {
+            abort();
+        }
+    } else if (size > 0) {
+        frames(data + 1, size - 1);
+    }
+    return 0;
+}
+
+#ifdef ELEARN_FUZZ_MAIN
+static uint32_t state;
+
+static uint32_t next(void)
+{
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state;
+}
+
+/* Random bytes, in some inputs many zeros and ends of the range. */
+int main(int argc, char **argv)
+{
+    const long count = argc > 2 ? strtol(argv[2], NULL, 10) : 1000;
+    state = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) * 2654435761u + 1u : 1u;
+    for (long i = 0; i < count; i++) {
+        uint8_t data[1024];
+        const uint32_t size = next() % (next() % 4 == 0 ? sizeof data : 64u);
+        const uint32_t plain = next() % 4;
+        for (uint32_t j = 0; j < size; j++) {
+            static const uint8_t ends[4] = {0, 255, 128, 127};
+            const uint32_t r = next();
+            data[j] = (r >> 8) % 4 < plain ? ends[(r >> 16) % 4] : (uint8_t)r;
+        }
+        (void)LLVMFuzzerTestOneInput(data, size);
+    }
+    (void)printf("%ld inputs\n", count);
+    return 0;
+}
+#endif
