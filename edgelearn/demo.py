@@ -41,6 +41,8 @@ HELD_OUT = 497
 LEARNING_RATE = 2e-3
 _SEED = 1
 _EPOCHS = 25
+#: Features that serve classes never seen need to be spread out, not only to separate the known ones.
+_DROPOUT = 0.25
 
 Say = Callable[[str], None]
 
@@ -230,7 +232,9 @@ def _train_keras(x: npt.NDArray[np.float32], y: npt.NDArray[np.int64], path: Pat
             layers.Conv2D(32, 3, padding="same", activation="relu"),
             layers.MaxPooling2D(),
             layers.Flatten(),
-            layers.Dense(64, activation="relu", name="features"),
+            layers.Dropout(_DROPOUT),
+            layers.Dense(128, activation="relu", name="features"),
+            layers.Dropout(_DROPOUT),
             layers.Dense(OLD_CLASSES, activation="softmax", name="digits"),
         ]
     )

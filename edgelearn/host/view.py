@@ -366,7 +366,8 @@ class _Plotter:
         figure.title(title)
         for curve, color in lines:
             marker = self._plotext.marker("braille", color)
-            figure.draw(figure.signal(curve.x, curve.y, marker=marker).lines())
+            y = curve.y if percent else _clipped(curve.y)
+            figure.draw(figure.signal(curve.x, y, marker=marker).lines())
         x = lines[0][0].x
         if len(x) > 1:
             ticks = [x[0] + (x[-1] - x[0]) * i / 4 for i in range(5)]
@@ -375,6 +376,12 @@ class _Plotter:
             figure.ruler("y").lim(0, 100)
             figure.ruler("y").ticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100"])
         return Text.from_ansi(figure.build().string(), no_wrap=True)
+
+
+def _clipped(values: list[float]) -> list[float]:
+    """The values, none above four times their median: the first losses would flatten all that follow."""
+    limit = 4.0 * sorted(values)[len(values) // 2]
+    return [min(value, limit) for value in values] if limit > 0 else values
 
 
 def heading(start: StreamStart) -> str:

@@ -107,43 +107,85 @@ static void learn(uint8_t seed)
     request(ELEARN_MSG_SAMPLE, ++sequence, payload, size);
 }
 
-/* Each request: its type, its length, then what becomes its payload, the rest of the fixed part as the type wants it. */
-static void frames(const uint8_t *data, size_t size)
+typedef struct {
+    const uint8_t *bytes;
+    size_t size;
+} input;
+
+/* The next byte of the input, 0 after its end. */
+static uint8_t take(input *in)
 {
-    static const uint8_t types[8] = {ELEARN_MSG_SAMPLE, ELEARN_MSG_WRITE, ELEARN_MSG_WRITE, ELEARN_MSG_SET_LEARNING_RATE,
-                                     ELEARN_MSG_READ, ELEARN_MSG_RESET_HEAD, ELEARN_MSG_STATISTICS, ELEARN_MSG_HELLO};
+    if (in->size == 0) {
+        return 0;
+    }
+    in->size--;
+    return *in->bytes++;
+}
+
+/* A write that mostly meets a region of the head: its values are extremes, one byte over and over, or the input's. */
+static uint32_t make_write(input *in, uint8_t *payload)
+{
+    const uint8_t how = take(in);
+    const uint8_t where = take(in);
+    const uint8_t value = take(in);
+    const uint32_t length = how & 16 ? 4u * (1u + (uint32_t)(where >> 5)) : take(in) % 48u;
+    payload[ELEARN_WRITE_REGION] = (uint8_t)(how & 32 ? where : ELEARN_REGION_HEAD_WEIGHTS + where % 5);
+    payload[ELEARN_WRITE_INDEX] = (uint8_t)(how < 8 ? 1 : 0);
+    elearn_put_u32(payload + ELEARN_WRITE_OFFSET, how & 64 ? take(in) % 40u : 0u);
+    for (uint32_t i = 0; i < length; i++) {
+        uint8_t *p = payload + ELEARN_WRITE_BYTES + i;
+        switch (how & 3) {
+        case 0:
+            *p = (uint8_t)(i % 4 == 3 ? 0x7F : 0xFF); /* INT32_MAX, or what is no number */
+            break;
+        case 1:
+            *p = (uint8_t)(i % 4 == 3 ? 0x80 : 0x00); /* INT32_MIN */
+            break;
+        case 2:
+            *p = value;
+            break;
+        default:
+            *p = take(in);
+            break;
+        }
+    }
+    return ELEARN_WRITE_BYTES + length;
+}
+
+/* Each request: its type, then what makes its payload; then samples are learned. */
+static void frames(input in)
+{
+    static const uint8_t types[8] = {ELEARN_MSG_SAMPLE, ELEARN_MSG_WRITE, ELEARN_MSG_WRITE, ELEARN_MSG_WRITE,
+                                     ELEARN_MSG_SET_LEARNING_RATE, ELEARN_MSG_READ, ELEARN_MSG_RESET_HEAD, ELEARN_MSG_HELLO};
     open_session(1);
-    while (size >= 2) {
+    while (in.size > 0) {
         uint8_t payload[ELEARN_MAX_PAYLOAD_BYTES + 16u];
-        const uint8_t choice = data[0];
-        const uint8_t type = choice < 248 ? types[choice & 7] : choice;
-        uint32_t length = data[1];
-        data += 2;
-        size -= 2;
-        if (choice & 8) {
-            length += ELEARN_MAX_PAYLOAD_BYTES - 200u; /* near the end of the receive buffer */
-        }
-        if (choice & 16) {
-            length = type == ELEARN_MSG_SAMPLE ? ELEARN_SAMPLE_BYTES + elearn_the_model.input_elements : length;
-        }
-        if (length > sizeof payload) {
-            length = sizeof payload;
-        }
-        memset(payload, choice, sizeof payload);
-        memcpy(payload, data, size < length ? size : length);
-        if (type == ELEARN_MSG_WRITE && length >= ELEARN_WRITE_BYTES) {
-            /* Mostly a head that exists, near its start. */
-            payload[ELEARN_WRITE_REGION] = (uint8_t)(payload[ELEARN_WRITE_REGION] & 15u);
-            payload[ELEARN_WRITE_INDEX] = (uint8_t)(choice & 32 ? payload[ELEARN_WRITE_INDEX] : 0);
-            if (choice & 64) {
-                elearn_put_u32(payload + ELEARN_WRITE_OFFSET, payload[ELEARN_WRITE_OFFSET]);
+        const uint8_t choice = take(&in);
+        const uint8_t type = choice < 248 ? types[choice & 7] : take(&in); /* STATISTICS is among these */
+        uint32_t length;
+        if (type == ELEARN_MSG_WRITE && (choice & 24) != 8) {
+            length = make_write(&in, payload);
+        } else {
+            length = take(&in);
+            if ((choice & 24) == 8) {
+                length += ELEARN_MAX_PAYLOAD_BYTES - 200u; /* near the end of the receive buffer, or beyond it */
+            }
+            if (choice & 16) {
+                /* As long as the type wants it; READ is the longest of the others. */
+                length = type == ELEARN_MSG_SAMPLE ? ELEARN_SAMPLE_BYTES + elearn_the_model.input_elements : ELEARN_READ_BYTES;
+            }
+            length = length > sizeof payload ? (uint32_t)sizeof payload : length;
+            for (uint32_t i = 0; i < length; i++) {
+                payload[i] = take(&in);
+            }
+            if (type == ELEARN_MSG_SET_LEARNING_RATE && length >= 2 && (choice & 16)) {
+                payload[1] = (uint8_t)((payload[1] & 0x3F) | 0x40); /* a mantissa of 15 bits */
             }
         }
-        data += size < length ? size : length;
-        size -= size < length ? size : length;
-        request(type, choice & 128 ? sequence : ++sequence, payload, length);
+        request(type, (choice & 224) == 224 ? sequence : ++sequence, payload, length); /* now and then a repeat */
         if (type == ELEARN_MSG_HELLO) {
-            open_session(++sequence);
+            sequence++;
+            open_session(sequence);
         }
         learn(choice);
         learn((uint8_t)(length * 7u));
@@ -167,7 +209,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         }
     } else if (size > 0) {
-        frames(data + 1, size - 1);
+        const input in = {data + 1, size - 1};
+        frames(in);
     }
     return 0;
 }
@@ -190,7 +233,7 @@ int main(int argc, char **argv)
     state = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) * 2654435761u + 1u : 1u;
     for (long i = 0; i < count; i++) {
         uint8_t data[1024];
-        const uint32_t size = next() % (next() % 4 == 0 ? sizeof data : 64u);
+        const uint32_t size = next() % (next() % 2 == 0 ? sizeof data : 64u);
         const uint32_t plain = next() % 4;
         for (uint32_t j = 0; j < size; j++) {
             static const uint8_t ends[4] = {0, 255, 128, 127};

@@ -66,6 +66,17 @@ def _build(folder: Path, files: dict[str, str], *, libfuzzer: bool) -> Path:
     return folder / "fuzz_link"
 
 
+def _corpus(folder: Path) -> Path:
+    """What libFuzzer starts from: random inputs, some of them short."""
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    rng = np.random.default_rng(11)
+    for number in range(300):
+        size = int(rng.integers(1, rng.choice([16, 64, 600])))
+        (corpus / str(number)).write_bytes(rng.integers(0, 256, size).astype(np.uint8).tobytes())
+    return corpus
+
+
 @pytest.mark.parametrize(("loss", "residual"), CASES, ids=lambda value: "frozen" if value is None else str(value.value))
 def test_no_input_harms_the_device(loss, residual, tmp_path):
     libfuzzer = _has_libfuzzer()
@@ -73,9 +84,7 @@ def test_no_input_harms_the_device(loss, residual, tmp_path):
     runs = max(1, RUNS // len(CASES))
     argv: list[str | Path] = [program, "7", str(runs)]
     if libfuzzer:
-        corpus = tmp_path / "corpus"
-        corpus.mkdir()
-        argv = [program, f"-runs={runs}", "-seed=7", "-max_len=600", "-timeout=20", "-print_final_stats=1", corpus]
+        argv = [program, f"-runs={runs}", "-seed=7", "-max_len=600", "-len_control=0", "-timeout=20", _corpus(tmp_path)]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
 
