@@ -1,7 +1,7 @@
 """Runs the C fuzz target of the link on small trainable models under sanitizers; see fuzz_link.c.
 
 With clang's libFuzzer where it is installed, otherwise with the target's own generator; seeds are fixed. 20,000 inputs
-for all models together, or EDGELEARN_FUZZ_RUNS of them (`make fuzz` sets a million).
+for all models together, or EDGELEARN_FUZZ_INPUTS of them (`make fuzz` sets a million).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.firmware import generate, load_graph, write_project
 from tests.support.tflite_builder import TfliteBuilder
 from tests.unit.training.heads import head_graph
 
-RUNS = int(os.environ.get("EDGELEARN_FUZZ_RUNS", "20000"))
+RUNS = int(os.environ.get("EDGELEARN_FUZZ_INPUTS", "20000"))
 TARGET = Path(__file__).parent / "fuzz_link.c"
 CASES = (
     *((loss, residual) for loss in LossKind for residual in Residual),

@@ -226,19 +226,22 @@ static uint32_t next_random(uint32_t v)
 static bool update_row(
     const elearn_head_params *p, elearn_head_state *s, int32_t row, const int8_t *features, int32_t k, int32_t shift)
 {
-    int8_t *weights = s->weights + row * p->features;
+    /* A copy: stores through int8_t could change what p points to, as far as the compiler knows. */
+    const int32_t count = p->features;
+    int8_t *weights = s->weights + row * count;
 #if ELEARN_HEAD_HAS_RESIDUAL
-    uint8_t *residual = s->residual + row * p->features;
+    uint8_t *residual = s->residual + row * count;
 #endif
     const int32_t constant = ((int32_t)1 << (shift - 1)) - k * p->feature_zero_point;
     bool saturated = false;
-    for (int32_t i = 0; i < p->features; i++) {
+#if ELEARN_RESIDUAL == ELEARN_RESIDUAL_STOCHASTIC
+    uint32_t random = s->random;
+#endif
+    for (int32_t i = 0; i < count; i++) {
 #if ELEARN_HEAD_HAS_RESIDUAL
         const int32_t low = residual[i];
 #elif ELEARN_RESIDUAL == ELEARN_RESIDUAL_STOCHASTIC
-        int32_t low;
-        s->random = next_random(s->random);
-        low = (int32_t)(s->random >> 24);
+        const int32_t low = (int32_t)((random = next_random(random)) >> 24);
 #else
         const int32_t low = 128;
 #endif
@@ -252,6 +255,9 @@ static bool update_row(
         residual[i] = (uint8_t)(u & 255);
 #endif
     }
+#if ELEARN_RESIDUAL == ELEARN_RESIDUAL_STOCHASTIC
+    s->random = random;
+#endif
     return saturated;
 }
 
