@@ -197,19 +197,20 @@ def _report_conversion(bundle: Bundle, output: Path) -> None:
 
 def _print_layers(console: Console, layers: tuple[Layer, ...], *, title: str) -> None:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     def shape(values: tuple[int, ...]) -> str:
         return "x".join(str(v) for v in values)
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left")
     for column in ("layer", "op", "input", "output"):
         table.add_column(column, overflow="fold")
     for column in ("MACs", "parameters", "arena"):
         table.add_column(column, justify="right")
     for layer in layers:
         table.add_row(
-            layer.name,
+            escape(layer.name),
             layer.op + (" (trainable)" if layer.trainable else ""),
             shape(layer.input_shape),
             shape(layer.output_shape),
@@ -305,10 +306,11 @@ def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
 
 def _report_build(built: Built) -> None:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     project, board = built.project, built.board
-    table = Table(box=box.SIMPLE_HEAD, title=f"{project.name} on {board.title}", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=escape(f"{project.name} on {board.title}"), title_justify="left")
     table.add_column("memory")
     for column in ("planned", "linked", "available"):
         table.add_column(column, justify="right")
@@ -507,6 +509,7 @@ def boards(as_json: bool) -> None:
 def doctor(as_json: bool) -> None:
     """Say which external tools are there, and how to install each that is missing."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     from edgelearn.firmware.doctor import examine
@@ -521,9 +524,9 @@ def doctor(as_json: bool) -> None:
     for tool in tools:
         table.add_row(
             tool.name,
-            tool.version or "[red]missing[/red]",
+            tool.version or ("[red]missing[/red]" if tool.required else "missing"),
             tool.purpose,
-            "\n".join(tool.install),
+            escape("\n".join(tool.install)),
         )
     _console().print(table)
 

@@ -122,6 +122,13 @@ def test_boards_and_doctor_list_what_there_is():
     assert "qemu-system-arm" in run("doctor").output
 
 
+def test_doctor_says_how_to_install_what_is_missing(monkeypatch):
+    from edgelearn.firmware import doctor
+
+    monkeypatch.setattr(doctor, "_package_version", lambda name: "")
+    assert 'pip install "edgelearn[convert]"' in run("doctor").output
+
+
 @pytest.mark.parametrize("residual", ["int8", "stochastic", "none"])
 def test_verify_on_this_machine(bundle, residual):
     require_tool("cc")
