@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 from msgspec import Struct
@@ -31,9 +32,10 @@ class _Array(Struct, frozen=True, kw_only=True):
 
 
 class _Layer(Struct, frozen=True, kw_only=True):
-    """A step ready to print."""
+    """A step ready to print. `name` is safe in a comment."""
 
     name: str
+    trains: bool
     identifier: str
     title: str
     function: str
@@ -61,6 +63,12 @@ def _wrapped(values: list[str]) -> tuple[str, ...]:
     return (*lines, line)
 
 
+def _comment(text: str) -> str:
+    """Text that neither ends a C comment, nor begins one, nor runs on."""
+    printable = "".join(c if c.isprintable() else " " for c in text).replace("\\", "/")
+    return re.sub(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)", " ", printable)
+
+
 def _array(name: str, c_type: str, values: list[str]) -> _Array:
     return _Array(name=name, c_type=c_type, count=len(values), lines=_wrapped(values))
 
@@ -80,7 +88,8 @@ def _layers(plan: Plan) -> list[_Layer]:
         pointers = [f"arena.bytes + {offset}" for offset in (*step.inputs, step.output)]
         layers.append(
             _Layer(
-                name=step.op.name,
+                name=_comment(step.op.name),
+                trains=bool(plan.head and plan.head.op == step.op.name),
                 identifier=step.identifier,
                 title=step.title,
                 function=call.function if call else "",
@@ -143,7 +152,8 @@ def emit_project(plan: Plan, *, name: str) -> dict[str, str]:
     files = {
         "src/model.c": render(
             "model.c.j2",
-            name=name,
+            name=_comment(name),
+            head_name=_comment(head.op) if head else "",
             board=plan.board,
             model_hash=plan.model_hash,
             layers=_layers(plan),

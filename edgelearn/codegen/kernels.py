@@ -47,6 +47,10 @@ _ADD_LEFT_SHIFT = 20
 Initializer = int | str | tuple[int, ...]
 
 
+#: What the names of an op's constants end in.
+CONSTANT_SUFFIXES = ("weights", "bias", "scales")
+
+
 class Constant(Struct, frozen=True, kw_only=True):
     """An array in flash. `suffix` makes its name from the op's; `elements` are its initializers in order."""
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from edgelearn.board import Board
 from edgelearn.codegen.arena import Lifetime, Placement, place
-from edgelearn.codegen.kernels import Call, lower
+from edgelearn.codegen.kernels import CONSTANT_SUFFIXES, Call, lower
 from edgelearn.errors import DoesNotFitError
 from edgelearn.ir import AnyOp, FullyConnected, Graph, LossKind, multiply_accumulates
 from edgelearn.project import Buffer
@@ -26,17 +26,17 @@ RING_BYTES = 256
 REPLY_PAYLOAD_BYTES = 256
 
 #: Estimates, measured on Cortex-M4 with arm-none-eabi-gcc 12.2 -O2 (`edgelearn build` prints the linker's figures).
-CODE_BASE_BYTES = 5_200
+CODE_BASE_BYTES = 4_800
 CODE_TRAINING_BYTES = 2_350
 CODE_BYTES = {
-    "elearn_conv2d_s8.c": 700,
+    "elearn_conv2d_s8.c": 650,
     "elearn_depthwise_conv2d_s8.c": 560,
     "elearn_fully_connected_s8.c": 170,
-    "elearn_pool2d_s8.c": 300,
+    "elearn_pool2d_s8.c": 400,
     "elearn_mean_s8.c": 230,
     "elearn_add_s8.c": 350,
     "elearn_pad_s8.c": 180,
-    "elearn_softmax_s8.c": 1_130,
+    "elearn_softmax_s8.c": 900,
 }
 #: The drivers' receive ring, and the state of link and drivers beside the buffers.
 STATE_ESTIMATE_BYTES = RING_BYTES + 120
@@ -105,23 +105,53 @@ class Plan(Struct, frozen=True, kw_only=True):
         return sum(b.size_bytes for b in self.buffers) + STATE_ESTIMATE_BYTES + self.board.stack_bytes
 
 
+#: C99 tells names apart by their first 63 characters; what a suffix and a number need is left free.
+_IDENTIFIER_CHARACTERS = 48
+#: Names that mean something in C, in its library or in every model.c.
+_RESERVED = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        auto bool break case char const continue default do double else enum extern false float for goto if inline int
+        long main register restrict return short signed sizeof static struct switch true typedef union unsigned void
+        volatile while int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t size_t ptrdiff_t wchar_t
+        offsetof abort abs acos acosh asin asinh asm atan atan2 atanh atexit bsearch calloc cbrt ceil copysign cos cosh
+        div erf erfc exit exp exp2 expm1 fabs fdim floor fma fmax fmin fmod free frexp gamma gets hypot ilogb isalnum
+        isalpha isblank iscntrl isdigit isgraph islower isprint ispunct isspace isupper isxdigit j0 j1 jn labs ldexp
+        ldiv lgamma llabs log log10 log1p log2 logb lrint lround malloc memchr memcmp memcpy memmove memset modf nan
+        nearbyint nextafter pow printf putchar puts qsort realloc remainder rint round scalb scalbln scalbn scanf
+        signbit significand sin sinh snprintf sprintf sqrt sscanf strcat strchr strcmp strcpy strlen strncat strncmp
+        strncpy strstr tan tanh tgamma tolower toupper trunc y0 y1 yn
+        arena head labels trainable
+        """,
+    )
+)
+
+
 def identifier(name: str) -> str:
     """A C identifier from a name."""
-    cleaned = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
-    return cleaned if cleaned and not cleaned[0].isdigit() else f"op_{cleaned}"
+    cleaned = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()[:_IDENTIFIER_CHARACTERS]
+    plain = cleaned and not cleaned[0].isdigit() and cleaned not in _RESERVED
+    return cleaned if plain and not cleaned.startswith(("elearn_", "head_")) else f"op_{cleaned}"
 
 
 def _unique_identifiers(ops: tuple[AnyOp, ...]) -> tuple[str, ...]:
+    """An identifier for each op, such that neither these nor the names of the ops' constants meet."""
     taken: set[str] = set()
     found = []
     for op in ops:
         base = candidate = identifier(op.name)
         number = 2
-        while candidate in taken:
+        while not taken.isdisjoint(_symbols(candidate)):
             candidate, number = f"{base}_{number}", number + 1
-        taken.add(candidate)
+        taken.update(_symbols(candidate))
         found.append(candidate)
     return tuple(found)
+
+
+def _symbols(name: str) -> set[str]:
+    """What model.c may define for an op."""
+    return {name, *(f"{name}_{suffix}" for suffix in CONSTANT_SUFFIXES)}
 
 
 def plan_firmware(
