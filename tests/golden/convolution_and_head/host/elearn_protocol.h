@@ -1,0 +1,168 @@
+/* The wire protocol: message types, codes, and the offset of each field in its payload.
+ * Generated from edgelearn/protocol.py; do not edit. */
+#ifndef ELEARN_PROTOCOL_H
+#define ELEARN_PROTOCOL_H
+
+#define ELEARN_PROTOCOL_VERSION 1u
+#define ELEARN_FRAME_HEADER_BYTES 5u
+#define ELEARN_FRAME_CRC_BYTES 4u
+
+/* Requests are below 0x80; a reply is its request's type + 0x80. ACK answers what has no reply of its own. */
+#define ELEARN_MSG_HELLO 1u
+#define ELEARN_MSG_SAMPLE 2u
+#define ELEARN_MSG_READ 3u
+#define ELEARN_MSG_WRITE 4u
+#define ELEARN_MSG_RESET_HEAD 5u
+#define ELEARN_MSG_SET_LEARNING_RATE 6u
+#define ELEARN_MSG_STATISTICS 7u
+#define ELEARN_MSG_HELLO_REPLY 129u
+#define ELEARN_MSG_RESULT 130u
+#define ELEARN_MSG_READ_REPLY 131u
+#define ELEARN_MSG_STATISTICS_REPLY 135u
+#define ELEARN_MSG_ACK 255u
+
+/* Why a request was refused. */
+#define ELEARN_STATUS_OK 0u
+#define ELEARN_STATUS_UNKNOWN_TYPE 1u
+#define ELEARN_STATUS_BAD_LENGTH 2u
+#define ELEARN_STATUS_NO_SESSION 3u
+#define ELEARN_STATUS_BAD_REGION 4u
+#define ELEARN_STATUS_BAD_LABEL 5u
+#define ELEARN_STATUS_NOT_TRAINABLE 6u
+#define ELEARN_STATUS_LEARNING_RATE 7u
+#define ELEARN_STATUS_READ_ONLY 8u
+#define ELEARN_STATUS_BAD_VERSION 9u
+#define ELEARN_STATUS_BAD_TARGET 10u
+#define ELEARN_STATUS_BAD_VALUE 11u
+
+/* What to do with a sample. */
+#define ELEARN_SAMPLE_TRAIN 1u
+#define ELEARN_SAMPLE_HAS_LABEL 2u
+#define ELEARN_SAMPLE_HAS_TARGETS 4u
+#define ELEARN_SAMPLE_TARGET_IS_INPUT 8u
+
+/* Memory of the device that READ and WRITE reach. Head regions are the only ones that can be written. */
+#define ELEARN_REGION_LABELS 0u
+#define ELEARN_REGION_BOARD 1u
+#define ELEARN_REGION_INPUT 2u
+#define ELEARN_REGION_FEATURES 3u
+#define ELEARN_REGION_OUTPUT 4u
+#define ELEARN_REGION_LOGITS 5u
+#define ELEARN_REGION_PROBABILITIES 6u
+#define ELEARN_REGION_HEAD_WEIGHTS 7u
+#define ELEARN_REGION_HEAD_RESIDUAL 8u
+#define ELEARN_REGION_HEAD_BIAS 9u
+#define ELEARN_REGION_HEAD_ROW_T 10u
+#define ELEARN_REGION_HEAD_ROW_RHO 11u
+#define ELEARN_REGION_HEAD_ROW_M 12u
+#define ELEARN_REGION_HEAD_ROW_R 13u
+
+/* The loss on the wire. */
+#define ELEARN_LOSS_NONE 0u
+#define ELEARN_LOSS_CROSS_ENTROPY 1u
+#define ELEARN_LOSS_SQUARED_ERROR 2u
+
+/* How the head's weights are stored, on the wire. */
+#define ELEARN_RESIDUAL_NONE 0u
+#define ELEARN_RESIDUAL_INT8 1u
+#define ELEARN_RESIDUAL_STOCHASTIC 2u
+#define ELEARN_RESIDUAL_FLOAT 3u
+
+/* HELLO */
+#define ELEARN_HELLO_VERSION 0u /* u16: protocol version of the host */
+#define ELEARN_HELLO_SESSION 2u /* u32: chosen by the host, not 0; a new one starts sequence numbers anew */
+#define ELEARN_HELLO_BYTES 6u
+
+/* HELLO_REPLY */
+#define ELEARN_HELLO_REPLY_VERSION 0u /* u16: protocol version of the device */
+#define ELEARN_HELLO_REPLY_SESSION 2u /* u32: the session now open, 0 if none */
+#define ELEARN_HELLO_REPLY_MODEL_HASH_LOW 6u /* u32: bytes 0 to 3 of the model hash */
+#define ELEARN_HELLO_REPLY_MODEL_HASH_HIGH 10u /* u32: bytes 4 to 7 of the model hash */
+#define ELEARN_HELLO_REPLY_MAX_PAYLOAD_BYTES 14u /* u16: largest payload the device takes or sends */
+#define ELEARN_HELLO_REPLY_INPUT_ELEMENTS 16u /* u32: int8 elements of one input sample */
+#define ELEARN_HELLO_REPLY_INPUT_SCALE 20u /* f32: real = scale * (q - zero_point) */
+#define ELEARN_HELLO_REPLY_INPUT_ZERO_POINT 24u /* i8: zero point of the input */
+#define ELEARN_HELLO_REPLY_FEATURE_ELEMENTS 25u /* u32: int8 elements of the trainable layer's input, 0 without one */
+#define ELEARN_HELLO_REPLY_FEATURE_SCALE 29u /* f32: real = scale * (q - zero_point) */
+#define ELEARN_HELLO_REPLY_FEATURE_ZERO_POINT 33u /* i8: zero point of the features */
+#define ELEARN_HELLO_REPLY_OUTPUT_ELEMENTS 34u /* u16: outputs, spare classes included */
+#define ELEARN_HELLO_REPLY_OUTPUT_SCALE 36u /* f32: of an int8 output, 0 with a trainable head */
+#define ELEARN_HELLO_REPLY_OUTPUT_ZERO_POINT 40u /* i8: of an int8 output */
+#define ELEARN_HELLO_REPLY_LOGIT_FRACTION_BITS 41u /* u8: logits are int32 with that many fraction bits, biases with 8 more */
+#define ELEARN_HELLO_REPLY_ERROR_SHIFT 42u /* u8: squared error: gradient g = (output - target) >> shift, rounded */
+#define ELEARN_HELLO_REPLY_TARGET_SHIFT 43u /* u8: squared error: a target is int16, shifted left by this to a logit */
+#define ELEARN_HELLO_REPLY_LOSS 44u /* u8: a LossCode */
+#define ELEARN_HELLO_REPLY_RESIDUAL 45u /* u8: a ResidualCode */
+#define ELEARN_HELLO_REPLY_LEARNING_RATE_MANTISSA 46u /* u16: A of lr = A 2^-a */
+#define ELEARN_HELLO_REPLY_LEARNING_RATE_EXPONENT 48u /* u8: a of lr = A 2^-a */
+#define ELEARN_HELLO_REPLY_STEP 49u /* u32: training steps since reset */
+#define ELEARN_HELLO_REPLY_COUNTER_HZ 53u /* u32: ticks a second of the counter, 0 without one */
+#define ELEARN_HELLO_REPLY_STATIC_RAM_BYTES 57u /* u32: data and bss */
+#define ELEARN_HELLO_REPLY_STACK_SIZE_BYTES 61u /* u32: bytes reserved for the stack */
+#define ELEARN_HELLO_REPLY_BYTES 65u
+
+/* SAMPLE: then int8 input[input_elements], then with HAS_TARGETS int16 target[output_elements] */
+#define ELEARN_SAMPLE_FLAGS 0u /* u8: SampleFlag */
+#define ELEARN_SAMPLE_LABEL 1u /* u16: class number, with HAS_LABEL */
+#define ELEARN_SAMPLE_BYTES 3u
+
+/* RESULT */
+#define ELEARN_RESULT_PREDICTION 0u /* u16: the largest output before learning */
+#define ELEARN_RESULT_CONFIDENCE 2u /* u16: its probability, Q15 (0 for squared error) */
+#define ELEARN_RESULT_LOSS_A 4u /* u32: cross-entropy: max logit - logit of the label; squared error: sum of (g*g >> 16) */
+#define ELEARN_RESULT_LOSS_B 8u /* u32: cross-entropy: sum of exponentials, Q15; squared error: sum of (g*g & 0xFFFF) */
+#define ELEARN_RESULT_STEP 12u /* u32: training steps since reset, this one included */
+#define ELEARN_RESULT_INFERENCE_TICKS 16u /* u32: counter ticks of the forward pass */
+#define ELEARN_RESULT_TRAIN_TICKS 20u /* u32: counter ticks of the update */
+#define ELEARN_RESULT_STACK_BYTES 24u /* u32: high-water mark of the stack */
+#define ELEARN_RESULT_BYTES 28u
+
+/* READ */
+#define ELEARN_READ_REGION 0u /* u8: a Region */
+#define ELEARN_READ_INDEX 1u /* u8: number of the trainable layer, 0 for the first */
+#define ELEARN_READ_OFFSET 2u /* u32: first byte */
+#define ELEARN_READ_LENGTH 6u /* u16: bytes wanted */
+#define ELEARN_READ_BYTES 8u
+
+/* READ_REPLY: then the bytes; fewer than asked at the end of the region */
+#define ELEARN_READ_REPLY_REGION 0u /* u8: as asked */
+#define ELEARN_READ_REPLY_INDEX 1u /* u8: as asked */
+#define ELEARN_READ_REPLY_OFFSET 2u /* u32: as asked */
+#define ELEARN_READ_REPLY_TOTAL_BYTES 6u /* u32: size of the whole region */
+#define ELEARN_READ_REPLY_BYTES 10u
+
+/* WRITE: then the bytes */
+#define ELEARN_WRITE_REGION 0u /* u8: a Region */
+#define ELEARN_WRITE_INDEX 1u /* u8: number of the trainable layer */
+#define ELEARN_WRITE_OFFSET 2u /* u32: first byte */
+#define ELEARN_WRITE_BYTES 6u
+
+/* RESET_HEAD */
+#define ELEARN_RESET_HEAD_BYTES 0u
+
+/* SET_LEARNING_RATE */
+#define ELEARN_SET_LEARNING_RATE_MANTISSA 0u /* u16: A of lr = A 2^-a, 2^14 <= A < 2^15, or 0 to stop learning */
+#define ELEARN_SET_LEARNING_RATE_EXPONENT 2u /* u8: a of lr = A 2^-a */
+#define ELEARN_SET_LEARNING_RATE_BYTES 3u
+
+/* STATISTICS */
+#define ELEARN_STATISTICS_BYTES 0u
+
+/* STATISTICS_REPLY */
+#define ELEARN_STATISTICS_REPLY_STEP 0u /* u32: training steps since reset */
+#define ELEARN_STATISTICS_REPLY_FRAMES 4u /* u32: good frames received */
+#define ELEARN_STATISTICS_REPLY_CRC_ERRORS 8u /* u32: frames with a bad checksum */
+#define ELEARN_STATISTICS_REPLY_FRAMING_ERRORS 12u /* u32: frames too short, too long or not COBS */
+#define ELEARN_STATISTICS_REPLY_REPEATS 16u /* u32: repeated requests answered from memory or dropped */
+#define ELEARN_STATISTICS_REPLY_OVERRUNS 20u /* u32: bytes lost because the receive ring was full */
+#define ELEARN_STATISTICS_REPLY_RING_BYTES 24u /* u32: high-water mark of the receive ring */
+#define ELEARN_STATISTICS_REPLY_STACK_BYTES 28u /* u32: high-water mark of the stack */
+#define ELEARN_STATISTICS_REPLY_STATIC_RAM_BYTES 32u /* u32: data and bss */
+#define ELEARN_STATISTICS_REPLY_STACK_SIZE_BYTES 36u /* u32: bytes reserved for the stack */
+#define ELEARN_STATISTICS_REPLY_BYTES 40u
+
+/* ACK */
+#define ELEARN_ACK_STATUS 0u /* u8: a Status */
+#define ELEARN_ACK_BYTES 1u
+
+#endif
