@@ -56,9 +56,7 @@ def test_the_text_is_the_stored_one(board_name, update_golden):
         if update_golden:
             stored.parent.mkdir(parents=True, exist_ok=True)
             stored.write_text(files[path], encoding="utf-8")
-        assert files[path] == stored.read_text(encoding="utf-8"), (
-            f"{path} changed; see pytest tests/golden --update-golden"
-        )
+        assert files[path] == stored.read_text(encoding="utf-8"), f"{path} (--update-golden)"
 
 
 def _with_stored_text(board_name: str) -> dict[str, str]:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from edgelearn.errors import HeadError, LearningRateError
 from edgelearn.ir import LossKind
-from edgelearn.protocol import Status, encode_learning_rate
+from edgelearn.protocol import Region, Status, encode_learning_rate
 from edgelearn.recipe import Residual
-from edgelearn.training import IntegerHead, make_head, plan_training
+from edgelearn.training import FloatHead, IntegerHead, make_head, plan_training
 from edgelearn.training.head import smallest_exponent, smallest_row_t
-from tests.support.firmware import build_piped, generate, talk
+from tests.support.firmware import build_piped, generate, joined, read_requests, talk
 from tests.unit.training.heads import (
     Event,
     Judged,
@@ -28,6 +28,7 @@ from tests.unit.training.heads import (
     head_graph,
     int16_targets,
     rate_request,
+    sample_request,
 )
 from tests.vectors.models import Drawn, examples
 
@@ -220,3 +221,37 @@ def test_saturating_biases(residual):
     rate = (2**15 - 1, smallest_exponent(plan.layers[0]))
     samples = [Judged(np.array([-128], np.int8), None, np.array([32767, -32768], np.int16)) for _ in range(2000)]
     assert_same_run(build_piped(generate(graph, training=plan)), head, [rate, *samples])
+
+
+@pytest.mark.parametrize("loss", list(LossKind))
+def test_the_float_head_is_close_to_its_reference(loss):
+    """Float stands outside the promise of bits: weights and biases agree to a few parts in ten thousand."""
+    rng = np.random.default_rng(8)
+    outputs, features, rate = 5, 20, 2e-3
+    weights = (rng.normal(size=(outputs, features)) * 0.2).astype(np.float32)
+    graph = head_graph(weights, rng.normal(size=outputs).astype(np.float32), loss=loss, output_range=8.0)
+    plan = plan_training(graph, residual=Residual.FLOAT, learning_rate=rate)
+    (layer,) = plan.layers
+    head = FloatHead(layer, learning_rate=rate)
+    requests = []
+    for _ in range(300):
+        x = rng.integers(-128, 0, features).astype(np.int8)
+        z = head.forward(x)
+        if loss is LossKind.CROSS_ENTROPY:
+            label = int(rng.integers(outputs))
+            head.learn(x, z, label=label)
+            requests.append(sample_request(Judged(x, label), loss))
+        else:
+            targets = int16_targets(layer, rng.normal(size=outputs))
+            fixed = targets * 2.0 ** (layer.target_shift - layer.logit_fraction_bits)
+            head.learn(x, z, targets=fixed.astype(np.float32))
+            requests.append(sample_request(Judged(x, None, targets), loss))
+    reads = read_requests(Region.HEAD_WEIGHTS, 4 * weights.size)
+    biases = read_requests(Region.HEAD_BIAS, 4 * outputs)
+    replies = talk(build_piped(generate(graph, training=plan)), [*requests, *reads, *biases])
+    learned = np.frombuffer(joined(replies[len(requests) : -len(biases)]), "<f4").reshape(outputs, features)
+    moved = np.abs(head.weights - weights).max()
+    assert moved > 0.05
+    # The device's gradient comes from logits and probabilities in fixed point.
+    np.testing.assert_allclose(learned, head.weights, atol=2e-3 * moved)
+    np.testing.assert_allclose(np.frombuffer(joined(replies[-len(biases) :]), "<f4"), head.bias, atol=2e-3 * moved)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -191,7 +190,3 @@ def int16_targets(plan: DenseHead, real: npt.NDArray[np.float64]) -> npt.NDArray
     """Real targets as they cross the link."""
     fixed = np.rint(real * 2.0 ** (plan.logit_fraction_bits - plan.target_shift))
     return np.clip(fixed, -32768, 32767).astype(np.int16)
-
-
-def float_bytes(values: npt.NDArray[np.float32]) -> bytes:
-    return struct.pack(f"<{values.size}f", *values.reshape(-1).tolist())
