@@ -38,17 +38,18 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--board", default="mps2-an386")
     options = parser.parse_args()
-    print("| model | edgelearn, portable kernels | CMSIS-NN | TFLM + CMSIS-NN | TFLM, portable kernels | flash | arena |")
+    peers = "CMSIS-NN | TFLM + CMSIS-NN | TFLM, portable kernels"
+    print(f"| model | edgelearn, portable kernels | {peers} | flash | arena |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for model in options.models:
             found = measure(model, options.board, Path(folder))
             if not found.is_exact:
                 raise SystemExit(f"{model.stem} is not exact: {found}")
-            peers = [f"{count:,}" for count in PEERS.get(model.stem, ())] or ["-"] * 3
+            theirs = [f"{count:,}" for count in PEERS.get(model.stem, ())] or ["-"] * 3
             counted = f"{found.instructions_per_inference or 0:,}"
             memory = [f"{found.flash_model_bytes:,}", f"{found.arena_bytes:,}"]
-            print(f"| {' | '.join([model.stem, counted, *peers, *memory])} |")
+            print(f"| {' | '.join([model.stem, counted, *theirs, *memory])} |")
 
 
 if __name__ == "__main__":
