@@ -84,10 +84,14 @@ def convert(
     labels: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Bundle:
-    """Convert a model file and write the bundle; see `edgelearn.convert.convert_model` for options and errors."""
+    """Convert a model file and write the bundle; see `edgelearn.convert.convert_model` for options and errors.
+
+    A model whose numbers no kernel or recipe could work with is refused here too, with the errors of `plan`.
+    """
     bundle = converter.convert_model(
         model, calibration=calibration, head=head, loss=loss, classes=classes, labels=labels, name=name
     )
+    plan(bundle, host_board())
     write_bundle(bundle, output)
     return bundle
 

@@ -1,4 +1,4 @@
-"""`pytest tests/golden --update-golden` writes what the generator emits now over the stored files."""
+"""`pytest --update-golden` writes what the generator emits now over the files stored in tests/golden."""
 
 from __future__ import annotations
 
