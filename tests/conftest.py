@@ -1,8 +1,13 @@
-"""`pytest --update-golden` writes what the generator emits now over the files stored in tests/golden."""
+"""For all tests: `pytest --update-golden` writes what the generator emits now over the files in tests/golden, and in CI a
+skipped test is a failed one."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
+
+from tests.support.tools import OPTIONAL, is_strict
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -12,3 +17,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
+
+
+def _must_run(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and is_strict() and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(OPTIONAL):
+            report.outcome = "failed"
+            report.longrepr = f"this test must run here: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _must_run(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _must_run(report)
+    return report

@@ -194,7 +194,7 @@ class IntegerHead:
         x = features.reshape(-1).astype(np.int64) - self.plan.feature_zero_point
         acc = _int32(self.q @ x)
         high, low = acc >> 15, acc & 0x7FFF
-        logits = np.empty(self.plan.outputs, dtype=np.int64)
+        logits: Int64Array = np.empty(self.plan.outputs, dtype=np.int64)
         for row, t in enumerate(self.row_t.tolist()):
             hi, lo, m = high[row : row + 1], low[row : row + 1], self.row_m[row]
             if t > 15:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgelearn.cli import main
-from tests.support.tools import require_tool
+from tests.support.tools import require_package, require_tool
 
 KEYS = [
     "board",
@@ -35,7 +35,9 @@ def demo(folder, *argv):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Keras, when it saves
 def test_the_board_learns_two_digits_it_has_never_seen(tmp_path):
-    for tool in ("tensorflow", "sklearn", "qemu-system-arm", "arm-none-eabi-gcc"):
+    for package in ("tensorflow", "sklearn"):
+        require_package(package)
+    for tool in ("qemu-system-arm", "arm-none-eabi-gcc"):
         require_tool(tool)
     _, found = demo(tmp_path / "demo")
     assert list(found) == KEYS
@@ -52,8 +54,9 @@ def test_the_board_learns_two_digits_it_has_never_seen(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_without_an_emulator_it_runs_on_this_machine(tmp_path, monkeypatch):
-    for tool in ("tensorflow", "sklearn", "cc"):
-        require_tool(tool)
+    for package in ("tensorflow", "sklearn"):
+        require_package(package)
+    require_tool("cc")
     from edgelearn.firmware import emulator
 
     monkeypatch.setattr(emulator, "QEMU_PROGRAMS", dict.fromkeys(emulator.QEMU_PROGRAMS, "no-such-emulator"))

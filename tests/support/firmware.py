@@ -30,6 +30,7 @@ from edgelearn.convert.tflite_loader import load_tflite
 from edgelearn.ir import Graph
 from edgelearn.protocol import PROTOCOL_VERSION, Frame, FrameReader, MessageType, Region, encode_frame, pack, unpack
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
+from tests.support.tools import require_tool
 
 MODEL_HASH = "0123456789abcdef" * 4
 _OPTIMIZATION = "-O1"
@@ -237,6 +238,7 @@ def _headers(files: dict[str, str], source: str) -> dict[str, str]:
 
 
 def _run(argv: list[str], folder: Path) -> None:
+    require_tool(argv[0])
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

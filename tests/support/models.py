@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tools import OPTIONAL
+
 MODELS = Path(__file__).parents[3] / "shared" / "models"
 REFERENCE_MODELS = ("kws_ref_model", "pretrainedResnet_quant", "ad01_int8")
 
@@ -14,5 +16,5 @@ def reference_model(name: str) -> Path:
     """The path of a reference model; skips the test where it is absent."""
     path = MODELS / f"{name}.tflite"
     if not path.is_file():
-        pytest.skip(f"{name}.tflite is not in {MODELS}")
+        pytest.skip(f"{OPTIONAL}{name}.tflite is not in {MODELS}")
     return path

@@ -91,6 +91,7 @@ def test_an_image_that_dies_says_why(tmp_path: Path) -> None:
 
 
 def test_an_image_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_tool("sleep")
     monkeypatch.setattr(emulator_module, "_START_TIMEOUT_S", 0.2)
     with pytest.raises(EmulatorError, match="serial line"):
         start(load_board("host"), script(tmp_path, "exec sleep 30"))

@@ -141,7 +141,7 @@ def test_permission_hint_names_the_group(monkeypatch):
 def pty():
     """The controlling side of a PTY and the name of the other."""
     if not hasattr(os, "openpty"):
-        pytest.skip("no PTY on this system")
+        pytest.skip("optional: no PTY on this system")
     import tty
 
     master, slave = os.openpty()
