@@ -1,5 +1,4 @@
-"""For all tests: `pytest --update-golden` writes what the generator emits now over the files in tests/golden, and in CI a
-skipped test is a failed one."""
+"""For all tests: `pytest --update-golden` writes what is emitted now over tests/golden; in CI a skipped test fails."""
 
 from __future__ import annotations
 
