@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 
 import numpy as np
 import pytest
@@ -187,10 +188,14 @@ def test_no_emulator(tmp_path, bundle, monkeypatch):
     run("emulate", project, code=40, says=["qemu-system-arm", "apt install"])
 
 
-@pytest.mark.parametrize("port", ["/dev/ttyNOSUCH", "socket://127.0.0.1:1", "COM"])
+@pytest.mark.parametrize("port", ["/dev/ttyNOSUCH", "socket://", "COM"])
 def test_a_port_that_does_not_exist(tmp_path, samples, port):
-    argv = ("stream", "--port", port, "--data", samples, "--predict", "--runs", tmp_path / "runs")
-    run(*argv, code=42, says=[port])
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # taken, but nobody listens
+        if port == "socket://":
+            port += f"127.0.0.1:{silent.getsockname()[1]}"
+        argv = ("stream", "--port", port, "--data", samples, "--predict", "--runs", tmp_path / "runs")
+        run(*argv, code=42, says=[port])
     assert not (tmp_path / "runs").exists()
 
 
