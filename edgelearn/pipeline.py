@@ -41,7 +41,7 @@ from edgelearn.recipe import Residual
 #: The port's name for "boot the project in an emulator for as long as the command runs".
 EMULATE = "emulate"
 #: Firmware sources that are the model: its constants, its kernels and its trainable layer. The rest is link and board.
-_MODEL_SOURCES = ("src/model.c", "runtime/elearn_head.c", "runtime/elearn_head_float.c")
+_MODEL_SOURCES = ("src/model.c", "runtime/elearn_head")
 
 
 class Built(Struct, frozen=True, kw_only=True):
@@ -169,7 +169,7 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
 
 def _is_model_flash(source: str, section: str) -> bool:
     kernel = source.startswith("runtime/elearn_") and source.endswith("_s8.c")
-    return (kernel or source in _MODEL_SOURCES) and not section.startswith((".bss", ".noinit"))
+    return (kernel or source.startswith(_MODEL_SOURCES)) and not section.startswith((".bss", ".noinit"))
 
 
 @contextlib.contextmanager

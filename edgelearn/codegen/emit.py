@@ -19,7 +19,7 @@ from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
 _RUNTIME_ALWAYS = ("main.c", "elearn_link.c", "elearn_frame.c", "elearn_dot_s8.c")
-_RUNTIME_TRAINING = ("elearn_head.c", "elearn_head_float.c")
+_RUNTIME_TRAINING = ("elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
 
 
 class _Array(Struct, frozen=True, kw_only=True):

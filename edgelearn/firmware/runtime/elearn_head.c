@@ -172,45 +172,6 @@ void elearn_head_forward(
     }
 }
 
-/* The gradient of the loss by the logit, with gradient_fraction_bits fraction bits, within +-32767. */
-static int32_t gradient(
-    const elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label, elearn_head_targets targets)
-{
-    int32_t target;
-    if (p->loss == ELEARN_LOSS_CROSS_ENTROPY) {
-        return elearn_clamp((int32_t)s->probabilities[row] - (row == label ? 32768 : 0), -32767, 32767);
-    }
-    if (targets.targets != NULL) {
-        const uint32_t bits =
-            (uint32_t)targets.targets[2 * row] | ((uint32_t)targets.targets[2 * row + 1] << 8);
-        target = ((int32_t)(bits ^ 0x8000u) - 0x8000) * ((int32_t)1 << p->target_shift);
-    } else {
-        const int32_t product = (targets.input[row] - p->input_zero_point) * p->input_target_mantissa;
-        target = p->input_target_shift >= 0 ? elearn_round_shift(product, p->input_target_shift)
-                                            : product * ((int32_t)1 << -p->input_target_shift);
-    }
-    return elearn_clamp(elearn_round_shift(s->logits[row] - target, p->error_shift), -32767, 32767);
-}
-
-void elearn_head_loss(
-    const elearn_head_params *p,
-    const elearn_head_state *s,
-    uint16_t label,
-    elearn_head_targets targets,
-    elearn_head_result *result)
-{
-    if (p->loss == ELEARN_LOSS_CROSS_ENTROPY) {
-        result->loss_a = (uint32_t)s->logits[result->prediction] - (uint32_t)s->logits[label];
-        return;
-    }
-    for (int32_t row = 0; row < p->outputs; row++) {
-        const int32_t g = gradient(p, s, row, label, targets);
-        const uint32_t square = (uint32_t)(g * g);
-        result->loss_a += square >> 16;
-        result->loss_b += square & 0xFFFFu;
-    }
-}
-
 #if ELEARN_RESIDUAL == ELEARN_RESIDUAL_STOCHASTIC
 /* Marsaglia, "Xorshift RNGs" (2003), section 3, the triple (13, 17, 5). */
 static uint32_t next_random(uint32_t v)
@@ -302,7 +263,7 @@ void elearn_head_learn(
         return;
     }
     for (int32_t row = 0; row < p->outputs; row++) {
-        const int32_t g = gradient(p, s, row, label, targets);
+        const int32_t g = elearn_head_gradient(p, s, row, label, targets);
         const int32_t k = elearn_round_shift(g * (int32_t)s->row_k[row], MANTISSA_BITS);
         const int32_t shift = update_shift(p, s, s->row_rho[row]);
         if (k != 0 && shift <= LARGEST_UPDATE_SHIFT) {

@@ -100,6 +100,13 @@ typedef struct {
     const int8_t *input;    /* the model's input, as many elements as outputs */
 } elearn_head_targets;
 
+/* Squared error: the target of one output, in the fixed point of the logits. */
+int32_t elearn_head_target(const elearn_head_params *p, int32_t row, elearn_head_targets targets);
+
+/* The gradient of the loss by one logit, with gradient_fraction_bits fraction bits, within +-32767. */
+int32_t elearn_head_gradient(
+    const elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label, elearn_head_targets targets);
+
 /* The loss of the last forward pass against a class (cross-entropy) or targets (squared error). */
 void elearn_head_loss(
     const elearn_head_params *p,

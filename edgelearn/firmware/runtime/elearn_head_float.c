@@ -76,40 +76,11 @@ void elearn_head_forward(
 static float gradient(
     const elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label, elearn_head_targets targets)
 {
-    int32_t target;
     if (p->loss == ELEARN_LOSS_CROSS_ENTROPY) {
         return ldexpf((float)(s->probabilities[row] - (row == label ? 32768 : 0)), -15);
     }
-    if (targets.targets != NULL) {
-        const uint32_t bits =
-            (uint32_t)targets.targets[2 * row] | ((uint32_t)targets.targets[2 * row + 1] << 8);
-        target = ((int32_t)(bits ^ 0x8000u) - 0x8000) * ((int32_t)1 << p->target_shift);
-    } else {
-        const int32_t product = (targets.input[row] - p->input_zero_point) * p->input_target_mantissa;
-        target = p->input_target_shift >= 0 ? elearn_round_shift(product, p->input_target_shift)
-                                            : product * ((int32_t)1 << -p->input_target_shift);
-    }
-    return ldexpf((float)s->logits[row] - (float)target, -p->logit_fraction_bits);
-}
-
-void elearn_head_loss(
-    const elearn_head_params *p,
-    const elearn_head_state *s,
-    uint16_t label,
-    elearn_head_targets targets,
-    elearn_head_result *result)
-{
-    if (p->loss == ELEARN_LOSS_CROSS_ENTROPY) {
-        result->loss_a = (uint32_t)s->logits[result->prediction] - (uint32_t)s->logits[label];
-        return;
-    }
-    for (int32_t row = 0; row < p->outputs; row++) {
-        const float error = gradient(p, s, row, label, targets);
-        const int32_t g = elearn_clamp(to_fixed(error, p->gradient_fraction_bits), -32767, 32767);
-        const uint32_t square = (uint32_t)(g * g);
-        result->loss_a += square >> 16;
-        result->loss_b += square & 0xFFFFu;
-    }
+    return ldexpf(
+        (float)s->logits[row] - (float)elearn_head_target(p, row, targets), -p->logit_fraction_bits);
 }
 
 void elearn_head_learn(
