@@ -29,7 +29,7 @@ def measure(model: Path, board_name: str, folder: Path) -> Verification:
     """Convert for inference only, build, boot and count."""
     bundle = folder / f"{model.stem}.elb"
     pipeline.convert(model, bundle, head="none")
-    return verify(bundle, load_board(board_name), folder / model.stem, samples=SAMPLES)
+    return verify(bundle, load_board(board_name), folder / model.stem, samples=SAMPLES, train_steps=0)
 
 
 def main() -> None:

@@ -124,6 +124,10 @@ def _status(text: str) -> Iterator[None]:
 @click.option("--debug", is_flag=True, help="Show a traceback on an unexpected failure.")
 def main(debug: bool) -> None:
     """From a pretrained neural network to a microcontroller that keeps learning."""
+    # An end asked for by another program is an interrupt: emulators end with us, runs are completed.
+    for name in ("SIGTERM", "SIGHUP"):
+        with contextlib.suppress(AttributeError, ValueError):  # no such signal here, or not the main thread
+            signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 # Model file -> bundle
@@ -337,11 +341,7 @@ def emulate(folder: Path, tcp_port: int | None) -> None:
     """Boot the project in DIR in an emulator; prints `port socket://...` once the device has said hello."""
     from edgelearn import pipeline
 
-    # A polite end asked for by another program is an interrupt, so that the emulator is ended with us.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with pipeline.emulate(folder, port=tcp_port) as url:
-        with pipeline.connect(url):
-            pass
         click.echo(f"port {url}")
         with contextlib.suppress(KeyboardInterrupt):
             _wait_for_ever()
@@ -395,9 +395,18 @@ def stream(
         train=train, learning_rate=learning_rate, repeat=repeat, shuffle=shuffle, seed=seed, limit=limit
     )
     expected = read_bundle(bundle) if bundle else None
-    with pipeline.connect(port, project=project or Path(), bundle=expected) as device:
+    booted = (project or Path()) if port == pipeline.EMULATE else None
+    with pipeline.connect(port, project=booted, bundle=expected) as device:
         summary = pipeline.stream(
-            device, data, options, runs=runs, bundle=bundle, port=port, command=sys.argv, view=choose_view()
+            device,
+            data,
+            options,
+            runs=runs,
+            bundle=bundle,
+            project=booted,
+            port=port,
+            command=sys.argv,
+            view=choose_view(),
         )
     if summary.ended == "interrupted":
         sys.exit(_INTERRUPTED_EXIT_CODE)
@@ -458,6 +467,8 @@ def verify(
         _print_json(found)
     else:
         _print_figures(found)
+        if found.head_weights_different is None and found.train_steps:
+            click.echo("note: a float head stands outside the promise of bits; only its features were compared")
     if not found.is_exact:
         raise VerificationFailedError(
             f"{found.output_bytes_different:,} of {found.output_bytes_compared:,} output bytes and "
@@ -559,7 +570,7 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
     )
     demonstration.print_table(found, console)
     if as_json:
-        _print_json(found)
+        _print_json(found.result)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,13 @@ class DemoResult(Struct, frozen=True, kw_only=True):
     run: str
 
 
+class Demonstration(Struct, frozen=True, kw_only=True):
+    """The result, and what its table shows beside it."""
+
+    result: DemoResult
+    accuracy_new_classes_before: float
+
+
 class _Files(Struct, frozen=True, kw_only=True):
     """What the demonstration writes into its folder."""
 
@@ -89,7 +96,7 @@ def _files(folder: Path) -> _Files:
     )
 
 
-def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: Say) -> DemoResult:
+def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: Say) -> Demonstration:
     """Do everything, from the data to the table.
 
     Args:
@@ -124,12 +131,13 @@ def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: S
             StreamOptions(train=True, learning_rate=LEARNING_RATE, repeat=repeat, shuffle=True, seed=_SEED),
             runs=files.runs,
             bundle=files.bundle,
+            project=files.project,
             port=pipeline.EMULATE,
             command=("edgelearn", "demo"),
             view=view,
         )
         after = _evaluate(device, files.held_out)
-    return DemoResult(
+    result = DemoResult(
         board=built.board.name,
         engine=emulator.engine if emulator else "",
         accuracy_before=before.accuracy,
@@ -144,6 +152,7 @@ def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: S
         instructions_per_train_step=pipeline.instructions(built.board, summary.train_ticks),
         run=summary.run,
     )
+    return Demonstration(result=result, accuracy_new_classes_before=before.new_classes)
 
 
 def _build(bundle: Bundle, board_name: str | None, files: _Files, say: Say) -> Built:
@@ -243,11 +252,12 @@ def _train_keras(x: npt.NDArray[np.float32], y: npt.NDArray[np.int64], path: Pat
     model.save(path)
 
 
-def print_table(found: DemoResult, console: Console) -> None:
+def print_table(shown: Demonstration, console: Console) -> None:
     """The closing table and where the plots are."""
     from rich import box
     from rich.table import Table
 
+    found = shown.result
     table = Table(title="Held-out digits, on the device", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("before", justify="right")
@@ -256,7 +266,9 @@ def print_table(found: DemoResult, console: Console) -> None:
     table.add_row(
         "old classes, 0 to 7", f"{found.accuracy_old_classes_before:.1%}", f"{found.accuracy_old_classes_after:.1%}"
     )
-    table.add_row("new classes, 8 and 9", "0.0%", f"{found.accuracy_new_classes_after:.1%}")
+    table.add_row(
+        "new classes, 8 and 9", f"{shown.accuracy_new_classes_before:.1%}", f"{found.accuracy_new_classes_after:.1%}"
+    )
     console.print(table)
     inference, train = found.instructions_per_inference, found.instructions_per_train_step
     counted = f"{inference:,} instructions for an inference, {train:,} for a training step" if inference else ""

@@ -25,6 +25,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         model_hash: SHA-256, in hex, of the model the firmware holds.
+        bundle_sha256: of the bundle it was generated from, "" where that is not known.
         constants_bytes: weights, biases, scales and the initial head, in flash.
         code_estimate_bytes: code and small constants.
         stack_bytes: reserved for the stack.
@@ -35,6 +36,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     board: str
     model_hash: str
+    bundle_sha256: str
     residual: str
     buffers: tuple[Buffer, ...]
     constants: tuple[Buffer, ...]

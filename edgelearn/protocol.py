@@ -396,6 +396,15 @@ class FrameReader:
         self._pending += rest[: self._limit_bytes + 1 - len(self._pending)]
 
 
+def mantissa_and_exponent(value: float) -> tuple[int, int]:
+    """The nearest m 2^-e to a positive value, with 2^14 <= m < 2^15: the form of every real factor on the device."""
+    fraction, exponent = math.frexp(value)
+    mantissa = round(fraction * 2**15)
+    if mantissa == 2**15:
+        mantissa, exponent = 2**14, exponent + 1
+    return mantissa, 15 - exponent
+
+
 def encode_learning_rate(learning_rate: float) -> tuple[int, int]:
     """Mantissa A and exponent a of the nearest lr = A 2^-a with 2^14 <= A < 2^15; (0, 0) for 0.
 
@@ -406,11 +415,7 @@ def encode_learning_rate(learning_rate: float) -> tuple[int, int]:
         return 0, 0
     if not (math.isfinite(learning_rate) and learning_rate > 0.0):
         raise LearningRateError(f"a learning rate of {learning_rate} makes no sense", hint="give a positive number")
-    fraction, exponent = math.frexp(learning_rate)
-    mantissa = round(fraction * 2**15)
-    if mantissa == 2**15:
-        mantissa, exponent = 2**14, exponent + 1
-    a = 15 - exponent
+    mantissa, a = mantissa_and_exponent(learning_rate)
     if not 0 <= a <= 63:
         raise LearningRateError(
             f"the learning rate {learning_rate} is beyond what the device can hold", hint="give one from 1e-14 to 16384"

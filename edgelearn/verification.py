@@ -17,8 +17,8 @@ from msgspec import Struct
 from edgelearn import pipeline
 from edgelearn.board import Board
 from edgelearn.bundle import Bundle, read_bundle
-from edgelearn.convert.litert import ReferenceInterpreter
-from edgelearn.errors import GraphError
+from edgelearn.convert.litert import ReferenceInterpreter, require_oracle
+from edgelearn.errors import DataError, GraphError
 from edgelearn.host.data import Dataset, load_dataset
 from edgelearn.host.device import Device, Result
 from edgelearn.ir import LossKind
@@ -29,8 +29,6 @@ from edgelearn.training import HeadStep, IntegerHead, make_head
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEFAULT_SAMPLES = 64
-DEFAULT_TRAIN_STEPS = 100
 _SEED = 20_000
 
 
@@ -92,8 +90,8 @@ def verify(
     folder: Path,
     *,
     data: Path | None = None,
-    samples: int = DEFAULT_SAMPLES,
-    train_steps: int = DEFAULT_TRAIN_STEPS,
+    samples: int,
+    train_steps: int,
     residual: Residual = Residual.INT8,
     learning_rate: float | None = None,
     toolchain: str | None = None,
@@ -114,12 +112,22 @@ def verify(
         toolchain: as for `build`.
         sanitize: build for the host with the address and undefined-behaviour sanitizers.
         progress: called with samples done and samples in all.
+
+    Raises:
+        MissingPackageError: the interpreter is not the one whose bits are promised.
+        DataError: there is something to learn, and the data does not say what.
     """
+    require_oracle()
     bundle = read_bundle(bundle_path)
     plan = pipeline.generate(bundle, board, folder, residual=residual, learning_rate=learning_rate)
     built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)
-    with pipeline.emulate(folder) as url, pipeline.connect(url, bundle=bundle) as device:
+    with pipeline.connect(pipeline.EMULATE, project=folder, bundle=bundle) as device:
         dataset = load_dataset(data, device.info) if data else _random_data(device, plan.head, max(samples, 1))
+        if plan.head and train_steps and not dataset.can_train:
+            raise DataError(
+                f"{dataset.name} has no labels to learn from",
+                hint="add them as the array y, or verify predictions only with --train-steps 0",
+            )
         run = _Run(bundle, plan.training, device, dataset)
         steps = train_steps if plan.head else 0
         for number in range(samples):

@@ -140,7 +140,7 @@ def _c_string_lines(labels: tuple[str, ...]) -> list[str]:
     return lines
 
 
-def emit_project(plan: Plan, *, name: str) -> dict[str, str]:
+def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str, str]:
     """The text of every file of the generated project, by its path in it."""
     head = plan.head
     sources = sorted({step.call.source for step in plan.steps if step.call})
@@ -184,10 +184,9 @@ def emit_project(plan: Plan, *, name: str) -> dict[str, str]:
             residual=plan.residual.name,
             max_payload_bytes=plan.max_payload_bytes,
             max_reply_bytes=REPLY_PAYLOAD_BYTES,
-            counter_hz=plan.board.counter.hz,
         ),
         "src/elearn_protocol.h": c_header(),
-        FILE_NAME: encode_project(describe(plan, name=name)),
+        FILE_NAME: encode_project(describe(plan, name=name, bundle_sha256=bundle_sha256)),
     }
     folder = resources.firmware_folder()
     for header in sorted((folder / "runtime").glob("*.h")):
@@ -202,7 +201,7 @@ def emit_project(plan: Plan, *, name: str) -> dict[str, str]:
     return dict(sorted(files.items()))
 
 
-def describe(plan: Plan, *, name: str) -> Project:
+def describe(plan: Plan, *, name: str, bundle_sha256: str) -> Project:
     """The plan's figures, for project.json."""
     return Project(
         format_version=FORMAT_VERSION,
@@ -210,6 +209,7 @@ def describe(plan: Plan, *, name: str) -> Project:
         name=name,
         board=plan.board.name,
         model_hash=plan.model_hash,
+        bundle_sha256=bundle_sha256,
         residual=plan.residual.value,
         buffers=plan.buffers,
         constants=plan.constants,

@@ -363,10 +363,8 @@ def _what_would_help(plan: Plan, excess_bytes: int, memory: str) -> str:
             return f"--residual stochastic stores the layer in {weights:,} bytes, and then it fits"
         if weights * head.residual.weight_bytes >= excess_bytes:
             return "convert with --head none (inference only), or choose a board with more RAM"
-    if memory == "flash" and isinstance(head, DenseHead) and head.residual is Residual.INT8:
-        weights = head.outputs * head.features
-        if weights >= excess_bytes:
-            return f"--residual stochastic needs {weights:,} bytes less flash, and then it fits"
+    if memory == "flash" and head and isinstance(head.rows, IntegerRows) and len(head.rows.residual) >= excess_bytes:
+        return f"--residual stochastic needs {len(head.rows.residual):,} bytes less flash, and then it fits"
     larger = "choose a board with more " + memory
     dense = any(isinstance(step.op, FullyConnected) for step in plan.steps)
     return f"{larger}, or shrink the model{' (its dense layers first)' if dense and memory == 'flash' else ''}"

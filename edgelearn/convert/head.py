@@ -329,6 +329,9 @@ def _labels(labels: Sequence[str] | None, outputs: int, own_outputs: int, *, num
             hint=f"give {wanted} labels, one for each output in order",
         )
     names = (*labels, *(f"class {number}" for number in range(len(labels), outputs)))
+    for name in names:
+        if not name.isprintable():
+            raise LabelError(f"the label {name!r} holds a control character", hint="give printable names")
     if any(not name.strip() for name in names):
         raise LabelError("a label is empty", hint="give each output a name")
     if len(set(names)) != len(names):

@@ -20,6 +20,8 @@ from edgelearn.errors import MissingPackageError, ModelFileError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+#: Package and version whose reference kernels are the oracle; the same pin as in pyproject.toml.
+ORACLE = ("ai-edge-litert", "2.3.0")
 #: Module -> name of the distribution, in order of preference.
 _PACKAGES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
 
@@ -112,6 +114,19 @@ def interpreter_version() -> tuple[str, str]:
         return distribution, importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return distribution, "unknown"
+
+
+def require_oracle() -> None:
+    """Make sure that the interpreter is the one whose reference kernels are the oracle for bits.
+
+    Raises:
+        MissingPackageError: it is another one, or another version; their bits differ.
+    """
+    if interpreter_version() != ORACLE:
+        name, version = interpreter_version()
+        raise MissingPackageError(
+            f"{' '.join(ORACLE)} (here is {name} {version})", extra="litert", purpose="comparing bits"
+        )
 
 
 def _interpreter_module() -> Any:

@@ -105,6 +105,11 @@ def find_toolchain(core: Core, name: str | None = None, *, sanitize: bool = Fals
     """
     if name is not None and name not in TOOLCHAINS:
         raise CompilerMissingError(f"there is no toolchain {name}", hint=f"toolchains: {', '.join(TOOLCHAINS)}")
+    if core is Core.HOST and os.name == "nt":
+        raise CompilerMissingError(
+            "the board that is this machine needs POSIX sockets, which Windows does not have",
+            hint="take an emulated board, or work in the Windows Subsystem for Linux",
+        )
     for candidate in TOOLCHAINS if name is None else (name,):
         found = _gnu(core, sanitize=sanitize) if candidate == "gnu" else _zig(core, sanitize=sanitize)
         if found is not None:
@@ -311,7 +316,9 @@ def _run(argv: tuple[str, ...], folder: Path, what: str) -> None:
 
 
 def section_sizes(elf: Path) -> tuple[Section, ...]:
-    """The sections of an image that take memory on the device, by address."""
+    """The sections of an image that take memory on the device, by address; none of an image that is not ELF."""
+    if not _is_elf(elf):
+        return ()
     with elf.open("rb") as file:
         sections = [
             Section(
@@ -349,8 +356,16 @@ def symbol_sizes(elf: Path) -> tuple[Symbol, ...]:
     )
 
 
+def _is_elf(path: Path) -> bool:
+    """Whether a file is ELF: what macOS links for itself is not, and its sizes stay unknown."""
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
 def _symbols(path: Path) -> list[tuple[str, str, str, int]]:
     """Name, file (of a symbol that only its file sees, otherwise empty), section and size in bytes."""
+    if not _is_elf(path):
+        return []
     found = []
     with path.open("rb") as file:
         elf = ELFFile(file)

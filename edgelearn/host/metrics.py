@@ -7,32 +7,6 @@ from collections import deque
 from msgspec import Struct
 
 
-class FadingMean:
-    """A mean in which each value weighs `factor` times what the next one does.
-
-    With S_i = x_i + factor S_(i-1) and N_i = 1 + factor N_(i-1) the mean is S_i / N_i: the prequential estimate with a
-    fading factor of Gama, Sebastião and Rodrigues, "On evaluating stream learning algorithms", Machine Learning 90
-    (2013), pages 317 to 346. It forgets like a window of about 1 / (1 - factor) samples without storing one.
-    """
-
-    def __init__(self, factor: float = 0.99) -> None:
-        if not 0.0 < factor <= 1.0:
-            raise ValueError(f"a fading factor of {factor} is not in (0, 1]")
-        self.factor = factor
-        self._sum = 0.0
-        self._weight = 0.0
-
-    def add(self, value: float) -> None:
-        """Count a value."""
-        self._sum = value + self.factor * self._sum
-        self._weight = 1.0 + self.factor * self._weight
-
-    @property
-    def value(self) -> float | None:
-        """The mean, None before the first value."""
-        return self._sum / self._weight if self._weight else None
-
-
 class WindowMean:
     """The mean of the last `size` values."""
 
@@ -92,18 +66,14 @@ class Metrics:
         trains: whether the device learns from the samples.
         labels: names of the classes.
         window: samples of the sliding window.
-        fading_factor: of the fading accuracy.
     """
 
-    def __init__(
-        self, *, trains: bool, labels: tuple[str, ...] = (), window: int = 100, fading_factor: float = 0.99
-    ) -> None:
+    def __init__(self, *, trains: bool, labels: tuple[str, ...] = (), window: int = 100) -> None:
         self.trains = trains
         self._labels = labels
         self.window = window
         self.pass_number = 0
         self.samples = 0
-        self.fading_accuracy = FadingMean(fading_factor)
         self.window_accuracy = WindowMean(window)
         self.window_loss = WindowMean(window)
         self._finished: list[PassScore] = []
@@ -137,7 +107,6 @@ class Metrics:
             self._judged += 1
             self._correct += correct
             self.window_accuracy.add(float(correct))
-            self.fading_accuracy.add(float(correct))
             if label is not None:
                 counts = self._by_class.setdefault(label, [0, 0])
                 counts[0] += 1

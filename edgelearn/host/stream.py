@@ -9,11 +9,12 @@ import time
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from edgelearn.errors import (
     DataError,
     EdgelearnError,
     HeadError,
-    MissingPackageError,
     OptionError,
     PortError,
     StorageError,
@@ -266,7 +267,6 @@ class _Stream:
         passes = self._metrics.passes()
         if folder is not None:
             folder.close()
-            self._draw(folder)
         summary = StreamSummary(
             ended=ended,
             error=str(failure) if failure else "",
@@ -289,19 +289,26 @@ class _Stream:
             notices=tuple(self._notices),
         )
         if folder is not None:
+            # The summary first: nothing that goes wrong with a plot may cost it.
             folder.write_summary(summary)
+            if not self._draw(folder):
+                summary = msgspec.structs.replace(summary, notices=tuple(self._notices))
+                folder.write_summary(summary)
         self._view.finish(summary)
         if lost is not None:
             raise lost
         return summary
 
-    def _draw(self, folder: RunFolder) -> None:
+    def _draw(self, folder: RunFolder) -> bool:
+        """Draw the plots; where that fails, say so and go on."""
         from edgelearn.host.plots import draw_plots
 
         try:
             draw_plots(folder.path)
-        except MissingPackageError as error:
+        except Exception as error:  # a plotting library fails in its own ways
             self._note(f"no plots: {error}")
+            return False
+        return True
 
     def _note(self, text: str) -> None:
         self._notices.append(text)

@@ -218,6 +218,9 @@ class LiveView:
 
     def result(self, event: StreamEvent) -> None:
         """Take a result in; it is shown at the next refresh."""
+        if self._event is not None and event.accuracy_name != self._event.accuracy_name:
+            # Another measure: the samples were learned before. It must not continue the prequential curve.
+            self._accuracy, self._window_accuracy = Curve(), Curve()
         self._event = event
         if event.window_loss is not None:
             self._loss.add(event.done, event.window_loss)

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgelearn.host.metrics import FadingMean, Metrics, WindowMean
-
-
-def test_the_fading_mean_is_the_weighted_mean_of_its_definition():
-    values = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0]
-    mean = FadingMean(0.9)
-    assert mean.value is None
-    for n, value in enumerate(values, 1):
-        mean.add(value)
-        weights = [0.9 ** (n - 1 - i) for i in range(n)]
-        assert mean.value == pytest.approx(sum(w * v for w, v in zip(weights, values, strict=False)) / sum(weights))
-    with pytest.raises(ValueError, match="fading factor"):
-        FadingMean(0.0)
+from edgelearn.host.metrics import Metrics, WindowMean
 
 
 def test_the_window_forgets():
