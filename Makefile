@@ -3,7 +3,8 @@
 #   make demo     a microcontroller in an emulator learns two digits that its network has never seen
 #   make test     everything that must pass: style, types, import rule, tests
 #   make fuzz     a million random inputs into both ends of the link
-#   make bench    the tables of the documentation
+#   make bench    the tables of the documentation; MODELS=... names int8 .tflite files
+#   make verify-models   every model on every board against the references, 1,000 training steps each
 #   make wheel    the Python package, in dist/
 
 VENV := .venv
@@ -12,10 +13,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
+# int8 .tflite files for the tables and comparisons, such as the MLPerf Tiny reference models.
+MODELS ?= $(wildcard ../shared/models/*.tflite)
+
 # Debian's names; elsewhere `edgelearn doctor` says what is missing.
 APT_PACKAGES := gcc libc6-dev make python3-venv qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
 
-.PHONY: demo test check fuzz bench wheel setup system clean
+.PHONY: demo test check fuzz bench verify-models wheel setup system clean
 
 demo: setup
 	$(BIN)/edgelearn demo --output runs/demo
@@ -34,6 +38,11 @@ fuzz: setup
 
 bench: setup
 	$(BIN)/python benchmarks/head_accuracy.py
+	$(BIN)/python benchmarks/instructions.py $(MODELS)
+
+# 1,000 training steps of each model on every board, against the references.
+verify-models: setup
+	$(BIN)/python benchmarks/verify_models.py $(MODELS)
 
 wheel: setup
 	$(BIN)/python -m build

@@ -72,7 +72,7 @@ class Demonstration(Struct, frozen=True, kw_only=True):
     accuracy_new_classes_before: float
 
 
-class _Files(Struct, frozen=True, kw_only=True):
+class DemoFiles(Struct, frozen=True, kw_only=True):
     """What the demonstration writes into its folder."""
 
     model: Path
@@ -84,8 +84,9 @@ class _Files(Struct, frozen=True, kw_only=True):
     runs: Path
 
 
-def _files(folder: Path) -> _Files:
-    return _Files(
+def demo_files(folder: Path) -> DemoFiles:
+    """Where the demonstration keeps what in its folder."""
+    return DemoFiles(
         model=folder / "digits-0-to-7.keras",
         calibration=folder / "calibration.npz",
         stream=folder / "stream.npz",
@@ -107,7 +108,7 @@ def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: S
         view: shows the stream.
         say: told each stage.
     """
-    files = _files(folder)
+    files = demo_files(folder)
     say("pretraining a small CNN on the digits 0 to 7")
     pretrain(files)
     say("converting it to int8, with two spare outputs for 8 and 9")
@@ -155,7 +156,7 @@ def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: S
     return Demonstration(result=result, accuracy_new_classes_before=before.new_classes)
 
 
-def _build(bundle: Bundle, board_name: str | None, files: _Files, say: Say) -> Built:
+def _build(bundle: Bundle, board_name: str | None, files: DemoFiles, say: Say) -> Built:
     """Generate and build for the board; without one named, for this machine where no emulator can be had."""
     board = load_board(board_name) if board_name else _demo_board()
     try:
@@ -168,7 +169,7 @@ def _build(bundle: Bundle, board_name: str | None, files: _Files, say: Say) -> B
         return _generate_and_build(bundle, pipeline.host_board(), files, say)
 
 
-def _generate_and_build(bundle: Bundle, board: Board, files: _Files, say: Say) -> Built:
+def _generate_and_build(bundle: Bundle, board: Board, files: DemoFiles, say: Say) -> Built:
     say(f"generating and building firmware for {board.title}")
     pipeline.generate(bundle, board, files.project, learning_rate=LEARNING_RATE)
     return pipeline.build(files.project)
@@ -201,7 +202,7 @@ def _evaluate(device: Device, data: Path) -> _Accuracy:
     )
 
 
-def pretrain(files: _Files) -> None:
+def pretrain(files: DemoFiles) -> None:
     """Train the CNN on the old classes and write the model and the three data files."""
     x, y = _digits()
     order = np.random.default_rng(_SEED).permutation(len(x))

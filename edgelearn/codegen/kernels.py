@@ -183,7 +183,6 @@ def _lower_mean(graph: Graph, op: Mean) -> Call:
         params_type="elearn_mean_params",
         params=(
             ("input", _shape(x)),
-            ("input_zero_point", x.zero_point),
             ("output_zero_point", out.zero_point),
             ("sum_offset", count * x.zero_point),
             ("scale", (scale.multiplier, scale.shift)),

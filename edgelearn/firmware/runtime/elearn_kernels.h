@@ -81,7 +81,6 @@ void elearn_max_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input, in
 
 typedef struct {
     elearn_shape input;
-    int32_t input_zero_point;
     int32_t output_zero_point;
     int32_t sum_offset; /* number of averaged elements * input zero point */
     elearn_scale scale; /* 1 / number of averaged elements is folded in */

@@ -32,8 +32,8 @@ static inline int32_t elearn_shift_right(int32_t v, int32_t n)
     return (v >> n) + ((v & mask) > threshold ? 1 : 0);
 }
 
-/* v * multiplier * 2^(shift - 31), rounded twice as CONV_2D, DEPTHWISE_CONV_2D and ADD do in the LiteRT reference
- * kernels: a doubling high multiply, then a rounding right shift. */
+/* v * multiplier * 2^(shift - 31), rounded twice as CONV_2D, DEPTHWISE_CONV_2D, ADD and MEAN do in the LiteRT
+ * reference kernels: a doubling high multiply, then a rounding right shift. */
 static inline int32_t elearn_requantize_twice(int32_t v, int32_t multiplier, int32_t shift)
 {
     if (shift > 0) {

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgelearn import errors, pipeline
+from edgelearn.board import load_board
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
 from edgelearn.firmware import toolchain
@@ -19,6 +20,7 @@ from tests.support.bundles import write_model
 from tests.support.fake_device import FakeDevice, Faults, Model, blobs
 from tests.support.models import reference_model
 from tests.support.tflite_builder import TfliteBuilder
+from tests.support.tools import require_tool
 
 
 def run(*argv, code, says):
@@ -254,6 +256,61 @@ def test_a_full_disk(tmp_path, bundle, monkeypatch):
 def test_emulate_needs_a_project(tmp_path, samples, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("stream", "--port", "emulate", "--data", samples, "--predict", code=36, says=["not a generated project"])
+
+
+def test_an_image_that_never_says_hello(tmp_path, bundle, monkeypatch):
+    require_tool("cc")
+    project = tmp_path / "p"
+    argv = ["generate", str(bundle), "--board", "host", "-o", str(project)]
+    assert CliRunner().invoke(main, argv).exit_code == 0
+    pipeline.build(project)
+    image = project / "build" / "firmware.elf"
+    image.write_text("#!/bin/sh\necho port socket://127.0.0.1:1\necho out of memory >&2\nsleep 0.3\nexit 3\n")
+    monkeypatch.setattr(pipeline, "open_device", functools.partial(open_device, hello_timeout_s=1.0))
+    run("emulate", project, code=41, says=["out of memory"])
+
+
+def test_labels_with_control_characters(tmp_path):
+    model = write_model(tmp_path / "small.tflite")
+    run("convert", model, "-o", tmp_path / "o.elb", "--labels", "a\nb,c,d,e", code=21, says=["control character"])
+
+
+def test_verify_with_data_that_does_not_say_what_to_learn(tmp_path, bundle):
+    require_tool("cc")
+    np.savez(tmp_path / "d.npz", x=np.zeros((4, 8, 8, 1), np.float32))
+    argv = ("verify", bundle, "--board", "host", "--data", tmp_path / "d.npz")
+    run(*argv, code=20, says=["no labels", "--train-steps 0"])
+
+
+def test_verify_refuses_another_oracle(bundle, monkeypatch):
+    from edgelearn.convert import litert
+
+    monkeypatch.setattr(litert, "interpreter_version", lambda: ("tflite-runtime", "2.14.0"))
+    run("verify", bundle, "--board", "host", code=52, says=["ai-edge-litert 2.3.0", "tflite-runtime 2.14.0"])
+
+
+def test_the_oracle_is_the_pinned_one():
+    from pathlib import Path
+
+    from edgelearn.convert.litert import ORACLE
+
+    assert f'"{ORACLE[0]}=={ORACLE[1]}"' in (Path(__file__).parents[3] / "pyproject.toml").read_text()
+
+
+def test_code_beyond_its_estimate_is_refused_with_both_numbers(tmp_path, bundle, monkeypatch):
+    require_tool("arm-none-eabi-gcc")
+    import msgspec
+
+    from edgelearn.codegen import plan as planning
+
+    project = tmp_path / "p"
+    board = load_board("netduinoplus2")
+    flash = msgspec.structs.replace(board.memory[0], size_bytes=8192)
+    small = msgspec.structs.replace(board, memory=(flash, *board.memory[1:]))
+    monkeypatch.setattr(planning, "CODE_BASE_BYTES", 100)
+    pipeline.generate(read_bundle(bundle), small, project)
+    with pytest.raises(errors.DoesNotFitError, match="bytes of flash, netduinoplus2 has 1,048,576 bytes"):
+        pipeline.build(project)
 
 
 def test_usage_errors_are_clicks():

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +115,56 @@ def test_generate_writes_the_same_project_twice_and_takes_its_own_folder(tmp_pat
     assert not (tmp_path / "p" / "port" / "stm32_usart.c").exists()
     assert read_project(tmp_path / "p").board == "host"
     assert not any(str(tmp_path).encode() in data for data in first.values())
+
+
+def test_generating_again_takes_the_old_image_away(tmp_path, bundle):
+    require_tool("cc")
+    project = tmp_path / "p"
+    run("generate", bundle, "--board", "host", "-o", project)
+    run("build", project)
+    other = tmp_path / "other.elb"
+    run("convert", write_model(tmp_path / "other.tflite", seed=9), "-o", other)
+    run("generate", other, "--board", "host", "-o", project)
+    assert not (project / "build").exists()
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 8, 8, 1), np.int8))
+    argv = ("stream", "--port", "emulate", "--project", project, "--data", tmp_path / "d.npz", "--predict")
+    run(*argv, "--runs", tmp_path / "runs")
+    (folder,) = (tmp_path / "runs").iterdir()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["model_hash"] == read_bundle(other).model_hash
+    assert manifest["bundle_sha256"] == hashlib.sha256(other.read_bytes()).hexdigest()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="optional: POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_from_outside_ends_the_emulator_and_completes_the_run(tmp_path, bundle, number):
+    require_tool("cc")
+    project = tmp_path / "p"
+    run("generate", bundle, "--board", "host", "-o", project)
+    run("build", project)
+    np.savez(tmp_path / "d.npz", x=np.zeros((50, 8, 8, 1), np.int8), y=np.zeros(50, int))
+    code = "from edgelearn.cli import main; main()"
+    argv = [sys.executable, "-c", code, "stream", "--port", "emulate", "--project", str(project), "--train"]
+    argv += ["--data", str(tmp_path / "d.npz"), "--runs", str(tmp_path / "runs"), "--repeat", "100000"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+        while not list((tmp_path / "runs").glob("*/results.jsonl")):
+            assert child.poll() is None
+            time.sleep(0.05)
+        child.send_signal(number)
+        output, _ = child.communicate(timeout=30)
+    assert child.returncode == 130, output
+    assert "Traceback" not in output
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "summary.json").read_text())["ended"] == "interrupted"
+    assert (folder / "head.npz").exists()
+    image = str(project / "build" / "firmware.elf")
+    assert not any(image in name for name in _command_lines())
+
+
+def _command_lines():
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_text(errors="replace")
 
 
 def test_boards_and_doctor_list_what_there_is():
