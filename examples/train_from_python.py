@@ -3,8 +3,8 @@
     edgelearn generate digits.elb --board host -o firmware && edgelearn emulate firmware
     python examples/train_from_python.py socket://127.0.0.1:NNNN samples.npz
 
-The port may be any: a serial device such as /dev/ttyACM0, or what `edgelearn emulate` prints. The `.npz` holds x, in the
-model's input units, and y, class numbers.
+The port may be any: a serial device such as /dev/ttyACM0, or what `edgelearn emulate` prints. The `.npz` holds x, in
+the model's input units, and y, class numbers.
 """
 
 from __future__ import annotations
