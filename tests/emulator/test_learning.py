@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 
@@ -13,10 +14,18 @@ from edgelearn import pipeline
 from edgelearn.board import board_names, load_board
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
+from edgelearn.errors import DeviceResetError
+from edgelearn.firmware.emulator import start
+from edgelearn.firmware.toolchain import build_project
 from edgelearn.host.device import open_device
+from edgelearn.host.link import LinkOptions
+from edgelearn.training import make_head, plan_training
 from tests.support.bundles import write_model
+from tests.support.firmware import generate, write_project
+from tests.support.lossy_proxy import ALL_FAULTS, LossyProxy, teach
 from tests.support.models import reference_model
 from tests.support.tools import require_tool, require_toolchain
+from tests.unit.training.heads import head_graph
 
 EMULATED = [name for name in board_names() if (e := load_board(name).emulator) and e.engine == "qemu"]
 
@@ -60,12 +69,13 @@ def test_counts_repeat_exactly(bundle):
     assert verify(*argv) == verify(*argv)
 
 
+@pytest.mark.parametrize("toolchain", ["gnu", "zig"])
 @pytest.mark.parametrize("residual", ["stochastic", "none", "float"])
-def test_verify_of_other_residuals(bundle, residual):
+def test_verify_of_other_residuals(bundle, residual, toolchain):
     require_tool("qemu-system-arm")
-    require_toolchain("gnu", EMULATED[0])
-    argv = (bundle, "--board", EMULATED[0], "--residual", residual, "--samples", 8, "--train-steps", 50)
-    found = verify(*argv)
+    require_toolchain(toolchain, EMULATED[0])
+    argv = (bundle, "--board", EMULATED[0], "--toolchain", toolchain, "--residual", residual)
+    found = verify(*argv, "--samples", 8, "--train-steps", 50)
     assert found["output_bytes_different"] == 0
     assert found["head_weights_different"] == (None if residual == "float" else 0)
 
@@ -118,3 +128,53 @@ def test_a_session_survives_a_reconnection_and_tells_a_reset(tmp_path, bundle):
             assert device.read_head().same_as(learned)
             assert device.statistics().crc_errors == 0
             assert device.statistics().overruns == 0
+
+
+def head_firmware(folder, board):
+    """Firmware for a model that is nothing but its head; its image and the reference."""
+    rng = np.random.default_rng(7)
+    weights = rng.normal(size=(4, 20)).astype(np.float32) * 0.1
+    graph = head_graph(weights, rng.normal(size=4).astype(np.float32))
+    training = plan_training(graph, learning_rate=1e-3)
+    write_project(generate(graph, board=board, training=training), folder)
+    return build_project(folder, core=board.core, toolchain="gnu").elf, make_head(training)
+
+
+OPTIONS = LinkOptions(first_timeout_s=0.2, min_timeout_s=0.05, max_timeout_s=0.3, give_up_s=30.0)
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_no_sample_is_lost_or_applied_twice_over_a_bad_line(tmp_path, name):
+    require_tool("qemu-system-arm")
+    require_toolchain("gnu", name)
+    board = load_board(name)
+    image, head = head_firmware(tmp_path, board)
+    with (
+        start(board, image) as running,
+        LossyProxy(running.url, ALL_FAULTS, seed=5) as line,
+        open_device(line.url, options=OPTIONS) as device,
+    ):
+        teach(device, head, samples=250, seed=5)
+        statistics = device.statistics()
+        assert device.counters.retries > 15
+    assert statistics.step == 250
+    assert statistics.repeats > 15
+    assert statistics.crc_errors > 5
+
+
+def test_a_board_that_is_started_anew_says_so(tmp_path):
+    require_tool("qemu-system-arm")
+    require_toolchain("gnu", EMULATED[0])
+    board = load_board(EMULATED[0])
+    image, _ = head_firmware(tmp_path, board)
+    x = np.zeros(20, np.int8)
+    with contextlib.ExitStack() as stack:
+        before = stack.enter_context(contextlib.ExitStack())
+        line = stack.enter_context(LossyProxy(before.enter_context(start(board, image)).url))
+        device = stack.enter_context(open_device(line.url, options=OPTIONS))
+        for _ in range(5):
+            device.train(x, label=1)
+        before.close()
+        line.target = stack.enter_context(start(board, image)).url
+        with pytest.raises(DeviceResetError, match="was reset"):
+            device.train(x, label=1)

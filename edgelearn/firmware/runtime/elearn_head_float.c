@@ -28,9 +28,18 @@ bool elearn_head_set_learning_rate(
     return true;
 }
 
+/* 2^exponent, exactly, for exponents within +-126: not every C library for a bare device has ldexpf(). */
+static float power_of_two(int exponent)
+{
+    const uint32_t bits = (uint32_t)(exponent + 127) << 23;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 static int32_t to_fixed(float v, int bits)
 {
-    const float scaled = ldexpf(v, bits);
+    const float scaled = v * power_of_two(bits);
     if (scaled >= 1073741824.0f) {
         return 1 << 30;
     }
@@ -43,6 +52,7 @@ static int32_t to_fixed(float v, int bits)
 void elearn_head_forward(
     const elearn_head_params *p, elearn_head_state *s, const int8_t *features, elearn_head_result *result)
 {
+    const float unit = power_of_two(-p->logit_fraction_bits);
     int32_t best = 0;
     float total = 0.0f;
     for (int32_t row = 0; row < p->outputs; row++) {
@@ -62,10 +72,10 @@ void elearn_head_forward(
         return;
     }
     for (int32_t row = 0; row < p->outputs; row++) {
-        total += expf(ldexpf((float)(s->logits[row] - s->logits[best]), -p->logit_fraction_bits));
+        total += expf((float)(s->logits[row] - s->logits[best]) * unit);
     }
     for (int32_t row = 0; row < p->outputs; row++) {
-        const float e = expf(ldexpf((float)(s->logits[row] - s->logits[best]), -p->logit_fraction_bits));
+        const float e = expf((float)(s->logits[row] - s->logits[best]) * unit);
         s->probabilities[row] = (uint16_t)to_fixed(e / total, 15);
     }
     result->confidence = s->probabilities[best];
@@ -77,10 +87,10 @@ static float gradient(
     const elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label, elearn_head_targets targets)
 {
     if (p->loss == ELEARN_LOSS_CROSS_ENTROPY) {
-        return ldexpf((float)(s->probabilities[row] - (row == label ? 32768 : 0)), -15);
+        return (float)(s->probabilities[row] - (row == label ? 32768 : 0)) * power_of_two(-15);
     }
-    return ldexpf(
-        (float)s->logits[row] - (float)elearn_head_target(p, row, targets), -p->logit_fraction_bits);
+    return ((float)s->logits[row] - (float)elearn_head_target(p, row, targets))
+           * power_of_two(-p->logit_fraction_bits);
 }
 
 void elearn_head_learn(
@@ -90,7 +100,7 @@ void elearn_head_learn(
     uint16_t label,
     elearn_head_targets targets)
 {
-    const float learning_rate = ldexpf((float)s->learning_rate_mantissa, -s->learning_rate_exponent);
+    const float learning_rate = (float)s->learning_rate_mantissa * power_of_two(-s->learning_rate_exponent);
     for (int32_t row = 0; row < p->outputs; row++) {
         float *weights = s->weights + row * p->features;
         const float step = learning_rate * gradient(p, s, row, label, targets);

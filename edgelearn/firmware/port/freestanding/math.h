@@ -3,12 +3,5 @@
 #define ELEARN_FREESTANDING_MATH_H
 
 float expf(float x);
-float logf(float x);
-float sqrtf(float x);
-float fabsf(float x);
-float floorf(float x);
-float roundf(float x);
-
-#define fabsf(x) __builtin_fabsf(x)
 
 #endif
