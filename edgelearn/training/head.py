@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from edgelearn.errors import HeadError, LearningRateError
 from edgelearn.ir import DType, FullyConnected, Graph, LossKind
-from edgelearn.protocol import encode_learning_rate
+from edgelearn.protocol import encode_learning_rate, mantissa_and_exponent
 from edgelearn.recipe import (
     DEFAULT_LEARNING_RATE,
     NO_TRAINING,
@@ -54,19 +54,11 @@ LARGEST_ROW_T = 45
 #: The target must leave room for the logit in an int32.
 LARGEST_TARGET_SHIFT = 14
 SMALLEST_INPUT_TARGET_SHIFT = -6
-#: More products of int8 weights and 9-bit inputs than this could leave an int32.
-MOST_FEATURES = (2**31 - 1) // (128 * 255)
+#: More products of int8 weights and 9-bit inputs than this could leave an int32, with the half that is added to them
+#: before the widest shift of a logit.
+MOST_FEATURES = (2**31 - 1 - 2 ** (LARGEST_ROW_T - 16)) // (128 * 255)
 #: No row's scale is below this part of the largest: its updates would soon need shifts to the left.
 SMALLEST_ROW_SCALE = 1 / 32
-
-
-def mantissa_and_exponent(value: float) -> tuple[int, int]:
-    """The nearest m 2^-e to a positive value, with 2^14 <= m < 2^15."""
-    fraction, exponent = math.frexp(value)
-    mantissa = round(fraction * 2**15)
-    if mantissa == 2**15:
-        mantissa, exponent = 2**14, exponent + 1
-    return mantissa, 15 - exponent
 
 
 def smallest_row_t(features: int) -> int:

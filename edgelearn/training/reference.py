@@ -45,7 +45,7 @@ class HeadStep(Struct, frozen=True, kw_only=True, eq=False):
 
 def _rs(value: Int64Array, shift: int) -> Int64Array:
     """Rounding right shift, halves up; 0 leaves the value."""
-    return value if shift == 0 else (value + (1 << (shift - 1))) >> shift
+    return value if shift == 0 else _int32(value + (1 << (shift - 1))) >> shift
 
 
 def _int32(value: Int64Array) -> Int64Array:
@@ -198,10 +198,11 @@ class IntegerHead:
         for row, t in enumerate(self.row_t.tolist()):
             hi, lo, m = high[row : row + 1], low[row : row + 1], self.row_m[row]
             if t > 15:
-                logits[row] = _rs(_int32(hi * m + _rs(lo * m, 15)), t - 15)[0]
+                logits[row] = _rs(_int32(_int32(hi * m) + _rs(lo * m, 15)), t - 15)[0]
             else:
-                logits[row] = _int32((hi * m << (15 - t)) + _rs(lo * m, t))[0]
-        logits = _int32(logits + _rs(self.bias, 8))
+                logits[row] = _int32(_int32(hi * m << (15 - t)) + _rs(lo * m, t))[0]
+        # rs(b, 8), without the sum that a bias near the end of its range would not survive.
+        logits = _int32(logits + _rs(self.bias >> 7, 1))
         probabilities, total = np.zeros_like(logits), 0
         if self.plan.loss is LossKind.CROSS_ENTROPY:
             probabilities, total = softmax_q15(logits, self.plan.logit_fraction_bits)

@@ -3,7 +3,8 @@
  * With an integer head (every residual but FLOAT) all arithmetic is 32-bit integer arithmetic without a 64-bit
  * product, every rounding is specified, and the learned weights are the same bits everywhere. A weight is
  * u = 256 q + l in two planes: int8 q, which the forward pass uses, and uint8 l, its residual. The value is
- * (u - 128) s_w / 256. ARCHITECTURE.md has the formulas, edgelearn/training/reference.py the same in NumPy. */
+ * (u - 128) s_w / 256. edgelearn/training/head.py has the formulas, edgelearn/training/reference.py the
+ * same in NumPy. */
 #ifndef ELEARN_HEAD_H
 #define ELEARN_HEAD_H
 

@@ -44,6 +44,34 @@ def test_smallest_row_t_is_the_smallest(features):
     assert t == 0 or features * 128 * 255 * 2**15 > 2 ** (29 + t)
 
 
+@pytest.mark.parametrize("features", [1, 1029, 40_000, MOST_FEATURES])
+@pytest.mark.parametrize("value", [-128, 127])
+def test_no_row_leaves_int32_on_the_way_to_its_logit(features, value):
+    """Weights and features at their ends, for every t that a row may have; the reference checks each intermediate."""
+    weights = np.full((2, features), -128, np.int8)
+    weights[1] = 127
+    zero_point = 127 if value == -128 else -128
+    scale = 2.0 ** -(smallest_row_t(features) + 1)
+    graph = head_graph(
+        weights, np.zeros(2, np.float32), row_scale=[scale], feature_scale=1.0, feature_zero_point=zero_point
+    )
+    plan = plan_training(graph, learning_rate=0.0)
+    head, t_min = make_head(plan), plan.layers[0].row_t_min
+    head.row_m[:] = 2**15 - 1
+    x = np.full(features, value, np.int8)
+    exact = weights.astype(np.int64).sum(axis=1) * (value - zero_point) * (2**15 - 1)
+    for t in range(t_min, LARGEST_ROW_T + 1):
+        head.row_t[:] = t
+        logits = head.forward(x).logits
+        assert np.abs(logits - exact / 2**t).max() <= 1
+        assert np.abs(logits).max() <= 2**30
+
+
+def test_one_feature_more_would_leave_int32():
+    accumulator = (MOST_FEATURES + 1) * 128 * 255
+    assert accumulator + 2 ** (LARGEST_ROW_T - 16) >= 2**31
+
+
 @PLAIN
 @given(
     seed=st.integers(0, 2**32 - 1),
