@@ -86,6 +86,16 @@ def test_counter_counts_every_instruction(running: Running) -> None:
     assert counts == {turns: [4 * turns + around] * 2 for turns in counts}
 
 
+def test_counter_says_its_speed(running: Running) -> None:
+    board = running.board
+    speeds = {board.counter.hz}
+    if "stm32f4_clock.c" in board.port.sources:
+        # QEMU before 9.2 has no clock controller for it: the firmware finds none and stays on the 16 MHz oscillator.
+        speeds.add(16_000_000 // board.counter.cycles_per_tick)
+    with EchoClient(running.emulator.url) as client:
+        assert client.counter_hz() in speeds
+
+
 def test_stack_mark_and_static_ram(running: Running) -> None:
     with EchoClient(running.emulator.url) as client:
         before = client.memory()

@@ -45,6 +45,7 @@ void elearn_port_write(const uint8_t *source, uint32_t size)
 }
 void elearn_port_wait(void) { }
 uint32_t elearn_port_ticks(void) { return 0; }
+uint32_t elearn_port_counter_hz(void) { return 0; }
 uint32_t elearn_port_overruns(void) { return 0; }
 uint32_t elearn_port_ring_bytes(void) { return 0; }
 uint32_t elearn_port_static_ram_bytes(void) { return 0; }

@@ -1,6 +1,7 @@
 /* A program for testing a board's drivers: each command is one byte, some followed by a 32-bit number.
  *   e n  echo n bytes       t n  ticks of a loop of n turns of 4 instructions
- *   d n  use n more bytes of stack (up to 2,048)       s  stack, stack size, static RAM, overruns, ring */
+ *   d n  use n more bytes of stack (up to 2,048)       s  stack, stack size, static RAM, overruns, ring
+ *   h    ticks a second of the counter */
 #include "elearn_port.h"
 
 static uint8_t buffer[256];
@@ -78,6 +79,9 @@ int main(void)
             break;
         case 't':
             write_number(loop_ticks(read_number()));
+            break;
+        case 'h':
+            write_number(elearn_port_counter_hz());
             break;
         case 'd':
             write_number(use_stack(read_number()));

@@ -88,6 +88,10 @@ class EchoClient:
         self._socket.sendall(b"t" + struct.pack("<I", turns))
         return int(struct.unpack("<I", self._receive(4))[0])
 
+    def counter_hz(self) -> int:
+        self._socket.sendall(b"h")
+        return int(struct.unpack("<I", self._receive(4))[0])
+
     def echo_while_busy(self, turns: int, data: bytes) -> bytes:
         """Send everything at once, behind a command that keeps the device from reading for so many turns."""
         echo = b"e" + struct.pack("<I", len(data)) + data

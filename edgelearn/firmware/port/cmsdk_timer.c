@@ -22,3 +22,8 @@ uint32_t elearn_port_ticks(void)
 {
     return 0xFFFFFFFFu - TIMER_VALUE;
 }
+
+uint32_t elearn_port_counter_hz(void)
+{
+    return elearn_clock_bus_hz(1u);
+}

@@ -23,6 +23,9 @@
 
 #define SMALLEST_DIVIDER 16u
 
+/* Polls before a byte is given up: twice the processor cycles of one, and a poll takes several. The host asks again. */
+#define SEND_POLLS (20u * (ELEARN_CLOCK_HZ / ELEARN_BAUD))
+
 void elearn_uart_init(void)
 {
     const uint32_t divider = (elearn_clock_bus_hz(1u) + ELEARN_BAUD / 2u) / ELEARN_BAUD;
@@ -51,8 +54,12 @@ void elearn_uart_interrupt(void)
 void elearn_port_write(const uint8_t *source, uint32_t size)
 {
     for (uint32_t i = 0; i < size; ++i) {
-        while ((UART_STATE & STATE_SEND_FULL) != 0u) {
+        uint32_t polls = SEND_POLLS;
+        while ((UART_STATE & STATE_SEND_FULL) != 0u && polls > 0u) {
+            --polls;
         }
-        UART_DATA = source[i];
+        if (polls > 0u) {
+            UART_DATA = source[i];
+        }
     }
 }

@@ -202,6 +202,11 @@ uint32_t elearn_port_ticks(void)
     return 0u;
 }
 
+uint32_t elearn_port_counter_hz(void)
+{
+    return 0u;
+}
+
 uint32_t elearn_port_overruns(void)
 {
     return 0u;

@@ -1,4 +1,4 @@
-/* A 32-bit timer of the STM32 (TIM2 or TIM5) as a free-running counter.
+/* A 32-bit timer of the STM32 (TIM2 or TIM5, both on bus 1) as a free-running counter.
  *
  * It is not divided: one tick is one cycle of the timer's clock, which is twice that of its bus where the bus is
  * divided. With the bus at a quarter of the processor's clock (stm32f4_clock.c) a tick is two cycles.
@@ -25,4 +25,11 @@ void elearn_timer_init(void)
 uint32_t elearn_port_ticks(void)
 {
     return TIM_CNT;
+}
+
+uint32_t elearn_port_counter_hz(void)
+{
+    const uint32_t bus_hz = elearn_clock_bus_hz(1u);
+
+    return bus_hz == elearn_clock_core_hz() ? bus_hz : 2u * bus_hz;
 }

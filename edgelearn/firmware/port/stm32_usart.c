@@ -28,6 +28,10 @@
 #define SPEED_HIGH 2u
 #define PULL_UP 1u
 
+/* Polls before a byte is given up: twice the processor cycles of one, and a poll takes several; at a slower clock they
+ * take longer. The host asks again. */
+#define SEND_POLLS (20u * (ELEARN_CLOCK_HZ / ELEARN_BAUD))
+
 static void pin_init(uint32_t pin)
 {
     const uint32_t two_bits = 2u * pin;
@@ -81,8 +85,12 @@ void elearn_uart_interrupt(void)
 void elearn_port_write(const uint8_t *source, uint32_t size)
 {
     for (uint32_t i = 0; i < size; ++i) {
-        while ((USART_SR & SR_SEND_EMPTY) == 0u) {
+        uint32_t polls = SEND_POLLS;
+        while ((USART_SR & SR_SEND_EMPTY) == 0u && polls > 0u) {
+            --polls;
         }
-        USART_DR = source[i];
+        if (polls > 0u) {
+            USART_DR = source[i];
+        }
     }
 }

@@ -15,6 +15,8 @@
 #define PWR_CR ELEARN_REGISTER(0x40007000u)
 #define FLASH_ACR ELEARN_REGISTER(0x40023C00u)
 
+#define CR_HSI_ON (1u << 0)
+#define CR_HSI_READY (1u << 1)
 #define CR_HSE_ON (1u << 16)
 #define CR_HSE_READY (1u << 17)
 #define CR_PLL_ON (1u << 24)
@@ -32,7 +34,8 @@
 #define CFGR_BUS2_DIVIDE_BY_2 (4u << 13)
 
 #define APB1ENR_PWR (1u << 28)
-#define PWR_CR_SCALE_1 (3u << 14)
+/* On the F405 and its like; on the F42x the other bit of the field is set from reset on. */
+#define PWR_CR_SCALE_1 (1u << 14)
 
 #define ACR_PREFETCH (1u << 8)
 #define ACR_INSTRUCTION_CACHE (1u << 9)
@@ -58,9 +61,26 @@ static int wait_for(volatile uint32_t *address, uint32_t mask, uint32_t value)
     return 0;
 }
 
+/* To the internal oscillator, and the PLL off: what ran before us may have left it on, and while it runs its settings
+ * are locked. Returns 0 where this cannot be done. */
+static int leave_pll(void)
+{
+    RCC_CR |= CR_HSI_ON;
+    /* Not ready: the switch below does not come about, unless this is the clock in use. */
+    (void)wait_for(&RCC_CR, CR_HSI_READY, CR_HSI_READY);
+    RCC_CFGR = CFGR_BUS1_DIVIDE_BY_4 | CFGR_BUS2_DIVIDE_BY_2;
+    if (!wait_for(&RCC_CFGR, CFGR_SWITCH_MASK << CFGR_STATUS_SHIFT, 0u)) {
+        return 0;
+    }
+    RCC_CR &= ~CR_PLL_ON;
+    return wait_for(&RCC_CR, CR_PLL_READY, 0u);
+}
+
 void elearn_clock_init(void)
 {
-    RCC_CFGR = CFGR_BUS1_DIVIDE_BY_4 | CFGR_BUS2_DIVIDE_BY_2;
+    if (!leave_pll()) {
+        return;
+    }
 
     RCC_CR |= CR_HSE_ON;
     if (!wait_for(&RCC_CR, CR_HSE_READY, CR_HSE_READY)) {

@@ -16,6 +16,15 @@
 #define RECEIVE_BYTES (ELEARN_FRAME_HEADER_BYTES + ELEARN_MAX_PAYLOAD_BYTES + ELEARN_FRAME_CRC_BYTES)
 #define REPLY_BYTES (ELEARN_FRAME_HEADER_BYTES + ELEARN_MAX_REPLY_BYTES + ELEARN_FRAME_CRC_BYTES)
 
+#if ELEARN_ACK_BYTES > ELEARN_RESULT_BYTES
+#error "kept_reply cannot hold every reply to a request that changes state"
+#endif
+
+#if ELEARN_HELLO_REPLY_BYTES > ELEARN_MAX_REPLY_BYTES || ELEARN_STATISTICS_REPLY_BYTES > ELEARN_MAX_REPLY_BYTES \
+    || ELEARN_RESULT_BYTES > ELEARN_MAX_REPLY_BYTES || ELEARN_READ_REPLY_BYTES >= ELEARN_MAX_REPLY_BYTES
+#error "reply_buffer cannot hold every reply"
+#endif
+
 static uint8_t receive_buffer[RECEIVE_BYTES];
 static uint8_t reply_buffer[REPLY_BYTES];
 static uint8_t *const reply = reply_buffer + ELEARN_FRAME_HEADER_BYTES;
@@ -112,7 +121,7 @@ static void hello(uint32_t sequence, const uint8_t *payload)
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_SESSION, session);
     elearn_put_u16(reply + ELEARN_HELLO_REPLY_MAX_PAYLOAD_BYTES, ELEARN_MAX_PAYLOAD_BYTES);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_STEP, step);
-    elearn_put_u32(reply + ELEARN_HELLO_REPLY_COUNTER_HZ, ELEARN_COUNTER_HZ);
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_COUNTER_HZ, elearn_port_counter_hz());
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_STATIC_RAM_BYTES, elearn_port_static_ram_bytes());
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_STACK_SIZE_BYTES, elearn_port_stack_size_bytes());
     put_model(reply);

@@ -10,7 +10,8 @@ void elearn_port_init(void);
 /* Move up to `size` received bytes to `destination` without waiting; returns how many. */
 uint32_t elearn_port_read(uint8_t *destination, uint32_t size);
 
-/* Send all bytes; returns when the last one is handed to the hardware. */
+/* Send all bytes; returns when the last one is handed to the hardware. A byte that the hardware does not take in time
+ * is given up. */
 void elearn_port_write(const uint8_t *source, uint32_t size);
 
 /* Wait until something may have been received; may return early. */
@@ -18,6 +19,9 @@ void elearn_port_wait(void);
 
 /* A free-running 32-bit counter (0 always where the board has none). Differences are taken modulo 2^32. */
 uint32_t elearn_port_ticks(void);
+
+/* Its ticks a second, by the clock that really runs; 0 where the board has none. */
+uint32_t elearn_port_counter_hz(void);
 
 /* Received bytes that were lost because the ring was full, and the most bytes that ever waited in it. */
 uint32_t elearn_port_overruns(void);
