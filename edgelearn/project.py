@@ -36,7 +36,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     board: str
     model_hash: str
-    bundle_sha256: str
+    bundle_sha256: str = ""
     residual: str
     buffers: tuple[Buffer, ...]
     constants: tuple[Buffer, ...]
