@@ -317,6 +317,7 @@ def test_wrong_lengths_are_refused(wire):
         (MessageType.WRITE, write(Region.HEAD_ROW_T, b"\xff"), Status.BAD_VALUE),
         (MessageType.SET_LEARNING_RATE, rate(2**15 - 1, 0), Status.LEARNING_RATE),
     ],
+    ids=["label", "length", "read only", "value", "rate"],
 )
 def test_a_refusal_is_kept_like_any_reply(wire, type_, payload, status):
     wire.hello()
