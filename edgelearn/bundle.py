@@ -153,6 +153,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         StorageError: it could not be written.
     """
+    if path.is_dir():
+        raise StorageError(f"{path} is a folder", hint="name a file in it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,18 +9,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
 
 from edgelearn import __version__
-from edgelearn.errors import EdgelearnError, StorageError, VerificationFailedError
+from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError
 from edgelearn.ir import LossKind
 from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
 
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Width of tables that go into a file or a pipe.
 _PLAIN_WIDTH = 140
+#: How often a running emulator is looked at, in seconds.
+_POLL_S = 0.5
 _UNEXPECTED_EXIT_CODE = 1
 _INTERRUPTED_EXIT_CODE = 130
 
@@ -127,7 +132,15 @@ def main(debug: bool) -> None:
     # An end asked for by another program is an interrupt: emulators end with us, runs are completed.
     for name in ("SIGTERM", "SIGHUP"):
         with contextlib.suppress(AttributeError, ValueError):  # no such signal here, or not the main thread
-            signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
+            signal.signal(getattr(signal, name), _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """As Ctrl-C would; a shell's background jobs ignore that, and must end all the same."""
+    if callable(signal.getsignal(signal.SIGINT)):
+        signal.raise_signal(signal.SIGINT)
+    else:
+        raise KeyboardInterrupt
 
 
 # Model file -> bundle
@@ -210,7 +223,7 @@ def _print_layers(console: Console, layers: tuple[Layer, ...], *, title: str) ->
     table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left")
     for column in ("layer", "op", "input", "output"):
         table.add_column(column, overflow="fold")
-    for column in ("MACs", "parameters", "arena"):
+    for column in ("MACs", "parameters, bytes", "arena, bytes"):
         table.add_column(column, justify="right")
     for layer in layers:
         table.add_row(
@@ -242,6 +255,8 @@ def inspect(file: Path, board_name: str | None, residual: str, as_json: bool) ->
         _print_inspection(found)
     else:
         _print_json(found)
+    if found.fit is not None and not found.fit.fits:
+        sys.exit(DoesNotFitError.exit_code)
 
 
 def _print_inspection(found: Inspection) -> None:
@@ -278,21 +293,30 @@ def _print_inspection(found: Inspection) -> None:
 @click.option("--output", "-o", "folder", type=_EXISTING, required=True, metavar="DIR", help="The project's folder.")
 @_RESIDUAL
 @_LEARNING_RATE
-def generate(bundle: Path, board_name: str, folder: Path, residual: str, learning_rate: float | None) -> None:
+@click.option("--force", is_flag=True, help="Overwrite generated files although they were changed.")
+def generate(
+    bundle: Path, board_name: str, folder: Path, residual: str, learning_rate: float | None, force: bool
+) -> None:
     """Generate a C project for BUNDLE: it builds with `make` alone."""
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
 
     plan = pipeline.generate(
-        read_bundle(bundle), load_board(board_name), folder, residual=Residual(residual), learning_rate=learning_rate
+        read_bundle(bundle),
+        load_board(board_name),
+        folder,
+        residual=Residual(residual),
+        learning_rate=learning_rate,
+        force=force,
     )
     click.echo(
         f"wrote {folder} for {plan.board.title}: arena {plan.arena_bytes:,} bytes, "
         f"RAM about {plan.ram_bytes:,} of {plan.board.ram_bytes:,} bytes, "
         f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes"
     )
-    click.echo(f"build it with `make -C {folder}` or `edgelearn build {folder}`")
+    quoted = shlex.quote(str(folder))
+    click.echo(f"build it with `make -C {quoted}` or `edgelearn build {quoted}`")
 
 
 @main.command()
@@ -315,20 +339,27 @@ def _report_build(built: Built) -> None:
 
     project, board = built.project, built.board
     table = Table(box=box.SIMPLE_HEAD, title=escape(f"{project.name} on {board.title}"), title_justify="left")
-    table.add_column("memory")
+    table.add_column("memory, bytes")
     for column in ("planned", "linked", "available"):
         table.add_column(column, justify="right")
-    planned_flash = project.constants_bytes + project.code_estimate_bytes
-    table.add_row("flash", f"{planned_flash:,}", f"{built.flash_bytes:,}", f"{board.flash_bytes:,}")
-    table.add_row("  of it the model", f"{project.constants_bytes:,} + code", f"{built.flash_model_bytes:,}", "")
-    table.add_row("RAM, static", f"{project.buffers_bytes:,} + state", f"{built.ram_bytes:,}", "")
-    table.add_row("  of it the arena", f"{project.arena_bytes:,}", f"{project.arena_bytes:,}", "")
-    table.add_row("RAM, stack reserved", f"{project.stack_bytes:,}", f"{project.stack_bytes:,}", "")
-    total = built.ram_bytes + project.stack_bytes
-    table.add_row("RAM", f"{project.buffers_bytes + project.stack_bytes:,}", f"{total:,}", f"{board.ram_bytes:,}")
-    console = _console()
-    console.print(table)
-    click.echo(f"{built.image} ({built.result.toolchain} {built.result.version})")
+
+    def row(name: str, planned: int, linked: int, available: str = "") -> None:
+        table.add_row(name, f"{planned:,}", f"{linked:,}", available)
+
+    constants, code = project.constants_bytes, project.code_estimate_bytes
+    row("flash", constants + code, built.flash_bytes, f"{board.flash_bytes:,}")
+    row("  constants of the model", constants, constants)
+    row("  code (estimated until linked)", code, built.flash_bytes - constants)
+    buffers, state, stack = project.buffers_bytes, project.state_estimate_bytes, project.stack_bytes
+    row("RAM", buffers + state + stack, built.ram_bytes + stack, f"{board.ram_bytes:,}")
+    for purpose in dict.fromkeys(buffer.purpose for buffer in project.buffers):
+        size = sum(buffer.size_bytes for buffer in project.buffers if buffer.purpose == purpose)
+        row(f"  {purpose}", size, size)
+    row("  state (estimated until linked)", state, built.ram_bytes - buffers)
+    row("  stack, reserved", stack, stack)
+    _console().print(table)
+    click.echo(f"the model with the kernels it uses takes {built.flash_model_bytes:,} bytes of the flash")
+    click.echo(f"{built.image} ({built.result.version})")
 
 
 # Devices
@@ -341,19 +372,12 @@ def emulate(folder: Path, tcp_port: int | None) -> None:
     """Boot the project in DIR in an emulator; prints `port socket://...` once the device has said hello."""
     from edgelearn import pipeline
 
-    with pipeline.emulate(folder, port=tcp_port) as url:
-        click.echo(f"port {url}")
+    with pipeline.emulate(folder, port=tcp_port) as running:
+        click.echo(f"port {running.url}")
         with contextlib.suppress(KeyboardInterrupt):
-            _wait_for_ever()
-
-
-def _wait_for_ever() -> None:
-    import threading
-
-    # An Event without a time-out cannot be interrupted on Windows.
-    forever = threading.Event()
-    while not forever.wait(3600.0):
-        pass
+            while True:
+                time.sleep(_POLL_S)
+                running.check()
 
 
 @main.command()
@@ -467,6 +491,7 @@ def verify(
         _print_json(found)
     else:
         _print_figures(found)
+        click.echo("exact: nothing differs from the references" if found.is_exact else "not exact")
         if found.head_weights_different is None and found.train_steps:
             click.echo("note: a float head stands outside the promise of bits; only its features were compared")
     if not found.is_exact:
@@ -490,7 +515,7 @@ def boards(as_json: bool) -> None:
     from rich import box
     from rich.table import Table
 
-    from edgelearn.board import board_names, load_board
+    from edgelearn.board import Core, board_names, load_board
 
     loaded = [load_board(name) for name in board_names()]
     if as_json:
@@ -507,7 +532,7 @@ def boards(as_json: bool) -> None:
             board.name,
             board.chip,
             board.core.value,
-            f"{board.clock_hz / 1e6:g}" if board.clock_hz else "-",
+            "-" if board.core is Core.HOST else f"{board.clock_hz / 1e6:g}",
             f"{board.flash_bytes // 1024:,}",
             f"{board.ram_bytes // 1024:,}",
             board.emulator.engine if board.emulator else "-",

@@ -70,6 +70,7 @@ class Demonstration(Struct, frozen=True, kw_only=True):
 
     result: DemoResult
     accuracy_new_classes_before: float
+    stack_bytes: int
 
 
 class DemoFiles(Struct, frozen=True, kw_only=True):
@@ -153,7 +154,7 @@ def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: S
         instructions_per_train_step=pipeline.instructions(built.board, summary.train_ticks),
         run=summary.run,
     )
-    return Demonstration(result=result, accuracy_new_classes_before=before.new_classes)
+    return Demonstration(result=result, accuracy_new_classes_before=before.new_classes, stack_bytes=summary.stack_bytes)
 
 
 def _build(bundle: Bundle, board_name: str | None, files: DemoFiles, say: Say) -> Built:
@@ -272,10 +273,12 @@ def print_table(shown: Demonstration, console: Console) -> None:
     )
     console.print(table)
     inference, train = found.instructions_per_inference, found.instructions_per_train_step
-    counted = f"{inference:,} instructions for an inference, {train:,} for a training step" if inference else ""
-    console.print(
-        f"{found.board} ({found.engine}): {found.samples_trained:,} samples learned, "
-        f"flash {found.flash_bytes:,} bytes, RAM {found.ram_bytes:,} bytes{', ' if counted else ''}{counted}",
-        soft_wrap=True,
-    )
+    lines = [
+        f"{found.board} ({found.engine}): {found.samples_trained:,} samples learned",
+        f"flash {found.flash_bytes:,} bytes, RAM {found.ram_bytes:,} bytes and {shown.stack_bytes:,} of stack",
+    ]
+    if inference and train:
+        lines.append(f"{inference:,} instructions for an inference, {train:,} for a training step")
+    for line in lines:
+        console.print(line, soft_wrap=True)
     console.print(f"plots, telemetry and the learned head: {found.run}", markup=False, soft_wrap=True)

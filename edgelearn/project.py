@@ -28,6 +28,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         bundle_sha256: of the bundle it was generated from, "" where that is not known.
         constants_bytes: weights, biases, scales and the initial head, in flash.
         code_estimate_bytes: code and small constants.
+        state_estimate_bytes: RAM of the receive ring and the state of link and drivers.
+        files: SHA-256, in hex, of each generated file by its path, so that what a person changed is never lost.
         stack_bytes: reserved for the stack.
     """
 
@@ -42,7 +44,9 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     constants: tuple[Buffer, ...]
     arena_bytes: int
     code_estimate_bytes: int
+    state_estimate_bytes: int
     stack_bytes: int
+    files: dict[str, str]
 
     @property
     def constants_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 
@@ -10,11 +11,18 @@ from msgspec import Struct
 from edgelearn import __version__, resources
 from edgelearn.codegen.board_files import board_files
 from edgelearn.codegen.kernels import Constant, Initializer
-from edgelearn.codegen.plan import BAUD, REPLY_PAYLOAD_BYTES, RING_BYTES, Plan, labels_bytes
+from edgelearn.codegen.plan import (
+    BAUD,
+    REPLY_PAYLOAD_BYTES,
+    RING_BYTES,
+    STATE_ESTIMATE_BYTES,
+    Plan,
+    labels_bytes,
+)
 from edgelearn.codegen.render import render
 from edgelearn.ir import LossKind
 from edgelearn.project import FILE_NAME, FORMAT_VERSION, Project, encode_project
-from edgelearn.protocol import c_header
+from edgelearn.protocol import c_header, decode_learning_rate
 from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
@@ -43,6 +51,26 @@ class _Layer(Struct, frozen=True, kw_only=True):
     fields: tuple[tuple[str, str], ...]
     arrays: tuple[_Array, ...]
     arguments: str
+
+
+#: Members of nested structs, printed by name.
+_MEMBERS = {
+    "input": ("height", "width", "channels"),
+    "output": ("height", "width", "channels"),
+    "window": (
+        *("kernel_h", "kernel_w", "stride_h", "stride_w"),
+        *("dilation_h", "dilation_w", "pad_top", "pad_left"),
+    ),
+    "offsets": ("input_zero_point", "output_zero_point", "output_min", "output_max"),
+}
+
+
+def _field(name: str, value: Initializer, identifier: str) -> str:
+    """The initializer of a struct's member; nested structs with their members' names."""
+    if isinstance(value, tuple) and name in _MEMBERS:
+        named = zip(_MEMBERS[name], value, strict=True)
+        return "{" + ", ".join(f".{member} = {v}" for member, v in named) + "}"
+    return _initializer(value, identifier)
 
 
 def _initializer(value: Initializer, identifier: str) -> str:
@@ -94,7 +122,7 @@ def _layers(plan: Plan) -> list[_Layer]:
                 title=step.title,
                 function=call.function if call else "",
                 params_type=call.params_type if call else "",
-                fields=tuple((n, _initializer(v, step.identifier)) for n, v in call.params) if call else (),
+                fields=tuple((n, _field(n, v, step.identifier)) for n, v in call.params) if call else (),
                 arrays=tuple(_constant(step.identifier, c) for c in call.constants) if call else (),
                 arguments=", ".join(pointers),
             )
@@ -149,6 +177,7 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
     low, high = struct.unpack("<II", hash_bytes)
     graph = plan.graph
     output = graph.output
+    rate = plan.training.learning_rate
     files = {
         "src/model.c": render(
             "model.c.j2",
@@ -177,6 +206,7 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
             head_arrays=_head_arrays(head) if head else [],
             feature_scale=_float(head.feature_scale) if head else "",
             learning_rate=plan.training.learning_rate,
+            learning_rate_text=f"{decode_learning_rate(rate.mantissa, rate.exponent):.6g}",
         ),
         "src/elearn_config.h": render(
             "elearn_config.h.j2",
@@ -186,7 +216,6 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
             max_reply_bytes=REPLY_PAYLOAD_BYTES,
         ),
         "src/elearn_protocol.h": c_header(),
-        FILE_NAME: encode_project(describe(plan, name=name, bundle_sha256=bundle_sha256)),
     }
     folder = resources.firmware_folder()
     for header in sorted((folder / "runtime").glob("*.h")):
@@ -198,10 +227,11 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
     files |= board_files(
         plan.board, runtime_sources=runtime, generated_sources=["model.c"], baud=BAUD, ring_bytes=RING_BYTES
     )
+    files[FILE_NAME] = encode_project(_describe(plan, files, name=name, bundle_sha256=bundle_sha256))
     return dict(sorted(files.items()))
 
 
-def describe(plan: Plan, *, name: str, bundle_sha256: str) -> Project:
+def _describe(plan: Plan, files: dict[str, str], *, name: str, bundle_sha256: str) -> Project:
     """The plan's figures, for project.json."""
     return Project(
         format_version=FORMAT_VERSION,
@@ -215,5 +245,7 @@ def describe(plan: Plan, *, name: str, bundle_sha256: str) -> Project:
         constants=plan.constants,
         arena_bytes=plan.arena_bytes,
         code_estimate_bytes=plan.code_estimate_bytes,
+        state_estimate_bytes=STATE_ESTIMATE_BYTES,
         stack_bytes=plan.board.stack_bytes,
+        files={path: hashlib.sha256(text.encode()).hexdigest() for path, text in sorted(files.items())},
     )

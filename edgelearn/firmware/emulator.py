@@ -110,6 +110,8 @@ def start(board: Board, image: Path, *, port: int | None = None) -> RunningEmula
     """
     require_emulator(board)
     assert board.emulator is not None  # noqa: S101
+    if port is not None:
+        _require_free(port)
     attempts = _ATTEMPTS if port is None else 1
     for attempt in range(attempts):
         number = port if port is not None else 0 if board.emulator.engine == "host" else _free_port()
@@ -221,6 +223,20 @@ def _accepts(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, port), timeout=1.0):
         return True
     return False
+
+
+def _require_free(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the emulators do: a port that a program has just left is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_LOOPBACK, port))
+        except OSError as error:
+            raise EmulatorError(
+                f"TCP port {port} is taken",
+                cause=error.strerror or str(error),
+                hint="name another, or none for a free one",
+            ) from error
 
 
 def _free_port() -> int:

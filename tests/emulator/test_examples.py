@@ -21,8 +21,8 @@ def test_train_from_python(tmp_path):
     pipeline.generate(bundle, pipeline.host_board(), tmp_path / "firmware")
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "d.npz", x=rng.normal(size=(20, 8, 8, 1)).astype(np.float32), y=rng.integers(0, 4, 20))
-    with pipeline.emulate(tmp_path / "firmware") as url:
-        argv = [sys.executable, EXAMPLES / "train_from_python.py", url, tmp_path / "d.npz"]
+    with pipeline.emulate(tmp_path / "firmware") as running:
+        argv = [sys.executable, EXAMPLES / "train_from_python.py", running.url, tmp_path / "d.npz"]
         done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "20 samples, classes 0, 1, 2, 3" in done.stdout

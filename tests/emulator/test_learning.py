@@ -113,13 +113,13 @@ def test_a_session_survives_a_reconnection_and_tells_a_reset(tmp_path, bundle):
     made = read_bundle(bundle)
     pipeline.generate(made, load_board(EMULATED[0]), folder)
     x = np.arange(64, dtype=np.int8)
-    with pipeline.emulate(folder) as url:
-        with open_device(url) as device:
+    with pipeline.emulate(folder) as running:
+        with open_device(running.url) as device:
             for label in range(6):
                 device.train(x, label=label)
             learned = device.read_head()
             assert device.statistics().step == 6
-        with open_device(url) as device:
+        with open_device(running.url) as device:
             assert device.info.step == 6
             assert device.read_head().same_as(learned)
             device.reset_head()

@@ -270,6 +270,27 @@ def test_an_image_that_never_says_hello(tmp_path, bundle, monkeypatch):
     run("emulate", project, code=41, says=["out of memory"])
 
 
+def test_a_tcp_port_that_is_taken(tmp_path, bundle):
+    require_tool("cc")
+    project = tmp_path / "p"
+    argv = ["generate", str(bundle), "--board", "host", "-o", str(project)]
+    assert CliRunner().invoke(main, argv).exit_code == 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        run("emulate", project, "--tcp-port", port, code=41, says=[f"TCP port {port} is taken"])
+
+
+def test_sanitizers_are_for_this_machine_only(tmp_path, bundle):
+    project = tmp_path / "p"
+    argv = ["generate", str(bundle), "--board", "netduinoplus2", "-o", str(project)]
+    assert CliRunner().invoke(main, argv).exit_code == 0
+    run("build", project, "--sanitize", code=37, says=["netduinoplus2 has no sanitizers"])
+
+
+def test_a_folder_as_output(tmp_path):
+    run("convert", write_model(tmp_path / "small.tflite"), "-o", tmp_path, code=51, says=["is a folder"])
+
+
 def test_labels_with_control_characters(tmp_path):
     model = write_model(tmp_path / "small.tflite")
     run("convert", model, "-o", tmp_path / "o.elb", "--labels", "a\nb,c,d,e", code=21, says=["control character"])

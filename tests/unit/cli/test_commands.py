@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
 from edgelearn.project import read_project
 from tests.support.bundles import write_model
+from tests.support.models import reference_model
 from tests.support.tools import require_tool
 
 VERIFY_KEYS = [
@@ -115,6 +117,70 @@ def test_generate_writes_the_same_project_twice_and_takes_its_own_folder(tmp_pat
     assert not (tmp_path / "p" / "port" / "stm32_usart.c").exists()
     assert read_project(tmp_path / "p").board == "host"
     assert not any(str(tmp_path).encode() in data for data in first.values())
+
+
+def test_what_a_person_changed_in_a_project_is_not_lost(tmp_path, bundle):
+    project = tmp_path / "p"
+    run("generate", bundle, "--board", "host", "-o", project)
+    mine = project / "src" / "mine.c"
+    mine.write_text("int mine;\n")
+    run("generate", bundle, "--board", "netduinoplus2", "-o", project)
+    assert mine.read_text() == "int mine;\n"
+    model = project / "src" / "model.c"
+    changed = model.read_text() + "/* MY EDIT */\n"
+    model.write_text(changed)
+    for argv in (
+        ["generate", bundle, "--board", "host", "-o", project],
+        ["verify", bundle, "-b", "host", "--keep", project],
+    ):
+        result = CliRunner().invoke(main, [str(a) for a in argv])
+        assert result.exit_code == 51
+        assert "src/model.c" in result.stderr
+        assert model.read_text() == changed
+    run("generate", bundle, "--board", "host", "-o", project, "--force")
+    assert "MY EDIT" not in model.read_text()
+
+
+def test_an_emulator_in_a_background_job_ends_when_told_to(tmp_path, bundle):
+    require_tool("cc")
+    run("generate", bundle, "--board", "host", "-o", tmp_path / "p")
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from edgelearn.cli import main; main()"
+    argv = [sys.executable, "-c", code, "emulate", str(tmp_path / "p")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline().startswith("port ")
+        child.terminate()
+        _, err = child.communicate(timeout=20)
+    assert child.returncode in (0, 130), err
+    assert not any(str(tmp_path) in name for name in _command_lines())
+
+
+def test_emulate_tells_when_the_emulator_dies(tmp_path, bundle):
+    require_tool("cc")
+    run("generate", bundle, "--board", "host", "-o", tmp_path / "p")
+    argv = [sys.executable, "-c", "from edgelearn.cli import main; main()", "emulate", str(tmp_path / "p")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline().startswith("port ")
+        image = str(tmp_path / "p" / "build" / "firmware.elf")
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if path.read_text(errors="replace").startswith(image):
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+        _, err = child.communicate(timeout=20)
+    assert child.returncode == 41, err
+    assert "the emulator ended" in err
+
+
+def test_inspect_says_by_its_exit_code_that_a_model_does_not_fit(tmp_path):
+    bundle = tmp_path / "ad01.elb"
+    run("convert", reference_model("ad01_int8"), "-o", bundle)
+    argv = ["inspect", str(bundle), "--board", "netduinoplus2"]
+    result = CliRunner().invoke(main, argv)
+    assert result.exit_code == 32
+    assert "does not fit netduinoplus2: needs 179," in result.output
+    assert "--residual stochastic" in result.output
+    run("inspect", bundle, "--board", "netduinoplus2", "--residual", "stochastic")
 
 
 def test_generating_again_takes_the_old_image_away(tmp_path, bundle):

@@ -26,10 +26,10 @@ static const elearn_scale first_scales[2] = {
     {1464718936, -9}, {1556611957, -7},
 };
 static const elearn_conv2d_params first = {
-    .input = {5, 5, 1},
-    .output = {2, 2, 2},
-    .window = {3, 3, 2, 2, 1, 1, 0, 0},
-    .offsets = {-128, 56, 56, 127},
+    .input = {.height = 5, .width = 5, .channels = 1},
+    .output = {.height = 2, .width = 2, .channels = 2},
+    .window = {.kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2, .dilation_h = 1, .dilation_w = 1, .pad_top = 0, .pad_left = 0},
+    .offsets = {.input_zero_point = -128, .output_zero_point = 56, .output_min = 56, .output_max = 127},
     .multiplier = 1,
     .weights = first_weights,
     .bias = first_bias,
@@ -66,7 +66,7 @@ static const elearn_head_params head_params = {
     .error_shift = 0,
     .target_shift = 0,
     .row_t_min = 3,
-    .learning_rate_mantissa = 16777,
+    .learning_rate_mantissa = 16777, /* 0.000999987 = mantissa 2^-exponent */
     .learning_rate_exponent = 24,
     .input_zero_point = -128,
     .input_target_mantissa = 0,
