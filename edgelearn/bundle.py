@@ -51,15 +51,18 @@ class Agreement(_Part, frozen=True, kw_only=True):
     """How the int8 model compares with the float model on the calibration samples.
 
     Attributes:
-        same_prediction: share of samples with the same largest output.
+        same_prediction: share of samples with the same largest output; None where the outputs are no classes.
         mean_absolute_difference: of the outputs, in the float model's output units.
+        output_range: largest less smallest output of the float model on these samples, the scale of the difference;
+            0 in bundles of earlier versions.
         float_accuracy: accuracy of the float model, where labels were given.
         int8_accuracy: accuracy of the int8 model, where labels were given.
     """
 
     samples: int
-    same_prediction: float
+    same_prediction: float | None
     mean_absolute_difference: float
+    output_range: float = 0.0
     float_accuracy: float | None = None
     int8_accuracy: float | None = None
 

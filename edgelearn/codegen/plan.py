@@ -26,15 +26,15 @@ RING_BYTES = 256
 REPLY_PAYLOAD_BYTES = 256
 
 #: Estimates, measured on Cortex-M4 with arm-none-eabi-gcc 12.2 -O2 (`edgelearn build` prints the linker's figures).
-CODE_BASE_BYTES = 4_800
-CODE_TRAINING_BYTES = 2_350
+CODE_BASE_BYTES = 4_950
+CODE_TRAINING_BYTES = 2_300
 CODE_BYTES = {
-    "elearn_conv2d_s8.c": 650,
-    "elearn_depthwise_conv2d_s8.c": 560,
+    "elearn_conv2d_s8.c": 880,
+    "elearn_depthwise_conv2d_s8.c": 650,
     "elearn_fully_connected_s8.c": 170,
     "elearn_pool2d_s8.c": 400,
     "elearn_mean_s8.c": 230,
-    "elearn_add_s8.c": 350,
+    "elearn_add_s8.c": 500,
     "elearn_pad_s8.c": 180,
     "elearn_softmax_s8.c": 900,
 }

@@ -6,6 +6,8 @@ Importing this package loads neither TensorFlow nor the LiteRT interpreter; they
 from __future__ import annotations
 
 import importlib.metadata
+import math
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,8 @@ import numpy as np
 
 from edgelearn import __version__
 from edgelearn.bundle import Agreement, Bundle, Calibration, Provenance, SourceFile, file_sha256
-from edgelearn.convert.calibration import Samples, read_samples, six_digits, statistics
-from edgelearn.convert.head import MarkedHead, mark_head
+from edgelearn.convert.calibration import Samples, fit_samples, read_samples, six_digits, statistics
+from edgelearn.convert.head import MarkedHead, check_options, mark_head
 from edgelearn.convert.litert import ReferenceInterpreter, interpreter_version
 from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
@@ -34,6 +36,12 @@ MODEL_KINDS = "a .tflite, a Keras .keras or .h5 file, or a SavedModel folder"
 
 #: The reference kernels are slow; the int8 model is compared on at most so many samples, spread evenly over the file.
 _MAX_COMPARED = 500
+#: Fewer calibration samples than this do not show the ranges of a model's activations.
+_FEW_SAMPLES = 20
+#: Float and int8 model should agree on this share of the samples.
+_GOOD_AGREEMENT = 0.9
+#: Targets that need so many times the range of the int8 model's outputs are probably in other units.
+_RANGE_FACTOR = 2.0
 
 
 def convert_model(
@@ -70,6 +78,8 @@ def convert_model(
         MissingPackageError: a package of the extra `litert` or `convert` is not installed.
     """
     kind = _kind(path)
+    check_options(head=head, loss=loss, classes=classes, labels=labels)
+    samples = read_samples(calibration, allow_int8=kind == "tflite") if calibration is not None else None
     sources = [_source(path)]
     tools = {"edgelearn": __version__, "numpy": np.__version__}
     model_name = _default_name(path) if name is None else name
@@ -77,11 +87,10 @@ def convert_model(
     if kind == "tflite":
         model_tflite = _read(path)
         graph = run_passes(load_tflite(model_tflite, name=model_name))
-        samples = None
-        if calibration is not None:
-            samples = read_samples(calibration, input_shape=graph.input.shape[1:], allow_int8=True)
+        if samples is not None:
+            samples = fit_samples(samples, input_shape=graph.input.shape[1:])
     else:
-        if calibration is None:
+        if samples is None:
             raise CalibrationError(
                 f"{path.name} is a float model and needs calibration samples",
                 hint="give a few hundred of the samples it was trained on: --calibration FILE.npz with the array x",
@@ -90,7 +99,7 @@ def convert_model(
 
         float_model = load_float_model(path)
         tools.update(tool_versions())
-        samples = read_samples(calibration, input_shape=float_model.input_shape, allow_int8=False)
+        samples = fit_samples(samples, input_shape=float_model.input_shape)
         model_tflite = float_model.quantize(samples.x)
         graph = run_passes(load_tflite(model_tflite, name=model_name, layers=float_model.layers))
     tools["tflite"] = importlib.metadata.version("tflite")
@@ -102,6 +111,7 @@ def convert_model(
         labels=labels,
         parameters=float_model.parameters if float_model is not None else (),
     )
+    notices = list(marked.notices)
     sample_statistics, agreement = None, None
     if calibration is not None and samples is not None:
         sources.append(_source(calibration))
@@ -109,6 +119,9 @@ def convert_model(
         agreement = _agreement(graph, marked, model_tflite, samples, float_model)
         if agreement is not None:
             tools.update([interpreter_version()])
+        if float_model is not None:
+            notices += _calibration_notices(samples, agreement)
+        notices += _target_notices(samples, marked, loss)
     return Bundle(
         name=model_name,
         graph=marked.graph,
@@ -117,8 +130,8 @@ def convert_model(
         provenance=Provenance(
             sources=tuple(sources),
             tools=dict(sorted(tools.items())),
-            notices=marked.notices,
-            float_model_bytes=float_model.size_bytes if float_model is not None else 0,
+            notices=tuple(notices),
+            float_model_bytes=float_model.size_bytes if float_model is not None and marked.is_whole else 0,
             calibration=sample_statistics,
             agreement=agreement,
         ),
@@ -140,10 +153,24 @@ def _kind(path: Path) -> str:
     if start[4:8] == b"TFL3" or suffix == ".tflite":
         return "tflite"
     if suffix in (".keras", ".h5", ".hdf5"):
+        if suffix == ".keras" and not zipfile.is_zipfile(path):
+            raise _no_keras_file(path, start)
         return "keras"
     if path.name == "saved_model.pb":
         raise ModelFileError(f"{path} is one file of a SavedModel", hint=f"give the folder {path.parent}")
     raise ModelFileError(f"{path} is not a model that edgelearn reads", hint=f"give {MODEL_KINDS}")
+
+
+def _no_keras_file(path: Path, start: bytes) -> ModelFileError:
+    if start == b"\x89HDF\r\n\x1a\n":
+        return ModelFileError(
+            f"{path} is an HDF5 file, not a .keras file", hint="rename it to .h5 and convert it again"
+        )
+    return ModelFileError(
+        f"{path} is not a Keras file" + (", or it is damaged" if start[:2] == b"PK" else ""),
+        cause="a .keras file is a zip archive, and this is no whole one",
+        hint=f"save the model again with model.save, or give {MODEL_KINDS}",
+    )
 
 
 def _file_name(path: Path) -> str:
@@ -178,7 +205,9 @@ def _statistics(samples: Samples, graph: Graph) -> Calibration:
 def _agreement(
     graph: Graph, marked: MarkedHead, model_tflite: bytes, samples: Samples, float_model: FloatModel | None
 ) -> Agreement | None:
-    """How the int8 model does beside the float model and the labels; None where there is neither."""
+    """How the int8 model does beside the float model and the labels; None where there is neither, or for a part."""
+    if not marked.is_whole:
+        return None  # the figures would be those of the whole model, which is not in the bundle
     loss = marked.graph.loss
     classifies = (
         loss.kind is LossKind.CROSS_ENTROPY
@@ -186,7 +215,7 @@ def _agreement(
         else isinstance(graph.producer(graph.outputs[0]), Softmax)
     )
     truth = None
-    if samples.y is not None and classifies and marked.is_whole:
+    if samples.y is not None and classifies:
         truth = _class_numbers(samples.y, marked.labels)
     if float_model is None and truth is None:
         return None
@@ -203,11 +232,60 @@ def _agreement(
         float_accuracy = float((float_predictions == truth[chosen]).mean())
     return Agreement(
         samples=count,
-        same_prediction=float((predictions == float_predictions).mean()),
+        same_prediction=float((predictions == float_predictions).mean()) if classifies else None,
         mean_absolute_difference=six_digits(np.abs(outputs.astype(np.float64) - float_outputs).mean()),
+        output_range=six_digits(np.ptp(float_outputs.astype(np.float64))),
         float_accuracy=float_accuracy,
         int8_accuracy=accuracy,
     )
+
+
+def _calibration_notices(samples: Samples, agreement: Agreement | None) -> list[str]:
+    """What speaks for too few calibration samples, or for untypical ones."""
+    notices = []
+    count = len(samples.x)
+    if count < _FEW_SAMPLES:
+        notices.append(
+            f"only {count} calibration sample{'' if count == 1 else 's'}; "
+            "the int8 ranges come from them, give a few hundred typical ones"
+        )
+    same = agreement.same_prediction if agreement is not None else None
+    if same is not None and same < _GOOD_AGREEMENT:
+        notices.append(
+            f"float and int8 agree on only {same:.1%} of the samples: the int8 model is not as good as the float one; "
+            "give more and more typical calibration samples"
+        )
+    return notices
+
+
+def _target_notices(samples: Samples, marked: MarkedHead, loss: LossKind | None) -> list[str]:
+    """What `y` says against squared error, or against the range of the outputs."""
+    y = samples.y
+    if y is None or marked.head is None or marked.graph.loss is None or not marked.is_whole:
+        return []
+    if marked.graph.loss.kind is not LossKind.SQUARED_ERROR:
+        return []
+    outputs = marked.graph.output.elements
+    values = y.reshape(-1)
+    is_one_each = len(values) == len(y)
+    if loss is None and outputs > 1 and is_one_each and y.dtype.kind in "iu":
+        if values.min() >= 0 and values.max() < outputs:
+            return [
+                f"y holds class numbers, so the model probably is a classifier whose head {marked.head} gives logits: "
+                "--loss cross-entropy"
+            ]
+        return []
+    quant = marked.graph.output.quant
+    if quant is None or y.dtype.kind not in "iuf" or math.prod(y.shape[1:]) != outputs or not np.isfinite(y).all():
+        return []
+    low, high = dequantize_array(np.array([-128, 127], np.int8), quant).tolist()
+    y_low, y_high = float(y.min()), float(y.max())
+    if max(high, y_high) - min(low, y_low) <= _RANGE_FACTOR * (high - low):
+        return []
+    return [
+        f"the targets y go from {y_low:.4g} to {y_high:.4g}, but the int8 model's outputs from {low:.4g} to "
+        f"{high:.4g}: give y in the units of the model's outputs, or more typical calibration samples"
+    ]
 
 
 def _int8_outputs(graph: Graph, model_tflite: bytes, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -34,18 +34,16 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True):
     y: npt.NDArray[Any] | None
 
 
-def read_samples(path: Path, *, input_shape: tuple[int, ...], allow_int8: bool) -> Samples:
-    """Read and check calibration samples.
+def read_samples(path: Path, *, allow_int8: bool) -> Samples:
+    """Read calibration samples and check all that can be checked without the model.
 
     Args:
         path: a `.npz` with `x` and perhaps `y`, or a `.npy` with x.
-        input_shape: the model's input shape without the batch. Samples of another shape but as many elements are
-            reshaped.
         allow_int8: whether int8 samples are already quantised, which only an int8 model can say.
 
     Raises:
         DataError: the file cannot be read, is empty, or holds NaN or infinity; the first such sample is named.
-        CalibrationError: the samples do not fit the model's input; both shapes are named.
+        CalibrationError: int8 samples for a float model.
     """
     arrays = _read_arrays(path)
     if "x" not in arrays:
@@ -65,14 +63,6 @@ def read_samples(path: Path, *, input_shape: tuple[int, ...], allow_int8: bool) 
             x = x.astype(np.float32)
     if x.ndim == 0 or x.shape[0] == 0:
         raise DataError(f"{path} holds no samples", hint=_HINT)
-    if x.shape[1:] != input_shape:
-        if math.prod(x.shape[1:]) != math.prod(input_shape):
-            raise CalibrationError(
-                f"samples of the shape {_shape(x.shape[1:])} do not fit the model's input {_shape(input_shape)}",
-                cause=f"{path} has x of the shape {_shape(x.shape)}",
-                hint=f"give x as [samples, {', '.join(map(str, input_shape))}]",
-            )
-        x = x.reshape(-1, *input_shape)
     bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
     if bad.any():
         raise DataError(
@@ -86,6 +76,22 @@ def read_samples(path: Path, *, input_shape: tuple[int, ...], allow_int8: bool) 
             hint="give one label for each sample",
         )
     return Samples(x=np.ascontiguousarray(x), y=y)
+
+
+def fit_samples(samples: Samples, *, input_shape: tuple[int, ...]) -> Samples:
+    """Samples in the model's input shape, which is without the batch; another shape of as many elements is reshaped.
+
+    Raises:
+        CalibrationError: they do not fit; both shapes are named.
+    """
+    shape = samples.x.shape
+    if math.prod(shape[1:]) != math.prod(input_shape):
+        raise CalibrationError(
+            f"samples of the shape {_shape(shape[1:])} do not fit the model's input {_shape(input_shape)}",
+            cause=f"the calibration file has x of the shape {_shape(shape)}",
+            hint=f"give x as [samples, {', '.join(map(str, input_shape))}]",
+        )
+    return Samples(x=samples.x.reshape(shape[0], *input_shape), y=samples.y)
 
 
 def statistics(x: npt.NDArray[Any]) -> Calibration:
@@ -108,6 +114,10 @@ def six_digits(value: float) -> float:
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with path.open("rb") as file:
+            start = file.read(8)
+            if not start.startswith((b"\x93NUMPY", b"PK")):  # numpy would take it for pickled data
+                raise DataError(f"{path} is not an .npz or .npy file", cause="" if start else "it is empty", hint=_HINT)
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"x": loaded}
@@ -128,6 +138,12 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
+        if "allow_pickle" in str(error):
+            raise DataError(
+                f"{path} holds Python objects",
+                cause="reading them could run any program",
+                hint="save plain arrays: names as numpy.array(list_of_names), samples all of one shape",
+            ) from error
         raise DataError(
             f"{path} cannot be read as .npz or .npy", cause=str(error).splitlines()[0] if str(error) else "", hint=_HINT
         ) from error

@@ -93,12 +93,8 @@ def mark_head(
         LabelError: the labels are too many, too few, empty or not distinct.
         OptionError: `loss` or `classes` together with "none".
     """
+    check_options(head=head, loss=loss, classes=classes, labels=labels)
     if head == NO_HEAD:
-        if loss is not None or classes is not None:
-            raise OptionError(
-                "a model without a head has no loss and no spare classes",
-                hint="leave out --loss and --classes, or --head none",
-            )
         return _without_head(graph, labels, ())
     notices: list[str] = []
     if head is None:
@@ -155,6 +151,29 @@ def mark_head(
         head=dense.name,
         is_whole=not dropped and dense.activation is Activation.NONE,
     )
+
+
+def check_options(
+    *, head: str | None, loss: LossKind | None, classes: int | None, labels: Sequence[str] | None
+) -> None:
+    """Refuse what cannot be right for any model, before one is loaded.
+
+    Raises:
+        OptionError: `loss` or `classes` together with "none".
+        LabelError: labels are empty, occur twice, or are more than `classes`.
+    """
+    if head == NO_HEAD and (loss is not None or classes is not None):
+        raise OptionError(
+            "a model without a head has no loss and no spare classes",
+            hint="leave out --loss and --classes, or --head none",
+        )
+    if labels is not None:
+        _check_names(labels)
+        if classes is not None and len(labels) > classes:
+            raise LabelError(
+                f"{len(labels)} labels do not fit {classes} outputs",
+                hint=f"give --classes {len(labels)}, or fewer labels",
+            )
 
 
 _NAME_HINT = "name a dense layer with --head NAME, or convert for inference only with --head none"
@@ -312,23 +331,30 @@ def _without_head(graph: Graph, labels: Sequence[str] | None, notices: tuple[str
     numbered = isinstance(graph.producer(graph.outputs[0]), Softmax)
     return MarkedHead(
         graph=graph,
-        labels=_labels(labels, outputs, outputs, numbered=numbered),
+        labels=_labels(labels, outputs, outputs, numbered=numbered, has_head=False),
         notices=notices,
         head=None,
         is_whole=True,
     )
 
 
-def _labels(labels: Sequence[str] | None, outputs: int, own_outputs: int, *, numbered: bool) -> tuple[str, ...]:
+def _labels(
+    labels: Sequence[str] | None, outputs: int, own_outputs: int, *, numbered: bool, has_head: bool = True
+) -> tuple[str, ...]:
     if labels is None:
         return tuple(str(number) for number in range(outputs)) if numbered else ()
     if len(labels) not in (own_outputs, outputs):
         wanted = f"{outputs}" if outputs == own_outputs else f"{own_outputs} or {outputs}"
-        raise LabelError(
-            f"{len(labels)} labels do not fit {outputs} outputs",
-            hint=f"give {wanted} labels, one for each output in order",
-        )
+        hint = f"give {wanted} labels, one for each output in order"
+        if len(labels) > outputs and has_head:
+            hint += f"; --classes {len(labels)} makes room for new ones"
+        raise LabelError(f"{len(labels)} labels do not fit {outputs} outputs", hint=hint)
     names = (*labels, *(f"class {number}" for number in range(len(labels), outputs)))
+    _check_names(names)
+    return names
+
+
+def _check_names(names: Sequence[str]) -> None:
     for name in names:
         if not name.isprintable():
             raise LabelError(f"the label {name!r} holds a control character", hint="give printable names")
@@ -337,4 +363,3 @@ def _labels(labels: Sequence[str] | None, outputs: int, own_outputs: int, *, num
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise LabelError(f"labels occur twice: {', '.join(twice)}", hint="give each output a name of its own")
-    return names

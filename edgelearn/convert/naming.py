@@ -51,6 +51,20 @@ def op_name(code: str, output: str, weight: str = "", *, layers: Mapping[str, st
     return fallback
 
 
+def layer_name(output: str, layers: Mapping[str, str] | None = None) -> str:
+    """A readable name of the layer that computes a tensor, for ops that edgelearn does not have; "" for none.
+
+    Args:
+        output: name of the tensor in the file.
+        layers: as for `op_name`.
+    """
+    path = output.split(";")[0]
+    *parents, last = path.split("/")
+    if parents:
+        return clean((layers or {}).get(parents[-1], parents[-1]))
+    return "" if not last or _GENERIC.fullmatch(last) else clean(last)
+
+
 def layers_by_scope(scopes: Collection[str], layers: Collection[str]) -> dict[str, str]:
     """Which layer each part of a TensorFlow path belongs to, where Keras's tracing has changed the names.
 

@@ -19,6 +19,7 @@ import numpy as np
 from edgelearn.convert.head import FloatParameter
 from edgelearn.convert.naming import layers_by_scope
 from edgelearn.convert.quiet import captured_output
+from edgelearn.convert.tflite_loader import several_ends
 from edgelearn.errors import EdgelearnError, MissingPackageError, ModelFileError, UnsupportedOpError
 
 if TYPE_CHECKING:
@@ -134,8 +135,9 @@ def load_float_model(path: Path) -> FloatModel:
 
     Raises:
         MissingPackageError: TensorFlow or Keras is not installed.
-        ModelFileError: the file is damaged, or needs classes that only its author has.
-        UnsupportedOpError: it has several inputs or outputs, or an input of open shape or another type than float32.
+        ModelFileError: the file is damaged, needs classes that only its author has, or has several inputs or outputs, or
+            an input of open shape or of another type than float32.
+        UnsupportedOpError: it holds loops or branches.
     """
     tensorflow, keras = import_tensorflow()
     with captured_output() as captured, warnings.catch_warnings():
@@ -146,6 +148,14 @@ def load_float_model(path: Path) -> FloatModel:
             raise
         except Exception as error:  # a damaged file makes the loaders raise anything
             failure = error
+    missing = re.search(r"(?:Could not locate (class|function) |Unknown (layer): )'(?:[^'>]*>)?(\w+)'", str(failure))
+    if missing is not None:
+        kind = "function" if missing[1] == "function" else "class"
+        raise ModelFileError(
+            f"{path.name} needs the {kind} {missing[3]}, which is not part of Keras",
+            cause=f"a model file holds the name of a custom {kind}, but not its code",
+            hint="export the model as a SavedModel where its code is at hand (model.export), and convert that folder",
+        ) from failure
     raise ModelFileError(
         f"{path.name} cannot be loaded as a {'SavedModel' if path.is_dir() else 'Keras model'}",
         cause=_brief(failure) or captured.last_lines(1),
@@ -234,19 +244,18 @@ def _load_saved_model(tensorflow: Any, path: Path) -> FloatModel:
 
 def _require_one(inputs: int, outputs: int) -> None:
     if inputs != 1 or outputs != 1:
-        raise UnsupportedOpError(
-            (f"{inputs} inputs and {outputs} outputs",), hint="convert a model with one input and one output"
-        )
+        raise several_ends(inputs, outputs)
 
 
 def _fixed_shape(shape: tuple[int | None, ...], dtype: str) -> tuple[int, ...]:
     if dtype != "float32":
-        raise UnsupportedOpError((f"an input of {dtype}",), hint="give the model a float32 input")
+        raise ModelFileError(f"the model's input is {dtype}, edgelearn takes float32", hint="give it a float32 input")
     sizes = tuple(int(n) for n in shape[1:] if n is not None)
     if len(sizes) != len(shape) - 1:
         open_shape = ", ".join("?" if n is None else str(n) for n in shape[1:])
-        raise UnsupportedOpError(
-            (f"an input of open shape [{open_shape}]",), hint="give the model's input a fixed shape"
+        raise ModelFileError(
+            f"the model's input has the open shape [{open_shape}], edgelearn needs a fixed one",
+            hint="give the model's input a fixed shape, keras.Input((height, width, channels))",
         )
     return sizes
 
@@ -274,7 +283,9 @@ def _graph_name(name: str) -> str:
 
 
 def _brief(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    # Keras prints whole configurations before it comes to the point.
+    text = str(error).rpartition("Exception encountered:")[2]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from edgelearn.convert.naming import UniqueNames, op_name, tensor_name
+from edgelearn.convert.naming import UniqueNames, layer_name, op_name, tensor_name
 from edgelearn.convert.tflite_file import FileModel, FileOp, FileTensor, read_tflite
 from edgelearn.errors import GraphError, ModelFileError, NotQuantizedError, UnsupportedOpError
 from edgelearn.ir import (
@@ -91,11 +91,11 @@ class _Loader:
         self._layers = layers
         self._model = model
         self._name = name
-        self._problems: list[str] = []
+        self._problems: list[tuple[str, str]] = []  # what is not supported, and why
+        self._advice: dict[str, str] = {}
         self._names = UniqueNames()
         self._tensors: dict[str, Tensor] = {}
         self._name_of: dict[int, str] = {}
-        self._batch_reported = False
         self._translators: dict[str, Callable[[FileOp], AnyOp]] = {
             "CONV_2D": self._conv_2d,
             "DEPTHWISE_CONV_2D": self._depthwise_conv_2d,
@@ -110,21 +110,19 @@ class _Loader:
         }
 
     def graph(self) -> Graph:
-        if len(self._model.inputs) != 1:
-            self._problems.append(f"{len(self._model.inputs)} inputs (the model must have one)")
-        if len(self._model.outputs) != 1:
-            self._problems.append(f"{len(self._model.outputs)} outputs (the model must have one)")
         if not self._model.inputs or not self._model.outputs:
             raise ModelFileError("the model has no input or no output", hint="export the model again")
         live = self._live_ops()
         self._require_int8(live)
+        if len(self._model.inputs) != 1 or len(self._model.outputs) != 1:
+            raise several_ends(len(self._model.inputs), len(self._model.outputs))
         input_index, output_index, inner = self._without_edges(live)
         if not inner:
             raise ModelFileError("the model has no ops")
         self._add_input(self._model.tensors[input_index])
         ops = [op for file_op in inner if (op := self._translated(file_op)) is not None]
         if self._problems:
-            raise UnsupportedOpError(tuple(self._problems))
+            raise self._unsupported()
         if output_index not in self._name_of:
             raise ModelFileError("the .tflite file contradicts itself", cause="nothing computes the output")
         return Graph(
@@ -184,27 +182,52 @@ class _Loader:
         try:
             quant = _activation_quant(tensor, "the input")
         except _Unsupported as problem:
-            self._problems.append(str(problem))
+            self._problems.append((str(problem), ""))
             quant = Quant(scale=(1.0,), zero_point=(0,))
         if any(axis != 0 for axis in tensor.dynamic_axes):
-            self._problems.append("an input of dynamic shape: export the model with a fixed one")
+            raise ModelFileError(
+                "the model's input has a dynamic shape, edgelearn needs a fixed one",
+                hint="export the model with an input of fixed shape",
+            )
         if tensor.shape and tensor.shape[0] != 1:
-            self._problems.append(f"an input with a batch of {tensor.shape[0]}: export the model with a batch of 1")
-            self._batch_reported = True
+            raise ModelFileError(
+                f"the model takes a batch of {tensor.shape[0]} samples, edgelearn takes one at a time",
+                hint="export the model with a batch of 1",
+            )
         self._define(self._names.take(tensor_name(tensor.name)), tensor, quant)
 
     def _translated(self, op: FileOp) -> AnyOp | None:
-        title = f"{op.code} (op #{op.index})"
         translate = self._translators.get(op.code)
         if translate is None:
-            advice = _ADVICE.get(op.code)
-            self._problems.append(f"{title}: {advice}" if advice else title)
+            self._problems.append((self._title(op), ""))
+            if op.code in _ADVICE:
+                self._advice[op.code] = _ADVICE[op.code]
             return None
         try:
             return translate(op)
         except _Unsupported as problem:
-            self._problems.append(f"{title}: {problem}")
+            self._problems.append((self._title(op), str(problem)))
             return None
+
+    def _title(self, op: FileOp) -> str:
+        """The op with its number and, where the file tells, its layer."""
+        name = layer_name(self._model.tensors[op.outputs[0]].name, self._layers) if op.outputs else ""
+        return f"{op.code} (op #{op.index})" + (f" in {name}" if name else "")
+
+    def _unsupported(self) -> UnsupportedOpError:
+        """One error for all problems; the same reason or advice stands in it once, behind all it is for."""
+        titles: dict[str, list[str]] = {}
+        for title, reason in self._problems:
+            titles.setdefault(reason, []).append(title)
+        plain = titles.pop("", [])
+        ops = []
+        for reason, of_reason in titles.items():
+            ops += [*of_reason[:-1], f"{of_reason[-1]}: {reason}"]
+        hint = ""
+        if self._advice:
+            advice = "; ".join(f"{code}: {text}" for code, text in self._advice.items())
+            hint = f"{advice}; or cut the model before these layers and convert again"
+        return UnsupportedOpError((*ops, *plain), hint=hint)
 
     # Ops
 
@@ -392,7 +415,7 @@ class _Loader:
         _activation_quant(tensor, "its input")
         if not tensor.shape or (rank is not None and len(tensor.shape) != rank):
             raise _Unsupported(f"an input of the shape {tensor.shape}" + (f"; {rank} axes are needed" if rank else ""))
-        if tensor.shape[0] != 1 and op.code != "RESHAPE" and not self._batch_reported:
+        if tensor.shape[0] != 1 and op.code != "RESHAPE":
             raise _Unsupported(f"a batch of {tensor.shape[0]}; export the model with a batch of 1")
         return tensor
 
@@ -484,6 +507,17 @@ class _Loader:
         )
         self._name_of[tensor.index] = name
         return name
+
+
+def several_ends(inputs: int, outputs: int) -> ModelFileError:
+    """The error for a model that has not one input and one output."""
+    counted = " and ".join(
+        f"{count} {word}{'' if count == 1 else 's'}" for count, word in ((inputs, "input"), (outputs, "output"))
+    )
+    return ModelFileError(
+        f"the model has {counted}, edgelearn takes one of each",
+        hint="cut the model to one input and one output, keras.Model(input, output), and convert again",
+    )
 
 
 def _contradiction(op: FileOp, cause: str) -> ModelFileError:

@@ -13,12 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edgelearn.errors import DataError, LabelError
+from edgelearn.errors import DataError, HeadError, LabelError
 from edgelearn.host.device import DeviceInfo
+from edgelearn.host.words import count
 from edgelearn.ir import Quant, quantize_array
 from edgelearn.protocol import LossCode
 
 _INT16_MAX = 32767
+#: Of the targets; with more beyond what the device holds, the loss would be taken against other targets than were given.
+_MOST_SATURATED = 0.01
+_MAKE_ONE = "numpy.savez(path, x=samples, y=labels) makes one"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,14 +84,34 @@ def visits(samples: int, *, repeat: int = 1, shuffle: bool = False, seed: int = 
             return
 
 
-def load_dataset(path: Path, info: DeviceInfo) -> Dataset:
+def check_trainable(info: DeviceInfo) -> None:
+    """Refuse to learn with a model that cannot.
+
+    Raises:
+        HeadError: the model has no trainable head.
+    """
+    if not info.is_trainable:
+        raise HeadError(
+            "the model on the device has no trainable head",
+            hint="predict only, or convert the model without `--head none` and flash it",
+        )
+
+
+def load_dataset(path: Path, info: DeviceInfo, *, train: bool = False) -> Dataset:
     """Read an `.npz` file for a device.
 
     `x` holds the samples, [N, ...], in the model's input units, or int8 when already quantised. `y` holds class numbers
     or names [N]; for squared error targets in the model's output units [N, output_elements], or it is left out for an
-    autoencoder. Without learning `y` may be left out.
+    autoencoder. Without learning `y` may be left out; floats [N, output_elements] are passed over, with a notice, by a
+    model without a trainable head.
+
+    Args:
+        path: of the file.
+        info: the device.
+        train: the samples are to be learned; a model that cannot is refused before the arrays are judged.
 
     Raises:
+        HeadError: the samples are to be learned, and the model has no trainable head.
         DataError: no such file, not an `.npz`, or its arrays do not fit the model.
         LabelError: a label is not one of the classes.
     """
@@ -97,32 +121,50 @@ def load_dataset(path: Path, info: DeviceInfo) -> Dataset:
         raise DataError(f"{path} does not exist", hint="give an .npz file with the arrays x and y") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read", cause=str(error)) from error
-    return make_dataset(*_arrays(path, data), info, name=path.name, sha256=hashlib.sha256(data).hexdigest())
+    if train:
+        check_trainable(info)
+    x, y = _arrays(path, data)
+    return make_dataset(x, y, info, name=path.name, sha256=hashlib.sha256(data).hexdigest(), train=train)
 
 
 def make_dataset(
-    x: npt.NDArray[Any], y: npt.NDArray[Any] | None, info: DeviceInfo, *, name: str = "data", sha256: str = ""
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any] | None,
+    info: DeviceInfo,
+    *,
+    name: str = "data",
+    sha256: str = "",
+    train: bool = False,
 ) -> Dataset:
     """Check arrays against the model on a device and turn them into its integers; see `load_dataset`.
 
     Raises:
+        HeadError: the samples are to be learned, and the model has no trainable head.
         DataError: the arrays do not fit the model.
         LabelError: a label is not one of the classes.
     """
+    if train:
+        check_trainable(info)
     x_q, notices = _quantised_samples(name, x, info)
     labels: npt.NDArray[np.int64] | None = None
     targets: npt.NDArray[np.int16] | None = None
     target_is_input = False
     if y is not None and (y.ndim == 0 or y.shape[0] != x.shape[0]):
-        count = "a single value" if y.ndim == 0 else f"{y.shape[0]} entries"
-        raise DataError(f"{name}: x has {x.shape[0]} samples, y has {count}", hint="each sample needs one entry in y")
+        entries = "a single value" if y.ndim == 0 else count(y.shape[0], "entry", "entries")
+        raise DataError(
+            f"{name}: x has {count(x.shape[0], 'sample')}, y has {entries}", hint="each sample needs one entry in y"
+        )
     if info.loss is LossCode.SQUARED_ERROR:
         if y is not None:
-            targets, saturated = _targets(name, y, info)
-            if saturated:
-                notices.append(f"{saturated} of {targets.size} targets are beyond what the device holds and saturated")
+            targets, more = _targets(name, y, info)
+            notices += more
         else:
             target_is_input = _check_autoencoder(name, info)
+    elif y is not None and _is_output(y, info):
+        notices.append(
+            f"y holds a value for each output and is not compared: the model on the device has no trainable head "
+            f"and computes no loss; class numbers [{len(y)}] would give an accuracy"
+        )
     elif y is not None:
         labels = class_numbers(name, y, info)
     return Dataset(
@@ -152,7 +194,9 @@ def class_numbers(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> npt.NDArr
     if flat.ndim != 1:
         raise DataError(
             f"{name}: y has the shape {list(y.shape)}, labels are one entry for each sample",
-            hint="one-hot rows become class numbers with y.argmax(axis=1)" if y.ndim == 2 else "",
+            hint="one-hot rows become class numbers with y.argmax(axis=1)"
+            if y.ndim == 2 and y.shape[1] == info.output_elements and _gives_classes(info)
+            else f"give class numbers or names as y, [{y.shape[0] if y.ndim else 'N'}]; to predict only, leave y out",
         )
     if flat.dtype.kind in "US":
         return _named(name, flat, info)
@@ -175,17 +219,17 @@ def _arrays(path: Path, data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
         # From memory: numpy leaves a damaged file open.
         loaded = np.load(io.BytesIO(data), allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path} is not an .npz file", cause=str(error), hint="numpy.savez(path, x=samples, y=labels) makes one"
-        ) from error
+        cause = str(error) if data else "the file is empty"
+        raise DataError(f"{path} is not an .npz file", cause=cause, hint=_MAKE_ONE) from error
     if not isinstance(loaded, np.lib.npyio.NpzFile):
-        raise DataError(
-            f"{path} holds a single array, not x and y", hint="numpy.savez(path, x=samples, y=labels) makes an .npz"
-        )
+        raise DataError(f"{path} holds a single array, not x and y", hint=f"an .npz holds both: {_MAKE_ONE}")
     with loaded as file:
         if "x" not in file.files:
-            held = ", ".join(file.files) or "nothing"
-            raise DataError(f"{path} has no array x", cause=f"it holds {held}", hint="name the samples x, the labels y")
+            raise DataError(
+                f"{path} has no array x",
+                cause=f"it holds {', '.join(file.files) or 'no arrays at all'}",
+                hint=f"name the samples x, the labels y: {_MAKE_ONE}",
+            )
         arrays: dict[str, npt.NDArray[Any]] = {}
         for key in ("x", "y"):
             if key not in file.files:
@@ -208,15 +252,20 @@ def _quantised_samples(name: str, x: npt.NDArray[Any], info: DeviceInfo) -> tupl
     if x.dtype.kind not in "iufb":
         raise DataError(f"{name}: x has the type {x.dtype}, samples are numbers")
     if x.ndim == 0 or x.shape[0] == 0:
-        raise DataError(f"{name}: x holds no samples")
+        raise DataError(
+            f"{name}: x holds no samples",
+            cause=f"x has the shape {list(x.shape)}",
+            hint=f"x has a first axis over the samples, each with {count(info.input_elements, 'value')}",
+        )
     elements = int(np.prod(x.shape[1:], dtype=np.int64))
     if elements != info.input_elements:
         raise DataError(
-            f"{name}: a sample of x has {elements} elements, the model takes {info.input_elements}",
+            f"{name}: a sample of x has {count(elements, 'element')}, the model takes {info.input_elements}",
             cause=f"x has the shape {list(x.shape)}",
             hint="x has a first axis over the samples: x[numpy.newaxis] makes one of a single sample"
             if x.size == info.input_elements
-            else "",
+            else f"x is [N, ...] with {count(info.input_elements, 'value')} for each sample, in any arrangement: "
+            "numbers in the model's input units, or int8 as the model itself takes them",
         )
     flat = x.reshape(x.shape[0], elements)
     if x.dtype == np.int8:
@@ -250,7 +299,7 @@ def _check_finite(name: str, array: str, values: npt.NDArray[Any]) -> None:
         more = int(np.count_nonzero(bad)) - 1
         raise DataError(
             f"{name}: sample {sample} of {array} has a value that is {kind}",
-            cause=f"{more} more samples have such values" if more else "",
+            cause=f"{count(more, 'more sample has', 'more samples have')} such values" if more else "",
             hint="remove or repair these samples",
         )
 
@@ -265,21 +314,49 @@ def _named(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> npt.NDArray[np.i
             raise LabelError(
                 f"{name}: sample {sample} has the label {label!r}, which is not one of the classes",
                 cause=_known_classes(info),
-                hint="" if numbers else "the model on the device has no names: give class numbers",
+                hint=_named_hint(info, numbers),
             )
         result[sample] = numbers[label]
     return result
+
+
+def _named_hint(info: DeviceInfo, numbers: dict[str, int]) -> str:
+    if not numbers:
+        return (
+            "the model on the device has no names: give class numbers, or name the classes with "
+            "`edgelearn convert --labels A,B,...`"
+        )
+    return (
+        f"use the names that the model knows ({_shown(list(numbers))}) or class numbers; "
+        "`edgelearn convert --labels A,B,...` gives it other names"
+    )
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+
+
+def _gives_classes(info: DeviceInfo) -> bool:
+    """Whether the outputs are one for each class, as far as the device tells."""
+    return info.loss is LossCode.CROSS_ENTROPY or any(info.labels)
+
+
+def _is_output(y: npt.NDArray[Any], info: DeviceInfo) -> bool:
+    """Whether `y` holds floats for all outputs of a model that computes no loss: nothing it could be compared with."""
+    if info.is_trainable or y.dtype.kind != "f":
+        return False
+    elements = int(np.prod(y.shape[1:], dtype=np.int64))
+    return elements == info.output_elements and (y.ndim > 1 or elements == 1)
 
 
 def _known_classes(info: DeviceInfo) -> str:
     named = [label for label in info.labels if label]
     if not named:
         return f"the model has the classes 0 to {info.output_elements - 1}"
-    shown = ", ".join(named[:20]) + (", ..." if len(named) > 20 else "")
-    return f"the model has the classes 0 to {info.output_elements - 1}: {shown}"
+    return f"the model has the classes 0 to {info.output_elements - 1}: {_shown(named)}"
 
 
-def _targets(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> tuple[npt.NDArray[np.int16], int]:
+def _targets(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> tuple[npt.NDArray[np.int16], list[str]]:
     if y.dtype.kind not in "iuf":
         raise DataError(
             f"{name}: y has the type {y.dtype}, the model learns numbers (squared error)",
@@ -288,7 +365,8 @@ def _targets(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> tuple[npt.NDAr
     elements = int(np.prod(y.shape[1:], dtype=np.int64))
     if elements != info.output_elements:
         raise DataError(
-            f"{name}: an entry of y has {elements} elements, the model has {info.output_elements} outputs",
+            f"{name}: an entry of y has {count(elements, 'element')}, "
+            f"the model has {count(info.output_elements, 'output')}",
             cause=f"y has the shape {list(y.shape)}",
             hint="squared error learns targets [N, outputs]; leave y out for an autoencoder",
         )
@@ -297,7 +375,22 @@ def _targets(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> tuple[npt.NDAr
     scaled = np.ldexp(real, info.logit_fraction_bits - info.target_shift)
     rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
     clipped = np.clip(rounded, -_INT16_MAX - 1, _INT16_MAX)
-    return clipped.astype(np.int16), int(np.count_nonzero(clipped != rounded))
+    saturated = int(np.count_nonzero(clipped != rounded))
+    if not saturated:
+        return clipped.astype(np.int16), []
+    low, high = (
+        float(np.ldexp(float(end), info.target_shift - info.logit_fraction_bits))
+        for end in (-_INT16_MAX - 1, _INT16_MAX)
+    )
+    share = f"{saturated} of {count(real.size, 'target')}"
+    limits = f"{low:.4g} to {high:.4g} in the model's output units"
+    if saturated > _MOST_SATURATED * real.size:
+        raise DataError(
+            f"{name}: {share} {'is' if saturated == 1 else 'are'} beyond what the device holds, {limits}",
+            cause=f"the targets range from {real.min():.4g} to {real.max():.4g}",
+            hint="scale the targets, or convert the model with calibration samples and targets that cover the range",
+        )
+    return clipped.astype(np.int16), [f"{share} beyond what the device holds, {limits}: saturated"]
 
 
 def _check_autoencoder(name: str, info: DeviceInfo) -> bool:

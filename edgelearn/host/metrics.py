@@ -49,6 +49,7 @@ class PassScore(Struct, frozen=True, kw_only=True):
         accuracy: None without classes.
         mean_loss: None where no loss is known.
         classes: how each class fared, by class number; only those that occurred.
+        complete: whether all samples of the data were streamed in it.
     """
 
     pass_number: int
@@ -57,6 +58,7 @@ class PassScore(Struct, frozen=True, kw_only=True):
     accuracy: float | None
     mean_loss: float | None
     classes: tuple[ClassScore, ...] = ()
+    complete: bool = True
 
 
 class Metrics:
@@ -66,12 +68,14 @@ class Metrics:
         trains: whether the device learns from the samples.
         labels: names of the classes.
         window: samples of the sliding window.
+        pass_samples: samples of a whole pass; 0 where that is not known.
     """
 
-    def __init__(self, *, trains: bool, labels: tuple[str, ...] = (), window: int = 100) -> None:
+    def __init__(self, *, trains: bool, labels: tuple[str, ...] = (), window: int = 100, pass_samples: int = 0) -> None:
         self.trains = trains
         self._labels = labels
         self.window = window
+        self._whole_pass = pass_samples
         self.pass_number = 0
         self.samples = 0
         self.window_accuracy = WindowMean(window)
@@ -153,6 +157,7 @@ class Metrics:
                 ClassScore(label=self._name(label), samples=counts[0], correct=counts[1])
                 for label, counts in sorted(self._by_class.items())
             ),
+            complete=self._pass_samples >= self._whole_pass,
         )
 
     def _name(self, label: int) -> str:

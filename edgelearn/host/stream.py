@@ -14,12 +14,11 @@ import msgspec
 from edgelearn.errors import (
     DataError,
     EdgelearnError,
-    HeadError,
     OptionError,
     PortError,
     StorageError,
 )
-from edgelearn.host.data import Dataset, visits
+from edgelearn.host.data import Dataset, check_trainable, visits
 from edgelearn.host.device import Device, Result
 from edgelearn.host.metrics import Metrics
 from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
@@ -81,7 +80,9 @@ class _Stream:
         self._folder = run_folder
         self._view = view
         self._board_ram_bytes = board_ram_bytes
-        self._metrics = Metrics(trains=options.train, labels=device.info.labels, window=options.window)
+        self._metrics = Metrics(
+            trains=options.train, labels=device.info.labels, window=options.window, pass_samples=len(dataset)
+        )
         self._accuracy_name = self._metrics.accuracy_name
         self._notices = list(dataset.notices)
         self._learning_rate: float | None = None
@@ -136,13 +137,20 @@ class _Stream:
                 ended = "interrupted"
         except KeyboardInterrupt:
             # Somebody who presses Ctrl-C twice does not want to wait for a device that may not answer.
-            ended, wants_head = "interrupted", False
+            ended = "interrupted"
+            if wants_head:
+                self._note("the learned head was not read")
+            wants_head = False
         except EdgelearnError as error:
+            if wants_head:
+                gone = not isinstance(error, StorageError)
+                self._note(
+                    f"the learned head could not be read: {error.message}" if gone else "the learned head was not read"
+                )
             wants_head = False
             if self._stop.requested and isinstance(error, PortError):
                 # Ctrl-C reaches an emulator in the same terminal too: that the port is gone is no failure then.
                 ended = "interrupted"
-                self._note(f"the learned head could not be read: {error.message}")
             else:
                 ended, failure = "error", error
         self._elapsed_s = time.monotonic() - self._started_s
@@ -162,11 +170,7 @@ class _Stream:
             raise OptionError("repeat and window must be at least 1, limit at least 0")
         if not options.train:
             return
-        if not self._device.info.is_trainable:
-            raise HeadError(
-                "the model on the device has no trainable head",
-                hint="predict only, or convert the model without `--head none` and flash it",
-            )
+        check_trainable(self._device.info)
         if not self._dataset.can_train:
             raise DataError(f"{self._dataset.name} has no labels to learn from", hint="add them as the array y")
         self._learning_rate = (

@@ -89,12 +89,16 @@ class SocketTransport:
         try:
             self._socket = socket.create_connection((host, port), timeout=connect_timeout_s)
         except socket.gaierror as error:
-            raise PortError(f"there is no host {host}", cause=str(error)) from error
+            raise PortError(
+                f"there is no host {host}",
+                cause=error.strerror or "its name is not known",
+                hint="check the name; a program on this machine is at socket://127.0.0.1:port",
+            ) from error
         except (OSError, OverflowError) as error:
             raise PortError(
                 f"nothing answers at {url}",
-                cause=str(error),
-                hint="`edgelearn emulate DIR` starts an emulated board and prints its port",
+                cause=_why_no_answer(error, connect_timeout_s),
+                hint="is the emulator running? `edgelearn emulate DIR` starts one and prints its port",
             ) from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._closed = False
@@ -109,7 +113,7 @@ class SocketTransport:
         except OSError as error:
             raise _vanished(self.name, str(error)) from error
         if not data:
-            raise _vanished(self.name, "the other side closed the connection")
+            raise _vanished(self.name, "")
         return data
 
     def write(self, data: bytes) -> None:
@@ -189,15 +193,25 @@ def _vanished(name: str, cause: str) -> PortError:
     return PortError(
         f"the connection to {name} broke off",
         cause=cause,
-        hint="check the cable; a board that restarts may come back under another name",
+        hint="the program at the other end ended or closed the connection"
+        if "://" in name
+        else "check the cable; a board that restarts may come back under another name",
     )
+
+
+def _why_no_answer(error: Exception, timeout_s: float) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {timeout_s:g} s"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _cannot_open(url: str, error: Exception) -> PortError:
     """The message for a port that does not open. Windows has no errno, only the text of the exception."""
     code = getattr(error, "errno", None)
     text = str(error)
-    number = re.search(r"(?:\[Errno |Error\()(\d+)", text)
+    number = re.search(r"(?:\[Errno |Error\(|port: \()(\d+)", text)
     if code is None and number:
         code = int(number.group(1))
     windows = bool(re.match(r"com\d", url, re.IGNORECASE))
@@ -212,8 +226,13 @@ def _cannot_open(url: str, error: Exception) -> PortError:
             hint="`sudo usermod -a -G dialout $USER` lets you use serial ports; then log in anew",
         )
     ports = list_ports()
-    return PortError(
-        f"there is no port {url}" if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV) else f"{url} cannot be opened",
-        cause=f"ports of this machine: {', '.join(ports)}" if ports else f"this machine has no serial ports ({text})",
-        hint="plug the board in, or give socket://host:port of an emulated one",
-    )
+    if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
+        message, cause = f"there is no port {url}", ""
+    elif code in (errno.ENOTTY, errno.EISDIR, errno.EINVAL):
+        message, cause = f"{url} is not a serial port", ""
+    else:
+        message, cause = f"{url} cannot be opened", text
+    there = f"give one of the ports of this machine: {', '.join(ports)}" if ports else "plug the board in"
+    if not ports:
+        cause = "; ".join(part for part in (cause, "this machine has no serial ports") if part)
+    return PortError(message, cause=cause, hint=f"{there}; an emulated board is at socket://host:port")

@@ -9,7 +9,9 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 
 from edgelearn.host.device import DeviceInfo
+from edgelearn.host.metrics import PassScore
 from edgelearn.host.telemetry import Record, StreamOptions, StreamSummary
+from edgelearn.host.words import count, duration, kib, part_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -22,6 +24,8 @@ _PLAIN_EVERY_S = 2.0
 _REFRESH_HZ = 4
 #: Columns from which a terminal counts as wide.
 _WIDE = 100
+#: Columns below which two figures do not fit beside each other.
+_NARROW = 70
 
 
 class StreamStart(Struct, frozen=True, kw_only=True):
@@ -257,11 +261,13 @@ class LiveView:
             return Panel(Text("waiting for the first result"), title=heading(start), title_align="left")
         width = self._console.width
         parts: list[RenderableType] = []
-        charts = self._charts(event, width - 4, self._console.height - 10)
+        charts = self._charts(event, width - 4, self._console.height - (10 if width >= _NARROW else 14))
         if charts is not None:
             parts.append(charts)
-        parts.append(self._progress(start, event))
-        columns = 3 if width >= _WIDE else 2
+        parts.append(self._progress(start, event, with_rate=width >= _NARROW))
+        if width < _NARROW:
+            parts.append(Text(_rate(event), no_wrap=True, overflow="ellipsis"))
+        columns = 3 if width >= _WIDE else 2 if width >= _NARROW else 1
         grid = Table.grid(padding=(0, 2), expand=True)
         for _ in range(columns):
             grid.add_column(ratio=1)
@@ -300,7 +306,7 @@ class LiveView:
                 grid.add_row(chart)
         return grid
 
-    def _progress(self, start: StreamStart, event: StreamEvent) -> RenderableType:
+    def _progress(self, start: StreamStart, event: StreamEvent, *, with_rate: bool) -> RenderableType:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
@@ -313,7 +319,7 @@ class LiveView:
         line.add_row(
             f"{which}{event.done} of {event.total}",
             ProgressBar(total=event.total, completed=event.done, complete_style="cyan", finished_style="green"),
-            f"{event.samples_per_s:.1f} samples/s  {duration(event.left_s)} left",
+            _rate(event) if with_rate else "",
         )
         return line
 
@@ -333,7 +339,7 @@ class LiveView:
         if info.static_ram_bytes and start.board_ram_bytes:
             static = f"{info.static_ram_bytes / 1024:.1f} of {start.board_ram_bytes / 1024:.0f} KiB"
         stack = event.record.stack_bytes
-        in_use = f"{stack / 1024:.1f} of {kib(info.stack_size_bytes)}" if stack else "not known"
+        in_use = part_of(stack, info.stack_size_bytes) if stack else "not known"
         link = f"{1000 * event.record.round_trip_s:.1f} ms, {count(event.retries, 'retry', 'retries')}"
         return (
             _figure("static RAM", static),
@@ -398,20 +404,22 @@ def closing(summary: StreamSummary) -> list[str]:
     """How it ended, in lines."""
     how = {"complete": "done", "interrupted": "interrupted", "error": "ended by an error"}[summary.ended]
     lines = [
-        f"{how}: {summary.samples} samples in {duration(summary.elapsed_s)}, {summary.samples_per_s:.1f} samples/s, "
+        f"{how}: {count(summary.samples, 'sample')} in {duration(summary.elapsed_s)}, {summary.samples_per_s:.1f} samples/s, "
         f"{count(summary.link.retries, 'retry', 'retries')}, {count(summary.link.bad_frames, 'bad frame')}"
     ]
     if summary.accuracy is not None:
         line = f"{summary.accuracy_name} {100 * summary.accuracy:.1f} %"
         if summary.training_accuracy is not None:
-            line += f" (first pass), training accuracy {100 * summary.training_accuracy:.1f} % (last pass)"
+            which = _unfinished(summary.passes) or "last pass"
+            line += f" (first pass), training accuracy {100 * summary.training_accuracy:.1f} % ({which})"
         lines.append(line)
     losses = [score.mean_loss for score in summary.passes if score.mean_loss is not None]
     if losses:
-        lines.append("mean loss " + " -> ".join(f"{loss:.4g}" for loss in losses))
+        which = _unfinished(summary.passes)
+        lines.append("mean loss " + " -> ".join(f"{loss:.4g}" for loss in losses) + (f" ({which})" if which else ""))
     memory = [f"static RAM {kib(summary.static_ram_bytes)}"] if summary.static_ram_bytes else []
     if summary.stack_bytes:
-        memory.append(f"stack {kib(summary.stack_bytes)} of {kib(summary.stack_size_bytes)}")
+        memory.append(f"stack {part_of(summary.stack_bytes, summary.stack_size_bytes)}")
     if memory:
         lines.append(", ".join(memory))
     if summary.run:
@@ -419,23 +427,15 @@ def closing(summary: StreamSummary) -> list[str]:
     return lines
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+def _unfinished(passes: tuple[PassScore, ...]) -> str:
+    """What the figures of the last pass are of, where it ended early; "" where that is said elsewhere."""
+    if len(passes) < 2 or passes[-1].complete:
+        return ""
+    return f"of the {count(passes[-1].samples, 'sample')} of pass {passes[-1].pass_number + 1}"
 
 
-def count(number: int, singular: str, plural: str = "") -> str:
-    """A number with its noun."""
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
-
-
-def kib(size_bytes: int) -> str:
-    """Bytes for people."""
-    return f"{size_bytes} bytes" if size_bytes < 1024 else f"{size_bytes / 1024:.1f} KiB"
+def _rate(event: StreamEvent) -> str:
+    return f"{event.samples_per_s:.1f} samples/s  {duration(event.left_s)} left"
 
 
 def _figure(name: str, value: str, style: str = "") -> Text:
