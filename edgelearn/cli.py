@@ -66,6 +66,10 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 class _Group(click.Group):
     """Renders every error of the library as Error / Cause / Hint and exits with its code."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which a person needs them, which is that of this file."""
+        return list(self.commands)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -170,7 +174,10 @@ def convert(
     labels: str | None,
     name: str | None,
 ) -> None:
-    """Convert MODEL (.keras, .h5, SavedModel folder or int8 .tflite) into a bundle."""
+    """Convert a model file into a bundle.
+
+    MODEL is a Keras .keras or .h5 file, a SavedModel folder or an int8 .tflite.
+    """
     from edgelearn import pipeline
 
     with _status(f"converting {model.name}"):
@@ -245,7 +252,10 @@ def _print_layers(console: Console, layers: tuple[Layer, ...], *, title: str) ->
 @_RESIDUAL
 @_JSON
 def inspect(file: Path, board_name: str | None, residual: str, as_json: bool) -> None:
-    """Show the layers of FILE (a bundle or an int8 .tflite) and whether it fits a board."""
+    """Show the layers of a model and whether it fits.
+
+    FILE is a bundle or an int8 .tflite. Exits with 32 where it does not fit the board.
+    """
     from edgelearn.board import load_board
     from edgelearn.inspection import inspect as inspect_file
 
@@ -297,7 +307,7 @@ def _print_inspection(found: Inspection) -> None:
 def generate(
     bundle: Path, board_name: str, folder: Path, residual: str, learning_rate: float | None, force: bool
 ) -> None:
-    """Generate a C project for BUNDLE: it builds with `make` alone."""
+    """Generate a C project, which builds with `make` alone."""
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
@@ -324,7 +334,7 @@ def generate(
 @_TOOLCHAIN
 @click.option("--sanitize", is_flag=True, help="Stop at the first memory error (projects for the host only).")
 def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
-    """Build the project in DIR and check its memory against the plan."""
+    """Build a project and check its memory."""
     from edgelearn import pipeline
 
     with _status(f"building {folder}"):
@@ -369,7 +379,10 @@ def _report_build(built: Built) -> None:
 @click.argument("folder", type=_EXISTING, metavar="DIR")
 @click.option("--tcp-port", type=click.IntRange(1, 65535), default=None, help="TCP port; by default a free one.")
 def emulate(folder: Path, tcp_port: int | None) -> None:
-    """Boot the project in DIR in an emulator; prints `port socket://...` once the device has said hello."""
+    """Boot a project in an emulator.
+
+    Prints `port socket://127.0.0.1:NNNN` once the device has said hello, and runs until it is interrupted.
+    """
     from edgelearn import pipeline
 
     with pipeline.emulate(folder, port=tcp_port) as running:
@@ -405,7 +418,7 @@ def stream(
     bundle: Path | None,
     runs: Path,
 ) -> None:
-    """Stream samples to a device and watch it predict or learn."""
+    """Stream samples; watch the device predict or learn."""
     from edgelearn import pipeline
     from edgelearn.bundle import read_bundle
     from edgelearn.host.telemetry import StreamOptions
@@ -461,7 +474,10 @@ def verify(
     keep: Path | None,
     as_json: bool,
 ) -> None:
-    """Build BUNDLE for a board, boot it, and compare every byte with the references."""
+    """Compare a device with the references, byte for byte.
+
+    Builds BUNDLE for a board, boots it, predicts and learns. Exits with 0 only when nothing differs.
+    """
     from rich.progress import Progress
 
     from edgelearn.board import load_board
@@ -543,7 +559,7 @@ def boards(as_json: bool) -> None:
 @main.command()
 @_JSON
 def doctor(as_json: bool) -> None:
-    """Say which external tools are there, and how to install each that is missing."""
+    """Say which tools are there, and how to get the rest."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -581,7 +597,7 @@ def doctor(as_json: bool) -> None:
 @click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True, help="Passes over the samples.")
 @_JSON
 def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> None:
-    """Watch an emulated microcontroller learn two digits that its network has never seen."""
+    """Watch a microcontroller learn two new digits."""
     from edgelearn import demo as demonstration
     from edgelearn.host.view import choose_view
 

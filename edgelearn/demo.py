@@ -7,6 +7,7 @@ predicted on the device before and after.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,7 +136,7 @@ def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: S
             bundle=files.bundle,
             project=files.project,
             port=pipeline.EMULATE,
-            command=("edgelearn", "demo"),
+            command=sys.argv,
             view=view,
         )
         after = _evaluate(device, files.held_out)
