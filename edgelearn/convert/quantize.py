@@ -135,7 +135,7 @@ def load_float_model(path: Path) -> FloatModel:
 
     Raises:
         MissingPackageError: TensorFlow or Keras is not installed.
-        ModelFileError: the file is damaged, needs classes that only its author has, or has several inputs or outputs, or
+        ModelFileError: the file is damaged, needs classes that only its author has, has several inputs or outputs, or
             an input of open shape or of another type than float32.
         UnsupportedOpError: it holds loops or branches.
     """

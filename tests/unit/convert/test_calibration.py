@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgelearn.convert.calibration import read_samples, statistics
+from edgelearn.convert.calibration import fit_samples, read_samples, statistics
 from edgelearn.errors import CalibrationError, DataError
 
 
@@ -15,7 +15,7 @@ def save(path, **arrays):
 
 
 def read(path, shape=(2, 3), *, allow_int8=False):
-    return read_samples(path, input_shape=shape, allow_int8=allow_int8)
+    return fit_samples(read_samples(path, allow_int8=allow_int8), input_shape=shape)
 
 
 def test_npz_with_labels(tmp_path):
@@ -77,8 +77,26 @@ def test_unfit_files(tmp_path, arrays, words):
 
 
 def test_pickles_are_refused(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
-        read(save(tmp_path / "c.npz", x=np.array([{"a": 1}], dtype=object)))
+    objects = np.array([{"a": 1}], dtype=object)
+    np.save(tmp_path / "c.npy", objects, allow_pickle=True)
+    save(tmp_path / "c.npz", x=objects)
+    save(tmp_path / "y.npz", x=np.ones((1, 2, 3)), y=objects)
+    for name in ("c.npy", "c.npz", "y.npz"):
+        with pytest.raises(DataError, match=f"{name} holds Python objects") as error:
+            read(tmp_path / name)
+        assert "plain arrays" in error.value.hint
+        assert "allow_pickle" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["c.npz", "c.npy", "c.csv"])
+def test_a_text_file_is_no_calibration_file(tmp_path, name):
+    (tmp_path / name).write_text("1.0, 2.0, 3.0\n")
+    with pytest.raises(DataError, match=r"is not an \.npz or \.npy file") as error:
+        read(tmp_path / name)
+    assert "pickle" not in str(error.value)
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match="it is empty"):
+        read(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 cut off", b"\x93NUMPY\x01\x00v\x00{'descr'"])

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from edgelearn.errors import (
     MissingPackageError,
     ModelFileError,
     NotQuantizedError,
+    OptionError,
     UnsupportedOpError,
 )
 from tests.support.models import REFERENCE_MODELS, reference_model
@@ -45,6 +47,11 @@ def classifier(tmp_path: Path) -> Path:
 
 def save(path: Path, **arrays: np.ndarray) -> Path:
     np.savez(path, **arrays)
+    return path
+
+
+def empty_zip(path: Path) -> Path:
+    zipfile.ZipFile(path, "w").close()
     return path
 
 
@@ -115,6 +122,32 @@ def test_labels_of_a_regression_are_left_alone(tmp_path):
     assert convert_model(path, calibration=calibration).provenance.agreement is None
 
 
+def test_class_numbers_and_odd_ranges_are_noticed_in_a_regression(tmp_path):
+    builder = TfliteBuilder(4)
+    path = tmp_path / "regression.tflite"
+    path.write_bytes(builder.build(builder.fully_connected(builder.input((1, 6)), units=4, name="last")))
+    x = np.zeros((3, 6))
+
+    def notices(y: np.ndarray, **options: object) -> str:
+        calibration = save(tmp_path / "c.npz", x=x, y=y)
+        return "; ".join(convert_model(path, calibration=calibration, **options).provenance.notices)
+
+    assert "y holds class numbers" in notices(np.array([0, 3, 1]))
+    assert "y holds class numbers" in notices(np.array([[0], [3], [1]], np.uint8))
+    for y in (np.array([0, 4, 1]), np.array([0, -1, 1]), np.array([0.0, 3, 1])):
+        assert "y holds" not in notices(y)
+    assert "y holds" not in notices(np.array([0, 3, 1]), loss=ir.LossKind.SQUARED_ERROR)
+    assert "y holds" not in notices(np.array([0, 3, 1]), loss=ir.LossKind.CROSS_ENTROPY)
+
+    quant = convert_model(path).graph.output.quant
+    low, high = ir.dequantize_array(np.array([-128, 127], np.int8), quant).tolist()
+    assert "targets" not in notices(np.full((3, 4), high + 0.9 * (high - low)))
+    far = high + 1.1 * (high - low)
+    said = notices(np.full((3, 4), far))
+    assert f"{far:.4g}" in said
+    assert f"from {low:.4g} to {high:.4g}" in said
+
+
 def test_options_reach_the_head(classifier):
     bundle = convert_model(classifier, head="none", name="other")
     assert (bundle.name, bundle.graph.name, bundle.graph.loss) == ("other", "other", None)
@@ -132,6 +165,49 @@ def test_float_edges_are_stripped(tmp_path):
 
 
 # What is refused
+
+
+def test_contradictions_and_bad_calibration_come_before_the_model(tmp_path, monkeypatch):
+    def never(*_: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("edgelearn.convert.quantize.load_float_model", never)
+    model = empty_zip(tmp_path / "m.keras")
+    good = save(tmp_path / "c.npz", x=np.zeros((3, 6)))
+    with pytest.raises(DataError, match="does not exist"):
+        convert_model(model, calibration=tmp_path / "none.npz")
+    with pytest.raises(CalibrationError, match="int8"):
+        convert_model(model, calibration=save(tmp_path / "q.npz", x=np.zeros((3, 6), np.int8)))
+    with pytest.raises(OptionError):
+        convert_model(model, calibration=good, head="none", classes=3)
+    with pytest.raises(LabelError, match="twice"):
+        convert_model(model, calibration=good, labels=("a", "a"))
+    with pytest.raises(LabelError, match="3 labels do not fit 2 outputs"):
+        convert_model(model, calibration=good, labels=("a", "b", "c"), classes=2)
+
+
+def test_a_keras_file_that_is_none(tmp_path):
+    calibration = save(tmp_path / "c.npz", x=np.zeros((3, 6)))
+    path = tmp_path / "junk.keras"
+    for content, words in (
+        (b"junk", "is not a Keras file"),
+        (b"PK\3\4 cut", "damaged"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ModelFileError, match=words) as error:
+            convert_model(path, calibration=calibration)
+        assert "not found" not in str(error.value)
+        assert error.value.hint
+
+
+def test_more_labels_than_outputs(classifier):
+    with pytest.raises(LabelError) as error:
+        convert_model(classifier, labels=tuple("abcdef"))
+    assert "--classes 6" in error.value.hint
+    with pytest.raises(LabelError) as error:
+        convert_model(classifier, labels=tuple("abcdef"), head="none")
+    assert "--classes" not in error.value.hint
 
 
 def test_a_file_that_does_not_exist(tmp_path):
@@ -175,9 +251,8 @@ def test_an_unsupported_op(tmp_path):
 
 
 def test_a_float_model_needs_calibration(tmp_path):
-    (tmp_path / "m.keras").write_bytes(b"PK")
     with pytest.raises(CalibrationError) as error:
-        convert_model(tmp_path / "m.keras")
+        convert_model(empty_zip(tmp_path / "m.keras"))
     assert "--calibration" in error.value.hint
 
 
@@ -197,9 +272,8 @@ def test_tensorflow_is_named_where_it_is_missing(tmp_path, monkeypatch):
         return real(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without_tensorflow)
-    (tmp_path / "m.keras").write_bytes(b"PK")
     with pytest.raises(MissingPackageError) as error:
-        convert_model(tmp_path / "m.keras", calibration=tmp_path / "c.npz")
+        convert_model(empty_zip(tmp_path / "m.keras"), calibration=save(tmp_path / "c.npz", x=np.zeros((3, 6))))
     assert (error.value.package, error.value.extra) == ("tensorflow", "convert")
 
 
@@ -236,7 +310,8 @@ keras.Sequential([keras.Input((6, 2)), l.GRU(3), l.Dense(2)]).save(folder + "/lo
 @keras.saving.register_keras_serializable()
 class Mine(l.Layer):
     def call(self, x): return x
-keras.Sequential([keras.Input((4,)), Mine(), l.Dense(2)]).save(folder + "/custom.keras")
+custom = keras.Sequential([keras.Input((4,)), Mine(), l.Dense(2)])
+custom.save(folder + "/custom.keras"); custom.save(folder + "/custom.h5")
 """
 
 
@@ -270,14 +345,15 @@ def test_float_models_convert(float_models, name, capfd):
     assert np.array_equal(bias.array()[:5], head["bias"])
     assert not weight.array()[5:].any()
     provenance = bundle.provenance
-    assert provenance.notices == ()
+    (notice,) = provenance.notices
+    assert notice.startswith(f"float and int8 agree on only {provenance.agreement.same_prediction:.1%}")
     assert {"tensorflow", "keras", "numpy", "edgelearn", "ai-edge-litert"} <= set(provenance.tools)
     assert [source.name for source in provenance.sources] == [name, "c.npz"]
     assert provenance.float_model_bytes > 0
     assert provenance.calibration.samples == 24
     assert provenance.agreement.float_accuracy == 1.0
     assert provenance.agreement.same_prediction == provenance.agreement.int8_accuracy > 0.8
-    assert 0 < provenance.agreement.mean_absolute_difference < 0.02
+    assert 0 < provenance.agreement.mean_absolute_difference < 0.02 < provenance.agreement.output_range < 1
     assert bundle_bytes(convert_model(float_models / name, calibration=float_models / "c.npz", classes=7)) == (
         bundle_bytes(bundle)
     )
@@ -304,6 +380,32 @@ def test_a_flat_regression_model(float_models, tmp_path):
     assert bundle.graph.loss.kind is ir.LossKind.SQUARED_ERROR
     assert bundle.labels == ()
     assert [op.TITLE for op in bundle.graph.ops] == ["RESHAPE", "FULLY_CONNECTED"]
+    agreement = bundle.provenance.agreement
+    assert agreement.same_prediction is None
+    assert 0 < agreement.mean_absolute_difference < agreement.output_range
+    assert any(notice.startswith("only 9 calibration samples;") for notice in bundle.provenance.notices)
+    write_bundle(bundle, tmp_path / "out.elb")
+    assert read_bundle(tmp_path / "out.elb") == bundle
+    classifier = convert_model(float_models / "flat.keras", calibration=calibration, loss=ir.LossKind.CROSS_ENTROPY)
+    assert classifier.provenance.agreement.same_prediction > 0.5
+
+
+@needs_tensorflow
+def test_no_figures_of_the_whole_model_for_a_part_of_it(float_models):
+    bundle = convert_model(float_models / "m.keras", calibration=float_models / "c.npz", head="dense")
+    assert bundle.graph.ops[-1].name == "dense"
+    assert bundle.provenance.agreement is None
+    assert bundle.provenance.float_model_bytes == 0
+    assert "ai-edge-litert" not in bundle.provenance.tools
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("name", ["custom.keras", "custom.h5"])
+def test_an_unknown_layer_is_named(float_models, name):
+    with pytest.raises(ModelFileError, match=f"{name} needs the class Mine") as error:
+        convert_model(float_models / name, calibration=float_models / "c.npz")
+    assert "deserialized" not in str(error.value)
+    assert "model.export" in error.value.hint
 
 
 @needs_tensorflow
@@ -318,15 +420,15 @@ def test_float_models_that_are_refused(float_models, tmp_path):
             convert_model(path, calibration=calibration)
         assert error.value.cause
         assert error.value.hint
-    with pytest.raises(UnsupportedOpError, match="2 outputs"):
+    with pytest.raises(ModelFileError, match="has 1 input and 2 outputs, edgelearn takes one of each"):
         convert_model(float_models / "two.keras", calibration=calibration)
-    with pytest.raises(UnsupportedOpError, match="open shape"):
+    with pytest.raises(ModelFileError, match=r"open shape \[\?, 8, 1\]"):
         convert_model(float_models / "open.keras", calibration=calibration)
     with pytest.raises(UnsupportedOpError, match="While"):
         convert_model(float_models / "loop.keras", calibration=calibration)
     with pytest.raises(CalibrationError, match=r"\[4, 4, 1\]"):
         convert_model(float_models / "flat.keras", calibration=calibration)
-    with pytest.raises(UnsupportedOpError, match=r"LOGISTIC \(op #1\)"):
+    with pytest.raises(UnsupportedOpError, match=r"LOGISTIC \(op #1\) in dense"):
         convert_model(float_models / "sigmoid.keras", calibration=save(tmp_path / "s.npz", x=np.eye(4)))
     x = np.zeros((4, 8, 8, 1))
     x[2] = np.nan

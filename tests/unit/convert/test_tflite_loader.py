@@ -178,15 +178,31 @@ def test_all_unsupported_ops_come_in_one_error():
         x = builder.op(code, [x], out, custom="Wavelet" if code == "CUSTOM" else None)
     error = refusal(builder.build(builder.conv_2d(x, filters=2, activation="tanh")))
     assert [text.partition(":")[0] for text in error.ops] == [
+        "CONV_2D (op #3)",
         "LOGISTIC (op #0)",
         "Wavelet (op #1)",
         "TRANSPOSE (op #2)",
-        "CONV_2D (op #3)",
     ]
-    assert "channels last" in error.ops[2]
-    assert "TANH" in error.ops[3]
-    assert error.hint
+    assert "TANH" in error.ops[0]
+    assert "TRANSPOSE: export the model with channels last" in error.hint
     assert error.exit_code == 12
+
+
+def test_layers_are_named_and_sentences_not_repeated():
+    builder = TfliteBuilder()
+    x = builder.input((1, 8, 8, 4))
+    scale, zero_point = builder.quant(x)
+    for name in ("model/gate_1/Sigmoid", "model/gate_1_1/Sigmoid", "StatefulPartitionedCall:0"):
+        x = builder.op("LOGISTIC", [x], builder.tensor((1, 8, 8, 4), scale=scale, zero_point=zero_point, name=name))
+    for name in ("a", "b"):
+        x = builder.conv_2d(x, filters=4, activation="tanh", name=name)
+    with pytest.raises(UnsupportedOpError) as raised:
+        load_tflite(builder.build(x), name="model", layers={"gate_1": "gate", "gate_1_1": "gate_1"})
+    error = raised.value
+    assert error.ops[0] == "CONV_2D (op #3) in a"
+    assert error.ops[1].startswith("CONV_2D (op #4) in b: the fused activation TANH")
+    assert error.ops[2:] == ("LOGISTIC (op #0) in gate", "LOGISTIC (op #1) in gate_1", "LOGISTIC (op #2)")
+    assert str(error).count("the fused activation") == str(error).count("use ReLU inside the model") == 1
 
 
 @pytest.mark.parametrize(
@@ -197,7 +213,6 @@ def test_all_unsupported_ops_come_in_one_error():
         ("MEAN", {"axes": (1,)}, "axes 1"),
         ("MEAN", {"axes": (1, 2, 3)}, "axes 1, 2, 3"),
         ("PAD", {"paddings": [(0, 0), (0, 0), (0, 0), (1, 1)]}, "other axes"),
-        ("CONV_2D", {"filters": 4, "shape": (2, 8, 8, 4)}, "batch of 2"),
     ],
 )
 def test_unsupported_parameters_are_named(op, parameters, words):
@@ -266,10 +281,14 @@ def test_several_inputs_or_outputs_are_refused():
     builder = TfliteBuilder()
     a, b = builder.input((1, 4)), builder.input((1, 4), name="input_2")
     out = builder.add(a, b)
-    assert refusal(builder.build(out, builder.softmax(out))).ops[:2] == (
-        "2 inputs (the model must have one)",
-        "2 outputs (the model must have one)",
-    )
+    with pytest.raises(ModelFileError, match="has 2 inputs and 2 outputs, edgelearn takes one of each") as error:
+        load(builder.build(out, builder.softmax(out)))
+    assert error.value.hint.startswith("cut ")
+
+
+def test_a_batch_is_refused():
+    with pytest.raises(ModelFileError, match="a batch of 2"):
+        load(single_op_model("CONV_2D", filters=4, shape=(2, 8, 8, 4)))
 
 
 @pytest.mark.parametrize("beta", [0.0, -1.0, 1e-30, float("nan")])
@@ -290,7 +309,8 @@ def test_dynamic_shapes_are_refused_but_not_a_dynamic_batch():
     assert load(builder.build(builder.mean(builder.input((1, 4, 4, 2), signature=(-1, 4, 4, 2)))))
     builder = TfliteBuilder()
     model = builder.build(builder.mean(builder.input((1, 4, 4, 2), signature=(1, -1, 4, 2))))
-    assert "dynamic shape" in refusal(model).ops[0]
+    with pytest.raises(ModelFileError, match="dynamic shape"):
+        load(model)
 
 
 @pytest.mark.parametrize("type_", [tflite_builder.FLOAT32, tflite_builder.UINT8])
@@ -313,8 +333,8 @@ def test_a_float_part_inside_is_named():
     out = builder.tensor((1, 4), tflite_builder.FLOAT32)
     builder.op("SOFTMAX", [x], out)
     error = refusal(builder.build(out))
-    assert error.ops[0].startswith("DEQUANTIZE (op #0)")
-    assert "float32" in error.ops[1]
+    assert error.ops[1] == "DEQUANTIZE (op #0) in float"
+    assert "float32" in error.ops[0]
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"hello, this is a text file", b"\0\0\0\0TFL3", b"\x1c\0\0\0TFL3" * 9])
