@@ -67,7 +67,7 @@ def convert_model(
         name: the bundle's name; the file's name without its ending by default.
 
     Raises:
-        ModelFileError: not a model, or a damaged one.
+        ModelFileError: not a model, a damaged one, or one of several inputs or outputs or of open shape.
         NotQuantizedError: a `.tflite` whose arithmetic is not int8.
         UnsupportedOpError: naming all ops and parameters that are not supported.
         CalibrationError: calibration samples are missing or of the wrong shape.
