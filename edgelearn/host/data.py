@@ -20,7 +20,7 @@ from edgelearn.ir import Quant, quantize_array
 from edgelearn.protocol import LossCode
 
 _INT16_MAX = 32767
-#: Of the targets; with more beyond what the device holds, the loss would be taken against other targets than were given.
+#: Share of the targets; with more beyond what the device holds, the loss is no longer that of the targets given.
 _MOST_SATURATED = 0.01
 _MAKE_ONE = "numpy.savez(path, x=samples, y=labels) makes one"
 
@@ -326,14 +326,7 @@ def _named_hint(info: DeviceInfo, numbers: dict[str, int]) -> str:
             "the model on the device has no names: give class numbers, or name the classes with "
             "`edgelearn convert --labels A,B,...`"
         )
-    return (
-        f"use the names that the model knows ({_shown(list(numbers))}) or class numbers; "
-        "`edgelearn convert --labels A,B,...` gives it other names"
-    )
-
-
-def _shown(names: list[str]) -> str:
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return "use these names or class numbers; `edgelearn convert --labels A,B,...` gives the model other names"
 
 
 def _gives_classes(info: DeviceInfo) -> bool:
@@ -353,7 +346,8 @@ def _known_classes(info: DeviceInfo) -> str:
     named = [label for label in info.labels if label]
     if not named:
         return f"the model has the classes 0 to {info.output_elements - 1}"
-    return f"the model has the classes 0 to {info.output_elements - 1}: {_shown(named)}"
+    shown = ", ".join(named[:20]) + (", ..." if len(named) > 20 else "")
+    return f"the model has the classes 0 to {info.output_elements - 1}: {shown}"
 
 
 def _targets(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> tuple[npt.NDArray[np.int16], list[str]]:

@@ -228,7 +228,7 @@ def _cannot_open(url: str, error: Exception) -> PortError:
     ports = list_ports()
     if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         message, cause = f"there is no port {url}", ""
-    elif code in (errno.ENOTTY, errno.EISDIR, errno.EINVAL):
+    elif code in (errno.ENOTTY, errno.EISDIR):
         message, cause = f"{url} is not a serial port", ""
     else:
         message, cause = f"{url} cannot be opened", text

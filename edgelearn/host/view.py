@@ -404,7 +404,8 @@ def closing(summary: StreamSummary) -> list[str]:
     """How it ended, in lines."""
     how = {"complete": "done", "interrupted": "interrupted", "error": "ended by an error"}[summary.ended]
     lines = [
-        f"{how}: {count(summary.samples, 'sample')} in {duration(summary.elapsed_s)}, {summary.samples_per_s:.1f} samples/s, "
+        f"{how}: {count(summary.samples, 'sample')} in {duration(summary.elapsed_s)}, "
+        f"{summary.samples_per_s:.1f} samples/s, "
         f"{count(summary.link.retries, 'retry', 'retries')}, {count(summary.link.bad_frames, 'bad frame')}"
     ]
     if summary.accuracy is not None:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgelearn.errors import DataError, LabelError
+from edgelearn.errors import DataError, HeadError, LabelError
 from edgelearn.host.data import load_dataset, make_dataset, visits
 from edgelearn.host.device import DeviceInfo
 from edgelearn.protocol import LossCode, ResidualCode
@@ -38,6 +38,7 @@ INFO = DeviceInfo(
     stack_size_bytes=0,
 )
 SQUARED = msgspec.structs.replace(INFO, loss=LossCode.SQUARED_ERROR)
+INFERENCE = msgspec.structs.replace(INFO, loss=LossCode.NONE, feature_elements=0, labels=())
 AUTOENCODER = msgspec.structs.replace(SQUARED, output_elements=4)
 X = np.arange(24, dtype=np.float32).reshape(6, 2, 2) / 10
 Y = np.array([0, 1, 2, 0, 1, 2])
@@ -97,10 +98,13 @@ def test_a_name_that_is_no_class_is_named():
     with pytest.raises(LabelError, match="sample 1 has the label 'cow'") as caught:
         make_dataset(X, np.array(["cat", "cow", "eel"] * 2), INFO)
     assert "cat, dog, eel" in caught.value.cause
+    assert "use these names or class numbers" in caught.value.hint
+    assert "edgelearn convert --labels" in caught.value.hint
     nameless = msgspec.structs.replace(INFO, labels=())
     with pytest.raises(LabelError) as caught:
         make_dataset(X, np.array(["cat"] * 6), nameless)
     assert "class numbers" in caught.value.hint
+    assert "edgelearn convert --labels" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -121,6 +125,25 @@ def test_arrays_that_do_not_fit(x, y, words):
         make_dataset(np.asarray(x), None if y is None else np.asarray(y), INFO, name="d.npz")
     assert words in str(caught.value)
     assert caught.value.message.startswith("d.npz")
+
+
+def test_samples_of_a_wrong_shape_are_told_the_right_one():
+    with pytest.raises(DataError, match="a sample of x has 1 element, the model takes 4") as caught:
+        make_dataset(np.zeros((6, 1)), None, INFO)
+    for words in ("4 values for each sample", "input units", "int8"):
+        assert words in caught.value.hint
+    with pytest.raises(DataError, match="no samples") as caught:
+        make_dataset(np.zeros((0, 4)), None, INFO)
+    assert "each with 4 values" in caught.value.hint
+
+
+def test_one_is_singular():
+    with pytest.raises(DataError, match="x has 1 sample, y has 2 entries"):
+        make_dataset(np.zeros((1, 4)), np.zeros(2), INFO)
+    x = np.zeros((6, 4))
+    x[:2] = np.nan
+    with pytest.raises(DataError, match="1 more sample has"):
+        make_dataset(x, None, INFO)
 
 
 def test_a_single_sample_without_its_axis_gets_a_hint():
@@ -148,17 +171,66 @@ def test_without_labels_it_can_only_predict():
 
 
 def test_targets_are_int16_and_saturation_is_told():
-    y = np.array([[0.0, 1.0, -1.0]] * 5 + [[100.0, -100.0, 0.0]])
-    data = make_dataset(X, y, SQUARED)
+    y = np.array([[0.0, 1.0, -1.0]] * 99 + [[100.0, -100.0, 0.0]])
+    data = make_dataset(np.zeros((100, 4)), y, SQUARED)
     assert data.targets.dtype == np.int16
     assert data.targets[0].tolist() == [0, 4096, -4096]
-    assert data.targets[5].tolist() == [32767, -32768, 0]
-    assert "2 of 18 targets" in data.notices[0]
+    assert data.targets[99].tolist() == [32767, -32768, 0]
+    assert "2 of 300 targets" in data.notices[0]
+    assert "-8 to 8 in the model's output units" in data.notices[0]
     assert data.can_train
 
 
+def test_targets_beyond_the_device_are_refused_above_one_percent():
+    y = np.zeros((100, 3))
+    y[0] = 7.9, 8.1, -55.25
+    assert make_dataset(np.zeros((100, 4)), y, SQUARED).notices
+    y[1:3] = 30
+    with pytest.raises(DataError, match="8 of 300 targets are beyond") as caught:
+        make_dataset(np.zeros((100, 4)), y, SQUARED, name="d.npz")
+    assert "-8 to 8 in the model's output units" in caught.value.message
+    assert "from -55.25 to 30" in caught.value.cause
+    assert "scale the targets" in caught.value.hint
+    assert "calibration samples and targets that cover the range" in caught.value.hint
+
+
+@pytest.mark.parametrize("y", [np.ones((6, 3)), np.full((6, 3), np.nan), np.ones((6, 3, 1), np.float32)])
+def test_an_inference_only_model_passes_over_floats_for_each_output(y):
+    data = make_dataset(X, y, INFERENCE)
+    assert data.labels is None
+    assert data.targets is None
+    assert "is not compared" in data.notices[0]
+    one = msgspec.structs.replace(INFERENCE, output_elements=1)
+    assert make_dataset(X, np.linspace(0, 1, 6), one).labels is None
+
+
+def test_an_inference_only_model_still_takes_class_numbers():
+    assert make_dataset(X, Y, INFERENCE).labels.tolist() == Y.tolist()
+    assert make_dataset(X, Y.astype(np.float64), INFERENCE).labels.tolist() == Y.tolist()
+
+
+def test_argmax_is_only_advised_where_outputs_are_classes():
+    with pytest.raises(DataError) as caught:
+        make_dataset(X, np.eye(3, dtype=int)[Y], INFERENCE)
+    assert "argmax" not in str(caught.value)
+    assert "leave y out" in caught.value.hint
+    named = msgspec.structs.replace(INFERENCE, labels=("a", "b", "c"))
+    with pytest.raises(DataError, match="argmax"):
+        make_dataset(X, np.eye(3, dtype=int)[Y], named)
+
+
+def test_learning_without_a_trainable_head_is_refused_before_y_is_judged(tmp_path):
+    path = tmp_path / "d.npz"
+    np.savez(path, x=X, y=np.array(["no class"] * 6))
+    with pytest.raises(HeadError, match="no trainable head"):
+        load_dataset(path, INFERENCE, train=True)
+    with pytest.raises(HeadError, match="no trainable head"):
+        make_dataset(X, np.ones((6, 7)), INFERENCE, train=True)
+    assert make_dataset(X, Y, INFO, train=True).can_train
+
+
 def test_targets_that_do_not_fit():
-    with pytest.raises(DataError, match="1 elements, the model has 3 outputs"):
+    with pytest.raises(DataError, match="1 element, the model has 3 outputs"):
         make_dataset(X, Y, SQUARED)
     with pytest.raises(DataError, match="learns numbers"):
         make_dataset(X, np.array(["cat"] * 6), SQUARED)
@@ -214,6 +286,18 @@ def test_files_that_are_no_data(tmp_path, write, words):
     with pytest.raises(DataError) as caught:
         load_dataset(path, INFO)
     assert words in caught.value.message
+
+
+def test_empty_files_say_how_to_make_one(tmp_path):
+    path = tmp_path / "d.npz"
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="the file is empty") as caught:
+        load_dataset(path, INFO)
+    assert "numpy.savez" in caught.value.hint
+    np.savez(path)
+    with pytest.raises(DataError, match="no arrays at all") as caught:
+        load_dataset(path, INFO)
+    assert "numpy.savez" in caught.value.hint
 
 
 def test_visits():

@@ -30,6 +30,13 @@ def test_passes_are_counted_apart_and_only_the_first_is_prequential():
     assert metrics.samples == 12
 
 
+def test_a_pass_that_ended_early_is_not_complete():
+    metrics = Metrics(trains=True, pass_samples=2)
+    for pass_number in (0, 0, 1):
+        metrics.add(pass_number=pass_number, correct=True, label=0, loss=1.0)
+    assert [score.complete for score in metrics.passes()] == [True, False]
+
+
 def test_prediction_alone_is_called_accuracy():
     metrics = Metrics(trains=False)
     metrics.add(pass_number=1, correct=True, label=5, loss=None)

@@ -149,7 +149,11 @@ def test_what_cannot_work_is_refused_and_leaves_no_run(tmp_path, model, labelled
 
 @pytest.mark.parametrize(
     ("faults", "error"),
-    [(Faults(silent_after_frames=40), DeviceTimeoutError), (Faults(reset_after_frames=40), DeviceResetError)],
+    [
+        (Faults(silent_after_frames=40), DeviceTimeoutError),
+        (Faults(reset_after_frames=40), DeviceResetError),
+        (Faults(close_after_frames=40), PortError),
+    ],
 )
 def test_a_failure_keeps_what_was_received(tmp_path, impatient, faults, error):
     with FakeDevice(faults=faults) as fake, open_device(fake.url, options=impatient) as device:
@@ -162,6 +166,8 @@ def test_a_failure_keeps_what_was_received(tmp_path, impatient, faults, error):
     assert run.summary.error == str(caught.value)
     assert 20 < len(run.records) < 40
     assert run.summary.samples == len(run.records)
+    assert not (folder.path / "head.npz").exists()
+    assert any("the learned head could not be read" in notice for notice in run.summary.notices)
 
 
 def test_ctrl_c_ends_after_the_result_under_way(tmp_path):
@@ -196,7 +202,7 @@ def test_ctrl_c_twice_does_not_wait_for_a_silent_device(tmp_path):
             timer.join()
     assert summary.ended == "interrupted"
     assert not (folder.path / "head.npz").exists()
-    assert read_run(folder.path).summary is not None
+    assert "the learned head was not read" in read_run(folder.path).summary.notices
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
@@ -243,6 +249,30 @@ def test_ctrl_c_that_ends_the_emulator_too_is_no_failure(tmp_path, monkeypatch):
     assert read_run(folder.path).summary == summary
 
 
+def test_a_pass_that_ended_early_is_told_so():
+    with FakeDevice() as fake, open_device(fake.url) as device:
+        out = io.StringIO()
+        options = StreamOptions(train=True, learning_rate=0.02, repeat=5, limit=83)
+        summary = stream(device, a_dataset(device, 20), options, view=PlainView(out))
+        assert [score.complete for score in summary.passes] == [True] * 4 + [False]
+        lines = out.getvalue().splitlines()
+        assert sum(line.endswith("(of the 3 samples of pass 5)") for line in lines) == 2
+        assert "last pass" not in out.getvalue()
+        out = io.StringIO()
+        stream(device, a_dataset(device, 20), StreamOptions(train=True, repeat=2), view=PlainView(out))
+        assert "(last pass)" in out.getvalue()
+        assert "of the " not in out.getvalue()
+
+
+def test_an_inference_only_device_predicts_beside_float_targets():
+    with FakeDevice(Model(trainable=False, labels=())) as fake, open_device(fake.url) as device:
+        x, _ = blobs(8)
+        dataset = make_dataset(x, np.zeros((8, 4)), device.info)
+        summary = stream(device, dataset, StreamOptions(train=False))
+    assert (summary.samples, summary.accuracy) == (8, None)
+    assert any("not compared" in notice for notice in summary.notices)
+
+
 def test_a_stream_in_another_thread_works():
     results = []
     with FakeDevice() as fake, open_device(fake.url) as device:
@@ -268,6 +298,7 @@ def test_a_full_disk_ends_the_stream_with_its_message(tmp_path, monkeypatch):
             stream(device, dataset, TRAIN, run_folder=folder)
         assert "No space left" in caught.value.cause
         assert fake.step == 1
+    assert "the learned head was not read" in read_run(folder.path).summary.notices
 
 
 def test_a_run_folder_that_cannot_be_made(tmp_path):

@@ -53,8 +53,10 @@ def test_socket_has_no_delay(pair):
 def test_socket_that_was_closed_has_vanished(pair):
     port, other = pair
     other.close()
-    with pytest.raises(PortError, match="broke off"):
+    with pytest.raises(PortError, match="broke off") as caught:
         port.read(1.0)
+    assert "the program at the other end ended or closed the connection" in caught.value.hint
+    assert "cable" not in str(caught.value)
 
 
 def test_closing_twice_does_no_harm(pair):
@@ -68,7 +70,8 @@ def test_nothing_listens():
         number = server.getsockname()[1]
     with pytest.raises(PortError, match="nothing answers at") as caught:
         open_transport(f"socket://127.0.0.1:{number}", connect_timeout_s=1.0)
-    assert "emulate" in caught.value.hint
+    assert caught.value.cause == "nothing listens there"
+    assert "is the emulator running? `edgelearn emulate DIR`" in caught.value.hint
 
 
 @pytest.mark.parametrize("url", ["socket://", "socket://127.0.0.1", "socket://127.0.0.1:no", "socket://h:70000"])
@@ -82,13 +85,44 @@ def test_a_port_that_does_not_exist_names_those_that_do(monkeypatch):
     monkeypatch.setattr(transport, "list_ports", lambda: ("/dev/ttyACM0 (a board)", "/dev/ttyS0"))
     with pytest.raises(PortError, match="there is no port /dev/ttyNOPE") as caught:
         open_transport("/dev/ttyNOPE")
-    assert "/dev/ttyACM0 (a board), /dev/ttyS0" in caught.value.cause
+    assert "/dev/ttyACM0 (a board), /dev/ttyS0" in caught.value.hint
 
 
 def test_a_machine_without_ports_says_so(monkeypatch):
     monkeypatch.setattr(transport, "list_ports", lambda: ())
     with pytest.raises(PortError, match="no serial ports"):
         open_transport("/dev/ttyNOPE")
+
+
+def test_a_file_is_no_serial_port(monkeypatch, tmp_path):
+    monkeypatch.setattr(transport, "list_ports", lambda: ("/dev/ttyACM0 (a board)",))
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    for name in (path, tmp_path):
+        with pytest.raises(PortError, match="is not a serial port") as caught:
+            open_transport(str(name))
+        assert "ports of this machine: /dev/ttyACM0 (a board)" in caught.value.hint
+        assert "Errno" not in str(caught.value)
+
+
+def test_an_unknown_host(monkeypatch):
+    def unknown(*_args, **_kwargs):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "create_connection", unknown)
+    with pytest.raises(PortError, match="there is no host nowhere") as caught:
+        open_transport("socket://nowhere:1234")
+    assert "Errno" not in str(caught.value)
+    assert "check the name" in caught.value.hint
+
+
+def test_a_host_that_does_not_answer(monkeypatch):
+    def silent(*_args, **_kwargs):
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "create_connection", silent)
+    with pytest.raises(PortError, match="no answer within 5 s"):
+        open_transport("socket://127.0.0.1:1234")
 
 
 def test_listing_ports_works_here():
@@ -193,8 +227,9 @@ def test_serial_port_that_vanishes(pty):
     port = open_transport(name)
     try:
         os.close(master)
-        with pytest.raises(PortError, match="broke off"):
+        with pytest.raises(PortError, match="broke off") as caught:
             read_on(port)
+        assert "check the cable" in caught.value.hint
     finally:
         port.close()
         port.close()

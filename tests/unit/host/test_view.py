@@ -11,7 +11,8 @@ from edgelearn.host.data import make_dataset
 from edgelearn.host.device import open_device
 from edgelearn.host.stream import stream
 from edgelearn.host.telemetry import StreamOptions
-from edgelearn.host.view import Curve, LiveView, PlainView, choose_view, count, duration, kib
+from edgelearn.host.view import Curve, LiveView, PlainView, choose_view
+from edgelearn.host.words import count, duration, kib, part_of
 from edgelearn.protocol import LossCode
 from tests.support.fake_device import FakeDevice, Model, blobs
 
@@ -74,6 +75,24 @@ def test_the_live_view_shows_the_figures():
         "left",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("width", [42, 60, 69])
+def test_a_narrow_live_view_shows_its_figures_whole(width):
+    frame = live(width, 30).split("╭")[-1]
+    assert "…" not in frame.split("╮", 1)[1]
+    for part in ("static RAM  23.4 of 128 KiB", "most stack  1.1 of 4.0 KiB", "samples/s", "left"):
+        assert part in frame
+    figures = [line for line in frame.splitlines() if "most stack" in line]
+    assert all("static RAM" not in line for line in figures)
+
+
+def test_one_sample_is_singular():
+    out = io.StringIO()
+    run(PlainView(out), samples=1, repeat=1)
+    assert "learning 1 sample of" in out.getvalue()
+    assert "done: 1 sample in" in out.getvalue()
+    assert "stack 1008 of 4096 bytes" in out.getvalue()
 
 
 def test_the_live_view_of_squared_error_has_no_accuracy_chart():
@@ -141,5 +160,7 @@ def test_words():
     assert duration(3725) == "1 h 02 min"
     assert kib(1000) == "1000 bytes"
     assert kib(2048) == "2.0 KiB"
+    assert part_of(320, 4096) == "320 of 4096 bytes"
+    assert part_of(1160, 4096) == "1.1 of 4.0 KiB"
     assert count(1, "retry", "retries") == "1 retry"
     assert count(2, "sample") == "2 samples"
