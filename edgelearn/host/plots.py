@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _MOST_POINTS = 4000
 #: More passes than this are marked but not named.
 _MOST_NAMED_PASSES = 6
+#: Of all samples: a pass that was interrupted before has no room for its name.
+_LEAST_NAMED_SHARE = 0.1
+#: Of a bar: narrower parts are drawn this wide.
+_LEAST_SHARE = 0.006
 _BLUE, _ORANGE, _GREEN, _GREY, _INK = "#2563a8", "#d97706", "#2e8b57", "#c9ced6", "#28303c"
 # Any: matplotlib types the keys of its settings one by one.
 _STYLE: Any = {
@@ -79,7 +83,6 @@ def draw_plots(run_path: Path) -> tuple[Path, ...]:
 def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
     """Accuracy and loss over the samples, the passes marked; only the loss where there are no classes."""
     from matplotlib.figure import Figure
-    from matplotlib.patheffects import withStroke
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     numbers = np.array([record.number + 1 for record in records])
@@ -96,6 +99,7 @@ def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
         first = next(iter(axes_of.values()), None)
         axes_of[panel] = figure.add_subplot(len(panels), 1, row + 1, sharex=first)
     window = manifest.options.window
+    values: dict[int, str] = {}
     if "accuracy" in axes_of:
         axes = axes_of["accuracy"]
         correct = np.array([bool(record.correct) for record in records], dtype=np.float64)[judged]
@@ -114,19 +118,24 @@ def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
                 lw=2.2,
                 label=f"{name}, pass so far" if number in (0, 1) else None,
             )
-            axes.annotate(
-                f"{so_far[-1]:.1f} %",
-                (x[here][-1], so_far[-1]),
-                xytext=(-4, -14),
-                textcoords="offset points",
-                ha="right",
-                color=color,
-                weight="bold",
-                path_effects=[withStroke(linewidth=3, foreground="white")],
-            )
+            values[int(number)] = f"{so_far[-1]:.1f} %"
+        if passes.max() >= _MOST_NAMED_PASSES and 0 in values:
+            # The one figure of unseen samples is told even where the passes have no room for theirs.
+            axes.lines[1].set_label(f"{_pass_name(manifest, 0)[0]}, pass so far: {values[0]}")
+        # Beside the curve, where there is nothing to cover.
+        axes.annotate(
+            f"{so_far[-1]:.1f} %",
+            (1.0, so_far[-1]),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            weight="bold",
+        )
         low = 100 * min(sliding[min(len(sliding) - 1, window // 2) :].min(), correct.mean())
         axes.set_ylim(max(0.0, 10 * np.floor(low / 10) - 5), 102)
-        axes.set_title("Accuracy", pad=20 if 1 < len(np.unique(passes)) <= _MOST_NAMED_PASSES else 6)
+        axes.set_title("Accuracy", pad=32 if 1 < len(np.unique(passes)) <= _MOST_NAMED_PASSES else 6)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
         axes.legend(loc="lower right", ncols=3)
     if "loss" in axes_of:
@@ -136,7 +145,8 @@ def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
         axes.plot(*_thin(x, loss), ".", color=_GREY, ms=2.5, alpha=0.8, label="each sample")
         axes.plot(*_thin(x, _sliding_mean(loss, window)), color=_ORANGE, lw=2.0, label=f"mean of the last {window}")
         axes.set_ylim(0, max(1e-9, 1.15 * float(np.quantile(loss, 0.99))))
-        axes.set_title("Loss before each update" if manifest.options.train else "Loss")
+        named = not judged.any() and 1 < len(np.unique(passes)) <= _MOST_NAMED_PASSES
+        axes.set_title("Loss before each update" if manifest.options.train else "Loss", pad=32 if named else 6)
         axes.legend(loc="upper right", ncols=2, markerscale=4)
     for axes in axes_of.values():
         for number in np.unique(passes)[1:]:
@@ -148,72 +158,94 @@ def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
         last.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in list(axes_of.values())[:-1]:
             axes.tick_params(labelbottom=False)
-        _name_passes(next(iter(axes_of.values())), manifest, numbers, passes)
+        _name_passes(next(iter(axes_of.values())), manifest, numbers, passes, values)
     return figure
 
 
 def memory_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
-    """The device's RAM as one bar: static data, stack in use at most, stack reserved, and what is free."""
+    """The device's RAM as one bar, static data, stack and what is free; below it the stack by itself, in its own scale.
+
+    What is in use of the stack is often less than a hundredth of the RAM: in the same bar nobody would see it.
+    """
     from matplotlib.figure import Figure
 
     device = manifest.device
     used = max(record.stack_bytes for record in records)
     parts = [
         ("static data (arena, head, buffers)", device.static_ram_bytes, _BLUE),
-        ("stack, most in use", used, _ORANGE),
-        ("stack, never used", max(0, device.stack_size_bytes - used), "#f4c98b"),
+        ("stack, reserved", device.stack_size_bytes, _ORANGE),
     ]
     taken = sum(size for _, size, _ in parts)
+    whole = f"RAM in use: {_kib(taken)}"
     if manifest.board_ram_bytes and manifest.board_ram_bytes >= taken:
         parts.append(("free", manifest.board_ram_bytes - taken, "#e6e9ee"))
+        whole = f"RAM of {manifest.board or 'the device'}: {_kib(manifest.board_ram_bytes)}"
+    bars = [(whole, parts)]
+    if used and device.stack_size_bytes:
+        stack = [
+            ("most in use", used, "#b45309"),
+            ("never used", max(0, device.stack_size_bytes - used), "#f4c98b"),
+        ]
+        bars.append((f"Stack: {_kib(device.stack_size_bytes)}", stack))
+    figure = Figure(figsize=(9, 0.3 + 2.0 * len(bars)), layout="constrained")
+    for row, (title, pieces) in enumerate(bars):
+        _draw_bar(figure.add_subplot(len(bars), 1, row + 1), title, pieces)
+    return figure
+
+
+def _draw_bar(axes: Axes, title: str, parts: list[tuple[str, int, str]]) -> None:
+    """Parts of a whole in bytes, each at least wide enough to be seen."""
     total = sum(size for _, size, _ in parts) or 1
-    figure = Figure(figsize=(9, 2.5), layout="constrained")
-    axes = figure.add_subplot()
-    title = (
-        f"RAM of {manifest.board or 'the device'}: {_kib(total)}" if len(parts) == 4 else f"RAM in use: {_kib(taken)}"
-    )
-    axes.set_title(title, fontsize=13, weight="bold")
-    left = 0
-    for name, size, color in parts:
-        axes.barh(
-            0,
-            size,
-            left=left,
-            color=color,
-            height=0.55,
-            edgecolor="white",
-            linewidth=1.5,
-            label=f"{name}: {_kib(size)} ({100 * size / total:.0f} %)",
-        )
-        left += size
+    shown = [max(size, _LEAST_SHARE * total) if size else 0 for _, size, _ in parts]
+    # What the small parts are drawn too wide is taken from the largest.
+    shown[shown.index(max(shown))] -= sum(shown) - total
+    axes.set_title(title, fontsize=13, weight="bold", pad=12)
+    left = 0.0
+    for (name, size, color), width in zip(parts, shown, strict=True):
+        # No edges: a white one would cover a narrow part.
+        label = f"{name}: {_kib(size)} ({_percent(size / total)})"
+        axes.barh(0, width, left=left, color=color, height=0.55, linewidth=0, label=label)
+        left += width
     axes.set_xlim(0, total)
-    axes.set_ylim(-0.45, 0.45)
+    axes.set_ylim(-0.32, 0.32)
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
-    step = _tick_bytes(total)
-    ticks = np.arange(0, total + 1, step)
+    ticks = np.arange(0, total + 1, _tick_bytes(total))
     axes.set_xticks(ticks, ["0", *(_kib(int(tick)) for tick in ticks[1:])])
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
-    return figure
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=2)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 or not share else f"{100 * share:.1f} %"
 
 
 def _pass_name(manifest: Manifest, number: int) -> tuple[str, str]:
     if not manifest.options.train:
         return "accuracy", _GREEN
-    return ("prequential", _GREEN) if number == 0 else ("training accuracy", _ORANGE)
+    return ("prequential", _GREEN) if number == 0 else ("training", _ORANGE)
 
 
-def _name_passes(axes: Axes, manifest: Manifest, numbers: npt.NDArray[np.int64], passes: npt.NDArray[np.int64]) -> None:
+def _name_passes(
+    axes: Axes,
+    manifest: Manifest,
+    numbers: npt.NDArray[np.int64],
+    passes: npt.NDArray[np.int64],
+    values: dict[int, str],
+) -> None:
+    """Above each pass its number and its accuracy: on the curves the figures would cover them."""
     distinct = np.unique(passes)
     if len(distinct) < 2 or len(distinct) > _MOST_NAMED_PASSES:
         return
     for number in distinct:
         here = numbers[passes == number]
+        if len(here) < _LEAST_NAMED_SHARE * len(numbers):
+            continue
+        name = _pass_name(manifest, int(number))[0].split()[0]
         axes.text(
             (here[0] + here[-1]) / 2,
             1.01,
-            f"pass {number + 1}: {_pass_name(manifest, int(number))[0]}",
+            f"pass {number + 1}\n{name} {values.get(int(number), '')}".rstrip(),
             transform=axes.get_xaxis_transform(),
             ha="center",
             va="bottom",
