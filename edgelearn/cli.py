@@ -204,10 +204,16 @@ def _report_conversion(bundle: Bundle, output: Path) -> None:
         click.echo(f"note: {notice}")
     agreement = provenance.agreement
     if agreement is not None:
-        click.echo(
-            f"float and int8 predict the same on {agreement.same_prediction:.1%} of {agreement.samples} samples; "
-            f"outputs differ by {agreement.mean_absolute_difference:.4g} on average"
-        )
+        difference = f"outputs differ by {agreement.mean_absolute_difference:.4g} on average"
+        if agreement.output_range:
+            difference += f", their range being {agreement.output_range:.4g}"
+        if agreement.same_prediction is not None:
+            click.echo(
+                f"float and int8 predict the same on {agreement.same_prediction:.1%} of {agreement.samples} samples; "
+                f"{difference}"
+            )
+        else:
+            click.echo(f"float against int8 on {agreement.samples} samples: {difference}")
         if agreement.float_accuracy is not None and agreement.int8_accuracy is not None:
             click.echo(f"accuracy: float {agreement.float_accuracy:.1%}, int8 {agreement.int8_accuracy:.1%}")
         elif agreement.int8_accuracy is not None:

@@ -21,7 +21,7 @@ from edgelearn.cli import main
 from edgelearn.project import read_project
 from tests.support.bundles import write_model
 from tests.support.models import reference_model
-from tests.support.tools import require_tool
+from tests.support.tools import require_package, require_tool
 
 VERIFY_KEYS = [
     "board",
@@ -73,6 +73,21 @@ def test_convert_prints_what_it_did(tmp_path):
     assert "FULLY_CONNECTED (trainable)" in result.output
     assert "trainable head with cross-entropy" in result.output
     assert read_bundle(tmp_path / "o.elb").labels == ("a", "b", "c", "d")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Keras, when it saves
+def test_convert_compares_a_float_regression_by_its_outputs(tmp_path):
+    require_package("tensorflow")
+    from edgelearn.convert.quantize import import_tensorflow
+
+    _, keras = import_tensorflow()
+    layers = [keras.Input((6,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dense(3)]
+    keras.Sequential(layers).save(tmp_path / "m.keras")
+    np.save(tmp_path / "c.npy", np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32))
+    result = run("convert", tmp_path / "m.keras", "-o", tmp_path / "o.elb", "-c", tmp_path / "c.npy")
+    assert "float against int8 on 60 samples: outputs differ by" in result.output
+    assert "predict the same" not in result.output
+    assert "squared error" in result.output
 
 
 def test_the_same_model_gives_the_same_bundle(tmp_path):
