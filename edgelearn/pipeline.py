@@ -361,7 +361,7 @@ def stream(
         DataError, LabelError: the data does not fit the model on the device.
         StorageError: the run folder could not be written.
     """
-    dataset = load_dataset(data, device.info)
+    dataset = load_dataset(data, device.info, train=options.train)
     made = read_project(project) if project else None
     known = load_board(device.info.board) if device.info.board in board_names() else None
     folder = None

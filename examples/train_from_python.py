@@ -21,7 +21,7 @@ from edgelearn.host.device import open_device
 def main(port: str, data: Path) -> None:
     """Learn every sample once, each after predicting it."""
     with open_device(port) as device:
-        dataset = load_dataset(data, device.info)
+        dataset = load_dataset(data, device.info, train=True)
         if dataset.labels is None:
             raise SystemExit(f"{data} has no labels")
         print(f"{device.info.board}: {len(dataset)} samples, classes {', '.join(device.info.labels)}")

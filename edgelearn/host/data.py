@@ -158,7 +158,7 @@ def make_dataset(
         if y is not None:
             targets, more = _targets(name, y, info)
             notices += more
-        else:
+        elif train or info.input_elements == info.output_elements:
             target_is_input = _check_autoencoder(name, info)
     elif y is not None and _is_output(y, info):
         notices.append(

@@ -242,8 +242,9 @@ def test_an_autoencoder_needs_no_y():
     data = make_dataset(X, None, AUTOENCODER)
     assert data.target_is_input
     assert data.can_train
+    assert not make_dataset(X, None, SQUARED).target_is_input  # to predict, nothing more is needed
     with pytest.raises(DataError, match="no autoencoder"):
-        make_dataset(X, None, SQUARED)
+        make_dataset(X, None, SQUARED, train=True)
 
 
 def test_files(tmp_path):
