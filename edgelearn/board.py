@@ -38,6 +38,11 @@ class Core(enum.Enum):
     CORTEX_M4F = "cortex-m4f"
     HOST = "host"
 
+    @property
+    def has_dsp(self) -> bool:
+        """Whether it has the DSP extension of Armv7E-M: SMLAD, SXTB16, SMMLA and their like."""
+        return self is Core.CORTEX_M4F
+
 
 class CompilerFlags(msgspec.Struct, frozen=True, kw_only=True):
     """What a core needs from each compiler, for compiling and for linking.

@@ -5,29 +5,35 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from pathlib import Path
 
 from msgspec import Struct
 
 from edgelearn import __version__, resources
 from edgelearn.codegen.board_files import board_files
-from edgelearn.codegen.kernels import Constant, Initializer
+from edgelearn.codegen.lowering import Constant, Initializer
+from edgelearn.codegen.lowering.call import DOT
 from edgelearn.codegen.plan import (
     BAUD,
     REPLY_PAYLOAD_BYTES,
     RING_BYTES,
     STATE_ESTIMATE_BYTES,
+    Place,
     Plan,
     labels_bytes,
 )
 from edgelearn.codegen.render import render
-from edgelearn.ir import LossKind
+from edgelearn.ir import DType, LossKind
 from edgelearn.project import FILE_NAME, FORMAT_VERSION, Project, encode_project
 from edgelearn.protocol import c_header, decode_learning_rate
 from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
-_RUNTIME_ALWAYS = ("main.c", "elearn_link.c", "elearn_frame.c", "elearn_dot_s8.c")
-_RUNTIME_TRAINING = ("elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
+_RUNTIME_ALWAYS = ("main.c", "elearn_link.c", "elearn_frame.c")
+_RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
+
+
+_C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.INT64: "int64_t", DType.FLOAT32: "float"}
 
 
 class _Array(Struct, frozen=True, kw_only=True):
@@ -109,11 +115,19 @@ def _constant(identifier: str, constant: Constant) -> _Array:
     )
 
 
+def _pointer(place: Place) -> str:
+    """The address of a tensor; everything in the arena is aligned to four bytes."""
+    address = f"arena.bytes + {place.offset}"
+    return address if place.dtype is DType.INT8 else f"({_C_TYPES[place.dtype]} *)(void *)({address})"
+
+
 def _layers(plan: Plan) -> list[_Layer]:
     layers = []
     for step in plan.steps:
         call = step.call
-        pointers = [f"arena.bytes + {offset}" for offset in (*step.inputs, step.output)]
+        pointers = [_pointer(place) for place in (*step.inputs, *step.outputs)]
+        if step.scratch is not None:
+            pointers.append(f"arena.bytes + {step.scratch}")
         layers.append(
             _Layer(
                 name=_comment(step.op.name),
@@ -168,11 +182,25 @@ def _c_string_lines(labels: tuple[str, ...]) -> list[str]:
     return lines
 
 
+def _headers(folder: Path, files: dict[str, str]) -> dict[str, str]:
+    """The runtime's headers that the files include, directly or not."""
+    found: dict[str, str] = {}
+    waiting = list(files.values())
+    while waiting:
+        for name in re.findall(r'^#include "([^"]+)"', waiting.pop(), re.MULTILINE):
+            path = f"runtime/{name}"
+            if path not in found and (folder / name).is_file():
+                found[path] = (folder / name).read_text(encoding="utf-8")
+                waiting.append(found[path])
+    return found
+
+
 def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str, str]:
     """The text of every file of the generated project, by its path in it."""
     head = plan.head
-    sources = sorted({step.call.source for step in plan.steps if step.call})
-    runtime = [*_RUNTIME_ALWAYS, *(_RUNTIME_TRAINING if head else ()), *sources]
+    sources = {source.name for step in plan.steps if step.call for source in step.call.sources}
+    sources.update((*_RUNTIME_ALWAYS, *(_RUNTIME_TRAINING if head else ())))
+    runtime = sorted(sources)
     hash_bytes = bytes.fromhex(plan.model_hash)[:8]
     low, high = struct.unpack("<II", hash_bytes)
     graph = plan.graph
@@ -185,6 +213,7 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
             head_name=_comment(head.op) if head else "",
             board=plan.board,
             model_hash=plan.model_hash,
+            headers=sorted({step.call.header for step in plan.steps if step.call}),
             layers=_layers(plan),
             arena_bytes=plan.arena_bytes,
             hash_low=f"0x{low:08X}u",
@@ -218,12 +247,11 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
         "src/elearn_protocol.h": c_header(),
     }
     folder = resources.firmware_folder()
-    for header in sorted((folder / "runtime").glob("*.h")):
-        files[f"runtime/{header.name}"] = header.read_text(encoding="utf-8")
     for source in runtime:
         files[f"runtime/{source}"] = (folder / "runtime" / source).read_text(encoding="utf-8")
     for source in plan.board.port.sources:
         files[f"port/{source}"] = (folder / "port" / source).read_text(encoding="utf-8")
+    files |= _headers(folder / "runtime", files)
     files |= board_files(
         plan.board, runtime_sources=runtime, generated_sources=["model.c"], baud=BAUD, ring_bytes=RING_BYTES
     )

@@ -22,7 +22,8 @@ from edgelearn.convert.litert import ReferenceInterpreter, interpreter_version
 from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
 from edgelearn.errors import CalibrationError, LabelError, ModelFileError
-from edgelearn.ir import DType, Graph, LossKind, Softmax, dequantize_array, quantize_array
+from edgelearn.ir import DType, Graph, LossKind, dequantize_array, quantize_array
+from edgelearn.ir.activation import Softmax
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -19,20 +19,20 @@ from edgelearn.ir import (
     Activation,
     AnyOp,
     DType,
-    FullyConnected,
     Graph,
     Loss,
     LossKind,
     ParamKind,
     Quant,
-    Reshape,
-    Softmax,
     Tensor,
     Training,
     constant,
     dequantize_array,
     verify,
 )
+from edgelearn.ir.activation import Softmax
+from edgelearn.ir.dense import FullyConnected
+from edgelearn.ir.movement import Reshape
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-#: Op -> how TensorFlow calls it at the end of a path, and the name to use where the file gives none.
+#: Op -> how TensorFlow calls it at the end of a path, and the name to use where the file gives none. Of an op that is
+#: not here, any last part of a path will do.
 _ENDINGS: dict[str, tuple[frozenset[str], str]] = {
     "CONV_2D": (frozenset({"Conv2D", "convolution"}), "conv2d"),
     "DEPTHWISE_CONV_2D": (frozenset({"depthwise", "DepthwiseConv2dNative"}), "depthwise_conv2d"),
@@ -35,7 +36,7 @@ def op_name(code: str, output: str, weight: str = "", *, layers: Mapping[str, st
         weight: name of its weight tensor in the file, if it has one.
         layers: the layer's own name, for parts of paths that TensorFlow changed.
     """
-    endings, fallback = _ENDINGS[code]
+    endings, fallback = _ENDINGS.get(code, (frozenset(), code.lower()))
     outputs, weights = output.split(";"), weight.split(";") if weight else []
     searches = [(outputs, endings)]
     if weights:
@@ -44,7 +45,7 @@ def op_name(code: str, output: str, weight: str = "", *, layers: Mapping[str, st
     for paths, wanted in searches:
         for path in paths:
             *parents, last = path.split("/")
-            if parents and (last in wanted or last.rstrip("0123456789_") in wanted):
+            if parents and (code not in _ENDINGS or last in wanted or last.rstrip("0123456789_") in wanted):
                 return clean((layers or {}).get(parents[-1], parents[-1]))
     if output and not {"/", ";"} & set(output) and not _GENERIC.fullmatch(output):
         return clean(output)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from edgelearn.ir import Graph, Pad, Reshape, verify
+from edgelearn.ir import Graph, verify
+from edgelearn.ir.movement import Pad, Reshape
 
 Pass = tuple[str, Callable[[Graph], Graph]]
 

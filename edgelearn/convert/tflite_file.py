@@ -6,6 +6,7 @@ file's size and whatever the flatbuffer library trips over becomes a ModelFileEr
 
 from __future__ import annotations
 
+import inspect
 import math
 import struct
 from collections.abc import Callable
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 _IDENTIFIER = b"TFL3"
 _HINT = "give a .tflite, a Keras .keras or .h5 file, or a SavedModel folder"
+
+
+#: The value of an op's option.
+Option = int | float | str
 
 
 class FileQuant(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,31 +52,30 @@ class FileTensor(msgspec.Struct, frozen=True, kw_only=True):
     is_variable: bool
 
 
-class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of all supported ops together; those an op does not have keep their defaults."""
-
-    activation: str = "NONE"
-    padding: str = "VALID"
-    kernel_h: int = 1
-    kernel_w: int = 1
-    stride_h: int = 1
-    stride_w: int = 1
-    dilation_h: int = 1
-    dilation_w: int = 1
-    multiplier: int = 1
-    weights_format: int = 0
-    keep_dims: bool = False
-    beta: float = 1.0
-
-
 class FileOp(msgspec.Struct, frozen=True, kw_only=True):
-    """An op of the file. `code` is the schema's name, or the name of a custom op. Absent inputs are -1."""
+    """An op of the file. `code` is the schema's name, or the name of a custom op. Absent inputs are -1.
+
+    `options` are the numbers of its options table by the schema's names (`StrideH`), `Padding` and
+    `FusedActivationFunction` as the schema's names of their values.
+    """
 
     index: int
     code: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: FileOptions
+    options: dict[str, Option]
+
+    def number(self, name: str, default: int) -> int:
+        """An option that is a whole number or a truth value."""
+        return int(self.options.get(name, default))
+
+    def real(self, name: str, default: float) -> float:
+        """An option that is a real number."""
+        return float(self.options.get(name, default))
+
+    def word(self, name: str, default: str) -> str:
+        """An option that is one of the schema's names."""
+        return str(self.options.get(name, default))
 
 
 class FileModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,8 +129,11 @@ class _Decoder:
         self._data = data
         self._op_names = _enum_names(tflite.BuiltinOperator)
         self._type_names = _enum_names(tflite.TensorType)
-        self._activation_names = _enum_names(tflite.ActivationFunctionType)
-        self._padding_names = _enum_names(tflite.Padding)
+        self._option_names = _enum_names(tflite.BuiltinOptions)
+        self._value_names = {
+            "FusedActivationFunction": _enum_names(tflite.ActivationFunctionType),
+            "Padding": _enum_names(tflite.Padding),
+        }
 
     def model(self) -> FileModel:
         model = self._tflite.Model.GetRootAsModel(self._data, 0)
@@ -203,38 +210,25 @@ class _Decoder:
             code=code,
             inputs=self._integers(op.InputsLength(), op.InputsAsNumpy),
             outputs=self._integers(op.OutputsLength(), op.OutputsAsNumpy),
-            options=self._decoded_options(code, op.BuiltinOptions()),
+            options=self._decoded_options(op),
         )
 
-    def _decoded_options(self, code: str, table: Any) -> FileOptions:
-        if code not in _OPTIONS or table is None:
-            return FileOptions()
-        class_name, fields = _OPTIONS[code]
+    def _decoded_options(self, op: Any) -> dict[str, Option]:
+        class_name = self._option_names.get(op.BuiltinOptionsType(), "NONE")
+        table = op.BuiltinOptions()
+        if class_name == "NONE" or table is None:
+            return {}
         options = getattr(self._tflite, class_name)()
         options.Init(table.Bytes, table.Pos)
-        values = {ours: getattr(options, theirs)() for ours, theirs in fields.items()}
-        if "activation" in values:
-            values["activation"] = self._activation_names[values["activation"]]
-        if "padding" in values:
-            values["padding"] = self._padding_names[values["padding"]]
-        return FileOptions(**values)
-
-
-_FUSED = {"activation": "FusedActivationFunction"}
-_STEP = {"stride_h": "StrideH", "stride_w": "StrideW", "padding": "Padding"}
-_DILATION = {"dilation_h": "DilationHFactor", "dilation_w": "DilationWFactor"}
-_KERNEL = {"kernel_h": "FilterHeight", "kernel_w": "FilterWidth"}
-#: Op -> the schema's table of its options, and our name -> the schema's name of each field.
-_OPTIONS: dict[str, tuple[str, dict[str, str]]] = {
-    "CONV_2D": ("Conv2DOptions", {**_FUSED, **_STEP, **_DILATION}),
-    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", {**_FUSED, **_STEP, **_DILATION, "multiplier": "DepthMultiplier"}),
-    "FULLY_CONNECTED": ("FullyConnectedOptions", {**_FUSED, "weights_format": "WeightsFormat"}),
-    "AVERAGE_POOL_2D": ("Pool2DOptions", {**_FUSED, **_STEP, **_KERNEL}),
-    "MAX_POOL_2D": ("Pool2DOptions", {**_FUSED, **_STEP, **_KERNEL}),
-    "MEAN": ("ReducerOptions", {"keep_dims": "KeepDims"}),
-    "ADD": ("AddOptions", {**_FUSED}),
-    "SOFTMAX": ("SoftmaxOptions", {"beta": "Beta"}),
-}
+        values: dict[str, Option] = {}
+        for name, read in inspect.getmembers(type(options), inspect.isfunction):
+            # A field is read by a method without arguments; the others, and those of lists, are not needed.
+            if len(inspect.signature(read).parameters) != 1 or name.endswith(("AsNumpy", "Length", "IsNone")):
+                continue
+            value = read(options)
+            if isinstance(value, int | float):
+                values[name] = self._value_names[name][int(value)] if name in self._value_names else value
+        return values
 
 
 def _enum_names(enum: Any) -> dict[int, str]:

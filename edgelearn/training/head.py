@@ -26,7 +26,8 @@ import math
 from typing import TYPE_CHECKING
 
 from edgelearn.errors import HeadError, LearningRateError
-from edgelearn.ir import DType, FullyConnected, Graph, LossKind
+from edgelearn.ir import DType, Graph, LossKind
+from edgelearn.ir.dense import FullyConnected
 from edgelearn.protocol import encode_learning_rate, mantissa_and_exponent
 from edgelearn.recipe import (
     DEFAULT_LEARNING_RATE,

@@ -1,5 +1,6 @@
 /* ADD of two int8 tensors of the same shape. Portable. */
-#include "elearn_kernels.h"
+#include "elearn_add_s8.h"
+
 #include "elearn_math.h"
 
 /* Headroom of the operands before their scales are brought together, as in the LiteRT reference kernel. */

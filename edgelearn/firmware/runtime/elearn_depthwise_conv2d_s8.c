@@ -1,5 +1,6 @@
 /* DEPTHWISE_CONV_2D, int8, per output channel. Portable. */
-#include "elearn_kernels.h"
+#include "elearn_depthwise_conv2d_s8.h"
+
 #include "elearn_math.h"
 
 void elearn_depthwise_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t *output)

@@ -1,5 +1,6 @@
 /* FULLY_CONNECTED, int8, per output channel. Portable. */
-#include "elearn_kernels.h"
+#include "elearn_fully_connected_s8.h"
+
 #include "elearn_math.h"
 
 void elearn_fully_connected_s8(const elearn_fully_connected_params *p, const int8_t *input, int8_t *output)

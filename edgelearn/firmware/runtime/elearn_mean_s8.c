@@ -1,5 +1,6 @@
 /* MEAN over height and width, int8. Portable. */
-#include "elearn_kernels.h"
+#include "elearn_mean_s8.h"
+
 #include "elearn_math.h"
 
 void elearn_mean_s8(const elearn_mean_params *p, const int8_t *input, int8_t *output)

@@ -1,5 +1,5 @@
 /* PAD of height and width, int8. Portable. */
-#include "elearn_kernels.h"
+#include "elearn_pad_s8.h"
 
 void elearn_pad_s8(const elearn_pad_params *p, const int8_t *input, int8_t *output)
 {

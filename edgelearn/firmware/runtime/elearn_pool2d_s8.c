@@ -1,5 +1,6 @@
 /* AVERAGE_POOL_2D and MAX_POOL_2D, int8. Portable. A window at the border covers only what lies inside the input. */
-#include "elearn_kernels.h"
+#include "elearn_pool2d_s8.h"
+
 #include "elearn_math.h"
 
 void elearn_average_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input, int8_t *output)

@@ -1,7 +1,8 @@
 /* SOFTMAX over the last axis, int8 to int8 (scale 1/256, zero point -128), in fixed point as the LiteRT reference
  * kernel computes it: exponentials of non-positive Q5.26 numbers by a polynomial and a product of constants, their
  * sum in Q12.19, its reciprocal by Newton's method. Portable. */
-#include "elearn_kernels.h"
+#include "elearn_softmax_s8.h"
+
 #include "elearn_math.h"
 
 #define Q31_ONE INT32_MAX

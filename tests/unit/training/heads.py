@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from edgelearn.ir import (
     DType,
-    FullyConnected,
     Graph,
     Loss,
     LossKind,
@@ -22,6 +21,7 @@ from edgelearn.ir import (
     constant,
     verify,
 )
+from edgelearn.ir.dense import FullyConnected
 from edgelearn.protocol import MessageType, Region, SampleFlag, Status, pack, unpack
 from edgelearn.recipe import DenseHead, Residual
 from edgelearn.training import IntegerHead

@@ -7,7 +7,7 @@
  */
 #include "elearn_model.h"
 
-#include "elearn_kernels.h"
+#include "elearn_conv2d_s8.h"
 
 /* All activations, placed by lifetime: 36 bytes. */
 static union {

@@ -1,0 +1,21 @@
+/* CONV_2D, int8: parameters and prototype. */
+#ifndef ELEARN_CONV2D_S8_H
+#define ELEARN_CONV2D_S8_H
+
+#include "elearn_kernels.h"
+
+typedef struct {
+    elearn_shape input;
+    elearn_shape output;
+    elearn_window window;
+    elearn_offsets offsets;
+    int32_t multiplier; /* output channels for each input channel, depthwise only */
+    const int8_t *weights;
+    const int32_t *bias;
+    const elearn_scale *scales;
+} elearn_conv2d_params;
+
+/* weights [output channel][kernel_h][kernel_w][input channel] */
+void elearn_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t *output);
+
+#endif

@@ -1,0 +1,19 @@
+/* FULLY_CONNECTED, int8: parameters and prototype. */
+#ifndef ELEARN_FULLY_CONNECTED_S8_H
+#define ELEARN_FULLY_CONNECTED_S8_H
+
+#include "elearn_kernels.h"
+
+typedef struct {
+    int32_t features;
+    int32_t outputs;
+    elearn_offsets offsets;
+    const int8_t *weights;
+    const int32_t *bias;
+    const elearn_scale *scales;
+} elearn_fully_connected_params;
+
+/* weights [output][feature] */
+void elearn_fully_connected_s8(const elearn_fully_connected_params *p, const int8_t *input, int8_t *output);
+
+#endif
