@@ -38,6 +38,8 @@ class Op(
 
     #: The field's own name of the op, as the LiteRT schema spells it.
     TITLE: ClassVar[str]
+    #: What of it is refused, for docs/operators.md; the docstring's first paragraph says what it does.
+    LIMITS: ClassVar[str] = ""
 
     name: str
     inputs: tuple[str, ...]

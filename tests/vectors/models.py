@@ -184,3 +184,8 @@ def assert_same_bytes(model: bytes, inputs: npt.NDArray[np.int8]) -> npt.NDArray
     expected = np.stack([oracle.run(sample, [index])[index].reshape(-1) for sample in inputs])
     np.testing.assert_array_equal(run_model(generate(graph), inputs), expected)
     return expected
+
+
+def check(drawn: Drawn, x: int, out: int) -> None:
+    """Compare C and oracle on random and extreme samples of the input `x`."""
+    assert_same_bytes(drawn.builder.build(out), samples(drawn, x))
