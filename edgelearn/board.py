@@ -35,13 +35,15 @@ class MemoryKind(enum.Enum):
 class Core(enum.Enum):
     """Processor cores; compiler flags for each stand in `COMPILERS`."""
 
+    CORTEX_M3 = "cortex-m3"
     CORTEX_M4F = "cortex-m4f"
+    CORTEX_M7F = "cortex-m7f"
     HOST = "host"
 
     @property
     def has_dsp(self) -> bool:
         """Whether it has the DSP extension of Armv7E-M: SMLAD, SXTB16, SMMLA and their like."""
-        return self is Core.CORTEX_M4F
+        return self in (Core.CORTEX_M4F, Core.CORTEX_M7F)
 
 
 class CompilerFlags(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,16 +91,16 @@ SANITIZE_FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "
 
 _BARE_METAL_LINK = ("-Tlink.ld", "-Wl,--gc-sections")
 
-#: Both the generated Makefile and `edgelearn build` read this table.
-COMPILERS: Mapping[Core, CompilerFlags] = {
-    Core.CORTEX_M4F: CompilerFlags(
+
+def _cortex_m(gnu: tuple[str, ...], *, zig_target: str, zig_cpu: str) -> CompilerFlags:
+    return CompilerFlags(
         program="arm-none-eabi-gcc",
-        gnu=("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+        gnu=gnu,
         gnu_link=("-nostartfiles", "--specs=nano.specs", *_BARE_METAL_LINK),
         zig=(
             "-target",
-            "thumb-freestanding-eabihf",
-            "-mcpu=cortex_m4+vfp4d16sp",
+            zig_target,
+            f"-mcpu={zig_cpu}",
             "-ffreestanding",
             "-fomit-frame-pointer",
             "-fno-unwind-tables",
@@ -106,6 +108,26 @@ COMPILERS: Mapping[Core, CompilerFlags] = {
             "-fno-sanitize=undefined",
         ),
         zig_link=("-nostdlib", "-rtlib=compiler-rt", "-Wl,-e,elearn_reset_handler", *_BARE_METAL_LINK),
+    )
+
+
+#: Both the generated Makefile and `edgelearn build` read this table. Only single precision is asked of any FPU: a
+#: Cortex-M7 has double precision as an option.
+COMPILERS: Mapping[Core, CompilerFlags] = {
+    Core.CORTEX_M3: _cortex_m(
+        ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"),
+        zig_target="thumb-freestanding-eabi",
+        zig_cpu="cortex_m3",
+    ),
+    Core.CORTEX_M4F: _cortex_m(
+        ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+        zig_target="thumb-freestanding-eabihf",
+        zig_cpu="cortex_m4+vfp4d16sp",
+    ),
+    Core.CORTEX_M7F: _cortex_m(
+        ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+        zig_target="thumb-freestanding-eabihf",
+        zig_cpu="cortex_m7-fp64",
     ),
     Core.HOST: CompilerFlags(
         program="cc",

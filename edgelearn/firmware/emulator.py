@@ -34,7 +34,7 @@ _POLL_S = 0.005
 _ATTEMPTS = 5
 
 #: QEMU's program for each core.
-QEMU_PROGRAMS = {Core.CORTEX_M4F: "qemu-system-arm"}
+QEMU_PROGRAMS = dict.fromkeys((Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F), "qemu-system-arm")
 
 #: Ways to QEMU, for a message.
 QEMU_INSTALL_HINTS = (

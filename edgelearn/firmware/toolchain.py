@@ -126,14 +126,16 @@ def find_toolchain(core: Core, name: str | None = None, *, sanitize: bool = Fals
     )
 
 
+_CORTEX_M_HINTS = (
+    'any system: pip install "edgelearn[zig]"',
+    "Debian, Ubuntu: sudo apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "macOS: brew install --cask gcc-arm-embedded",
+    "Windows: winget install Arm.GnuArmEmbeddedToolchain",
+)
+
 #: Ways to a compiler, for a message.
-INSTALL_HINTS = {
-    Core.CORTEX_M4F: (
-        'any system: pip install "edgelearn[zig]"',
-        "Debian, Ubuntu: sudo apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
-        "macOS: brew install --cask gcc-arm-embedded",
-        "Windows: winget install Arm.GnuArmEmbeddedToolchain",
-    ),
+INSTALL_HINTS: dict[Core, tuple[str, ...]] = {
+    **{core: _CORTEX_M_HINTS for core in Core if core is not Core.HOST},
     Core.HOST: (
         'any system: pip install "edgelearn[zig]"',
         "Debian, Ubuntu: sudo apt install gcc",

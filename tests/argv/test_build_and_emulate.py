@@ -69,6 +69,28 @@ def test_gnu_cortex_m4f(find: Find) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("core", "gnu_flags", "zig_flags"),
+    [
+        (
+            Core.CORTEX_M3,
+            ["-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"],
+            ["-target", "thumb-freestanding-eabi", "-mcpu=cortex_m3"],
+        ),
+        (
+            Core.CORTEX_M7F,
+            ["-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"],
+            ["-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m7-fp64"],
+        ),
+    ],
+)
+def test_other_cores(find: Find, core: Core, gnu_flags: list[str], zig_flags: list[str]) -> None:
+    assert compile_argv(find(core)) == compiling([GNU_M4F[0], *gnu_flags])
+    zig = find(core, "zig")
+    assert compile_argv(zig) == compiling([*ZIG_M4F[:4], *zig_flags, *ZIG_M4F[7:]])
+    assert link_argv(zig)[: len(ZIG_M4F) + 1] == [*ZIG_M4F[:4], *zig_flags, *ZIG_M4F[7:], "-O2"]
+
+
 def test_zig_cortex_m4f(find: Find) -> None:
     tools = find(Core.CORTEX_M4F, "zig")
     assert tools.name == "zig"
@@ -112,6 +134,8 @@ def test_emulators() -> None:
     image = Path("x.elf")
     assert list(emulator_argv(load_board("netduinoplus2"), image, port=4242)) == qemu("netduinoplus2", 0)
     assert list(emulator_argv(load_board("mps2-an386"), image, port=4242)) == qemu("mps2-an386", 7)
+    assert list(emulator_argv(load_board("mps2-an385"), image, port=4242)) == qemu("mps2-an385", 7)
+    assert list(emulator_argv(load_board("mps2-an500"), image, port=4242)) == qemu("mps2-an500", 7)
     program = str(image.absolute())
     assert list(emulator_argv(load_board("host"), image, port=0)) == [program]
     assert list(emulator_argv(load_board("host"), image, port=4242)) == ["env", "ELEARN_PORT=4242", program]

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgelearn import pipeline
-from edgelearn.board import board_names, load_board
+from edgelearn.board import Core, board_names, load_board
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
 from edgelearn.errors import DeviceResetError
@@ -28,6 +28,10 @@ from tests.support.tools import require_tool, require_toolchain
 from tests.unit.training.heads import head_graph
 
 EMULATED = [name for name in board_names() if (e := load_board(name).emulator) and e.engine == "qemu"]
+#: For what one board is enough for: a Cortex-M4F.
+BOARD = next(name for name in EMULATED if load_board(name).core is Core.CORTEX_M4F)
+#: Where floating point is the compiler's library.
+NO_FPU_BOARD = next(name for name in EMULATED if load_board(name).core is Core.CORTEX_M3)
 
 
 def run(*argv):
@@ -64,30 +68,40 @@ def test_verify(bundle, board, toolchain):
 
 def test_counts_repeat_exactly(bundle):
     require_tool("qemu-system-arm")
-    require_toolchain("gnu", EMULATED[0])
-    argv = (bundle, "--board", EMULATED[0], "--toolchain", "gnu", "--samples", 4, "--train-steps", 4)
+    require_toolchain("gnu", BOARD)
+    argv = (bundle, "--board", BOARD, "--toolchain", "gnu", "--samples", 4, "--train-steps", 4)
     assert verify(*argv) == verify(*argv)
 
 
 @pytest.mark.parametrize("toolchain", ["gnu", "zig"])
-@pytest.mark.parametrize("residual", ["stochastic", "none", "float"])
-def test_verify_of_other_residuals(bundle, residual, toolchain):
+@pytest.mark.parametrize(
+    ("residual", "board"), [("stochastic", BOARD), ("none", BOARD), ("float", BOARD), ("float", NO_FPU_BOARD)]
+)
+def test_verify_of_other_residuals(bundle, residual, board, toolchain):
     require_tool("qemu-system-arm")
-    require_toolchain(toolchain, EMULATED[0])
-    argv = (bundle, "--board", EMULATED[0], "--toolchain", toolchain, "--residual", residual)
+    require_toolchain(toolchain, board)
+    argv = (bundle, "--board", board, "--toolchain", toolchain, "--residual", residual)
     found = verify(*argv, "--samples", 8, "--train-steps", 50)
     assert found["output_bytes_different"] == 0
     assert found["head_weights_different"] == (None if residual == "float" else 0)
 
 
-@pytest.mark.parametrize("head", ["trainable", "none"])
-@pytest.mark.parametrize("name", ["kws_ref_model", "ad01_int8"])
-def test_reference_models(tmp_path, name, head):
+@pytest.mark.parametrize(
+    ("name", "head", "board"),
+    [
+        ("kws_ref_model", "trainable", EMULATED[-1]),
+        ("kws_ref_model", "none", EMULATED[-1]),
+        ("ad01_int8", "trainable", EMULATED[-1]),
+        ("ad01_int8", "none", EMULATED[-1]),
+        *(("ad01_int8", "trainable", board) for board in EMULATED[:-1]),
+    ],
+)
+def test_reference_models(tmp_path, name, head, board):
     require_tool("qemu-system-arm")
-    require_toolchain("gnu", EMULATED[0])
+    require_toolchain("gnu", board)
     path = tmp_path / "model.elb"
     run("convert", reference_model(name), "-o", path, *(["--head", "none"] if head == "none" else []))
-    argv = (path, "--board", EMULATED[-1], "--residual", "stochastic", "--samples", 4, "--train-steps", 8)
+    argv = (path, "--board", board, "--residual", "stochastic", "--samples", 4, "--train-steps", 8)
     found = verify(*argv)
     assert found["output_bytes_different"] == 0
     assert not found["head_weights_different"]
@@ -108,10 +122,10 @@ def test_the_project_builds_with_make_alone(tmp_path, bundle):
 
 def test_a_session_survives_a_reconnection_and_tells_a_reset(tmp_path, bundle):
     require_tool("qemu-system-arm")
-    require_toolchain("gnu", EMULATED[0])
+    require_toolchain("gnu", BOARD)
     folder = tmp_path / "p"
     made = read_bundle(bundle)
-    pipeline.generate(made, load_board(EMULATED[0]), folder)
+    pipeline.generate(made, load_board(BOARD), folder)
     x = np.arange(64, dtype=np.int8)
     with pipeline.emulate(folder) as running:
         with open_device(running.url) as device:
@@ -164,8 +178,8 @@ def test_no_sample_is_lost_or_applied_twice_over_a_bad_line(tmp_path, name):
 
 def test_a_board_that_is_started_anew_says_so(tmp_path):
     require_tool("qemu-system-arm")
-    require_toolchain("gnu", EMULATED[0])
-    board = load_board(EMULATED[0])
+    require_toolchain("gnu", BOARD)
+    board = load_board(BOARD)
     image, _ = head_firmware(tmp_path, board)
     x = np.zeros(20, np.int8)
     with contextlib.ExitStack() as stack:

@@ -63,6 +63,14 @@ def test_every_board_is_valid(name: str) -> None:
         assert board.counter.hz * board.counter.cycles_per_tick == board.clock_hz
 
 
+def test_every_core_has_a_board_and_compilers() -> None:
+    assert {load_board(name).core for name in board_names()} == set(Core) == set(COMPILERS)
+
+
+def test_cores_with_dsp_instructions() -> None:
+    assert [core for core in Core if core.has_dsp] == [Core.CORTEX_M4F, Core.CORTEX_M7F]
+
+
 def test_there_are_boards_and_one_is_for_the_demonstration() -> None:
     demo = [name for name in board_names() if (emulator := load_board(name).emulator) and emulator.demo]
     assert len(demo) == 1
