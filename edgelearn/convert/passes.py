@@ -2,16 +2,21 @@
 
 The loader has already stripped the edges and made padding explicit. Marking the head is a step of its own, because it
 has options; see `edgelearn.convert.head`.
+
+Every pass keeps the bytes of each tensor that stays in the graph, and a tensor keeps its `source_index`, so that any of
+them can still be compared with the oracle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from msgspec.structs import replace
 
-from edgelearn.ir import Graph, verify
+from edgelearn.ir import AnyOp, Graph, Window, verify
+from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D
 from edgelearn.ir.movement import Pad, Reshape
+from edgelearn.ir.pooling import MaxPool2D
 
 Pass = tuple[str, Callable[[Graph], Graph]]
 
@@ -34,6 +39,50 @@ def drop_idle_ops(graph: Graph) -> Graph:
     return drop_unused(replace(graph, ops=tuple(ops), outputs=outputs))
 
 
+def fold_padding(graph: Graph) -> Graph:
+    """Folds each PAD into the windows of its readers, where all of them can take it.
+
+    A convolution takes what lies outside its input as the zero point, which is what PAD writes. Max pooling leaves it
+    out, which is the same only where the zero point is the smallest int8 and each window has an element inside. Average
+    pooling divides by the elements inside, so it takes no PAD.
+    """
+    for pad in [op for op in reversed(graph.ops) if isinstance(op, Pad)]:
+        readers = graph.consumers(pad.output)
+        if pad.output in graph.outputs or not all(_takes_padding(graph, op, pad) for op in readers):
+            continue
+        folded = {op.name: _padded(op, pad) for op in readers}
+        graph = drop_unused(replace(graph, ops=tuple(folded.get(op.name, op) for op in graph.ops)))
+    return graph
+
+
+def _takes_padding(graph: Graph, op: AnyOp, pad: Pad) -> bool:
+    if isinstance(op, Conv2D | DepthwiseConv2D):
+        return op.inputs.count(pad.output) == 1
+    if not isinstance(op, MaxPool2D) or graph.tensor(pad.output).zero_point != -128:
+        return False
+    window = _wider(op.window, pad)
+    return (
+        max(window.pad_top, window.pad_bottom) < window.kernel_h
+        and max(window.pad_left, window.pad_right) < window.kernel_w
+    )
+
+
+def _padded(op: AnyOp, pad: Pad) -> AnyOp:
+    """The op on the input of the PAD."""
+    assert isinstance(op, Conv2D | DepthwiseConv2D | MaxPool2D)
+    return replace(op, inputs=(pad.inputs[0], *op.inputs[1:]), window=_wider(op.window, pad))
+
+
+def _wider(window: Window, pad: Pad) -> Window:
+    return replace(
+        window,
+        pad_top=window.pad_top + pad.pad_top,
+        pad_bottom=window.pad_bottom + pad.pad_bottom,
+        pad_left=window.pad_left + pad.pad_left,
+        pad_right=window.pad_right + pad.pad_right,
+    )
+
+
 def drop_unused(graph: Graph) -> Graph:
     """Drops ops whose results reach no output, and tensors that no op uses."""
     needed = set(graph.outputs)
@@ -49,16 +98,18 @@ def drop_unused(graph: Graph) -> Graph:
 
 PASSES: tuple[Pass, ...] = (
     ("drop idle ops", drop_idle_ops),
+    ("fold padding", fold_padding),
     ("drop unused", drop_unused),
 )
 
 
-def run_passes(graph: Graph) -> Graph:
-    """Run all passes in order.
+def run_passes(graph: Graph, *, without: Collection[str] = ()) -> Graph:
+    """Run all passes in order, but those named in `without`.
 
     Raises:
         GraphError: a pass broke the graph; always a defect of edgelearn.
     """
     for name, function in PASSES:
-        graph = verify(function(graph), after=name)
+        if name not in without:
+            graph = verify(function(graph), after=name)
     return graph
