@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 
 from msgspec.structs import replace
 
-from edgelearn.ir import AnyOp, Graph, Window, verify
+from edgelearn.ir import AnyOp, Graph, verify
 from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D
 from edgelearn.ir.movement import Pad, Reshape
 from edgelearn.ir.pooling import MaxPool2D
@@ -47,40 +47,33 @@ def fold_padding(graph: Graph) -> Graph:
     pooling divides by the elements inside, so it takes no PAD.
     """
     for pad in [op for op in reversed(graph.ops) if isinstance(op, Pad)]:
-        readers = graph.consumers(pad.output)
-        if pad.output in graph.outputs or not all(_takes_padding(graph, op, pad) for op in readers):
+        if pad.output in graph.outputs:
             continue
-        folded = {op.name: _padded(op, pad) for op in readers}
-        graph = drop_unused(replace(graph, ops=tuple(folded.get(op.name, op) for op in graph.ops)))
+        folded = {op.name: _with_padding(graph, op, pad) for op in graph.consumers(pad.output)}
+        if None not in folded.values():
+            graph = drop_unused(replace(graph, ops=tuple(folded.get(op.name) or op for op in graph.ops)))
     return graph
 
 
-def _takes_padding(graph: Graph, op: AnyOp, pad: Pad) -> bool:
-    if isinstance(op, Conv2D | DepthwiseConv2D):
-        return op.inputs.count(pad.output) == 1
-    if not isinstance(op, MaxPool2D) or graph.tensor(pad.output).zero_point != -128:
-        return False
-    window = _wider(op.window, pad)
-    return (
-        max(window.pad_top, window.pad_bottom) < window.kernel_h
-        and max(window.pad_left, window.pad_right) < window.kernel_w
+def _with_padding(graph: Graph, op: AnyOp, pad: Pad) -> AnyOp | None:
+    """The op on the input of the PAD, or None where it would not give the same bytes."""
+    if not isinstance(op, Conv2D | DepthwiseConv2D | MaxPool2D):
+        return None
+    window = replace(
+        op.window,
+        pad_top=op.window.pad_top + pad.pad_top,
+        pad_bottom=op.window.pad_bottom + pad.pad_bottom,
+        pad_left=op.window.pad_left + pad.pad_left,
+        pad_right=op.window.pad_right + pad.pad_right,
     )
-
-
-def _padded(op: AnyOp, pad: Pad) -> AnyOp:
-    """The op on the input of the PAD."""
-    assert isinstance(op, Conv2D | DepthwiseConv2D | MaxPool2D)
-    return replace(op, inputs=(pad.inputs[0], *op.inputs[1:]), window=_wider(op.window, pad))
-
-
-def _wider(window: Window, pad: Pad) -> Window:
-    return replace(
-        window,
-        pad_top=window.pad_top + pad.pad_top,
-        pad_bottom=window.pad_bottom + pad.pad_bottom,
-        pad_left=window.pad_left + pad.pad_left,
-        pad_right=window.pad_right + pad.pad_right,
-    )
+    if isinstance(op, MaxPool2D):
+        reaches_inside = (
+            max(window.pad_top, window.pad_bottom) < window.kernel_h
+            and max(window.pad_left, window.pad_right) < window.kernel_w
+        )
+        if graph.tensor(pad.output).zero_point != -128 or not reaches_inside:
+            return None
+    return replace(op, inputs=(pad.inputs[0], *op.inputs[1:]), window=window)
 
 
 def drop_unused(graph: Graph) -> Graph:
