@@ -156,13 +156,28 @@ def _symbols(name: str) -> set[str]:
 
 
 def plan_firmware(
-    graph: Graph, board: Board, training: TrainingPlan, *, model_hash: str, labels: tuple[str, ...]
+    graph: Graph,
+    board: Board,
+    training: TrainingPlan,
+    *,
+    model_hash: str,
+    labels: tuple[str, ...],
+    target: Target | None = None,
 ) -> Plan:
-    """Plan the firmware of a graph for a board. Nothing is refused here: see `check_fit`."""
+    """Plan the firmware of a graph for a board. Nothing is refused here: see `check_fit`.
+
+    Args:
+        graph: the network.
+        board: what it is to run on.
+        training: what trains.
+        model_hash: that the device tells.
+        labels: of the outputs.
+        target: what kernels may use of the processor; by default what the board's core has.
+    """
     trainable = {layer.op for layer in training.layers}
     identifiers = _unique_identifiers(graph.ops)
     # This machine runs the portable twins of the DSP kernels, so that tests here see what a Cortex-M4 gets.
-    target = Target(dsp=board.core.has_dsp or board.core is Core.HOST)
+    target = target or Target(dsp=board.core.has_dsp or board.core is Core.HOST)
     calls = [None if op.name in trainable else lower(graph, op, target) for op in graph.ops]
     kept = _kept(graph, training)
     root = _roots(graph, calls, kept)

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from edgelearn.board import COMPILE_FLAGS, INCLUDE_FLAGS, SANITIZE_FLAGS, Board, load_board
 from edgelearn.codegen import Plan, emit_project, plan_firmware
+from edgelearn.codegen.lowering import Target
 from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
 from edgelearn.ir import Graph
@@ -90,9 +91,11 @@ def plan(
     board: Board | None = None,
     training: TrainingPlan = NO_TRAINING,
     labels: tuple[str, ...] = (),
+    target: Target | None = None,
 ) -> Plan:
     """The plan for a board, the host by default."""
-    return plan_firmware(graph, board or load_board("host"), training, model_hash=MODEL_HASH, labels=labels)
+    board = board or load_board("host")
+    return plan_firmware(graph, board, training, model_hash=MODEL_HASH, labels=labels, target=target)
 
 
 def generate(
@@ -102,9 +105,10 @@ def generate(
     training: TrainingPlan = NO_TRAINING,
     labels: tuple[str, ...] = (),
     name: str = "model",
+    target: Target | None = None,
 ) -> dict[str, str]:
     """The generated project, {path: text}."""
-    return emit_project(plan(graph, board=board, training=training, labels=labels), name=name)
+    return emit_project(plan(graph, board=board, training=training, labels=labels, target=target), name=name)
 
 
 def write_project(files: dict[str, str], folder: Path) -> Path:

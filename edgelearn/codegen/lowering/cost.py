@@ -1,0 +1,45 @@
+"""The cost rule: about how many instructions each kernel variant takes, by which the plan chooses among them.
+
+Measured on Cortex-M4 with arm-none-eabi-gcc 12.2 -O2 (`edgelearn profile` counts what really runs). The plan takes the
+cheapest variant that gives the same bits; an estimate decides nothing else.
+"""
+
+from __future__ import annotations
+
+from edgelearn.ir import Window
+
+
+def plain_convolution(window: Window, *, channels: int, outputs: int) -> float:
+    """elearn_conv2d_s8: one inner product for each row of the window.
+
+    Args:
+        window: its size.
+        channels: input channels that an output sees.
+        outputs: elements of the output.
+    """
+    rows = window.kernel_h * (1 if window.dilation_w == 1 else window.kernel_w)
+    return outputs * (70.0 + 30.0 * rows + 5.3 * window.kernel_h * window.kernel_w * channels)
+
+
+def convolution_in_pairs(eights: int, *, pixels: int, channels: int, in_fours: bool) -> float:
+    """elearn_conv2d_pairs_s8: expand two pixels, then walk through all pairs of output channels.
+
+    Args:
+        eights: values under the window, in groups of eight.
+        pixels: of the output.
+        channels: of the output.
+        in_fours: whether values are expanded in place or gathered first.
+    """
+    pair = 33.0 + 24.5 * eights
+    return (pixels + 1) // 2 * (110.0 + eights * (17.0 if in_fours else 100.0) + (channels + 1) // 2 * pair)
+
+
+def plain_dense(*, features: int, outputs: int) -> float:
+    """elearn_fully_connected_s8; `outputs` are elements of the output."""
+    return outputs * (50.0 + 5.3 * features)
+
+
+def dense_in_fours(*, features: int, outputs: int, rows: int) -> float:
+    """elearn_fully_connected_fours_s8; `outputs` are those of one row."""
+    eights = (features + 7) // 8
+    return rows * (120.0 + 12.0 * eights + (outputs + 3) // 4 * (45.0 + 28.5 * eights))

@@ -1,0 +1,65 @@
+/* FULLY_CONNECTED, int8, for cores with DSP instructions: the input is expanded to 16 bits once and serves all outputs,
+ * four at a time. Portable but for the walk in elearn_matmul_s8.c. */
+#include "elearn_fully_connected_fours_s8.h"
+
+#include <string.h>
+
+#include "elearn_math.h"
+#include "elearn_matmul_s8.h"
+
+static uint32_t *expand_row(const int8_t *input, int32_t features, uint32_t *values, int8_t *last)
+{
+    /* Aligned groups of four in place; the others, and the last of a row, through a copy. */
+    const int32_t is_aligned = ((uintptr_t)input & 3u) == 0;
+    const int32_t whole = is_aligned ? features & ~3 : 0;
+    uint32_t *const end = values + 4 * ((features + 7) / 8);
+    values = elearn_expand_vector_s8(values, input, whole);
+    for (int32_t i = whole; i < features; i += 4) {
+        const int32_t left = features - i < 4 ? features - i : 4;
+        memset(last, 0, 4);
+        memcpy(last, input + i, (size_t)left);
+        values = elearn_expand_vector_s8(values, last, 4);
+    }
+    while (values != end) {
+        *values++ = 0;
+    }
+    return end;
+}
+
+void elearn_fully_connected_fours_s8(const elearn_fully_connected_fours_params *p, const int8_t *input, int8_t *output,
+                                     int8_t *scratch)
+{
+    const int32_t eights = (p->features + 7) / 8;
+    const int32_t whole = p->outputs & ~3;
+    uint32_t *const values = (uint32_t *)(void *)scratch;
+    int8_t *const last = scratch + 16 * eights;
+    elearn_vector_walk walk = {0};
+
+    walk.values = values;
+    walk.constants = p->is_uniform ? p->constants : NULL;
+    walk.shift = p->shift;
+    walk.is_odd = eights & 1;
+    for (int32_t row = 0; row < p->rows; row++) {
+        walk.values_end = expand_row(input, p->features, values, last);
+        walk.stream = p->stream;
+        if (whole > 0) {
+            walk.output = output;
+            walk.output_end = output + whole;
+            elearn_vector_folded_s8(&walk);
+        }
+        if (whole < p->outputs) {
+            walk.stream = p->stream + whole / 4 * p->words_of_four;
+            walk.output = last;
+            walk.output_end = last + 4;
+            elearn_vector_folded_s8(&walk);
+            memcpy(output + whole, last, (size_t)(p->outputs - whole));
+        }
+        if (p->output_min > -128 || p->output_max < 127) {
+            for (int32_t i = 0; i < p->outputs; i++) {
+                output[i] = (int8_t)elearn_clamp(output[i], p->output_min, p->output_max);
+            }
+        }
+        input += p->features;
+        output += p->outputs;
+    }
+}
