@@ -106,6 +106,11 @@ def mark_head(
             return _without_head(graph, labels, (notice,))
     else:
         dense = _named_dense(graph, head, parameters)
+        if dense.rows(graph.tensors_by_name) > 1:
+            raise HeadError(
+                f"the dense layer {dense.name} {_takes_rows(graph, dense)}, and a head takes one",
+                hint="name a dense layer that follows a flatten or a global pooling, or convert with --head none",
+            )
     behind = _own_tail(graph, dense)
     softmax = next((op for op in behind if isinstance(op, Softmax)), None)
     dropped = _dropped(graph, dense, behind)
@@ -188,6 +193,10 @@ def _list_dense(graph: Graph) -> str:
     return f"its dense layers are {', '.join(names)}" if names else "it has no dense layers"
 
 
+def _takes_rows(graph: Graph, op: FullyConnected) -> str:
+    return f"takes {op.rows(graph.tensors_by_name)} rows of {graph.tensor(op.inputs[1]).shape[1]} values"
+
+
 def _final_dense(graph: Graph) -> tuple[FullyConnected | None, str]:
     """The dense layer that the model ends in, or None and how it ends instead."""
     op = graph.producer(graph.outputs[0])
@@ -196,6 +205,8 @@ def _final_dense(graph: Graph) -> tuple[FullyConnected | None, str]:
     if not isinstance(op, FullyConnected):
         ending = "nothing" if op is None else f"{op.name} ({op.TITLE})"
         return None, f"the model ends in {ending}, not in a dense layer"
+    if op.rows(graph.tensors_by_name) > 1:
+        return None, f"the model's last dense layer {op.name} {_takes_rows(graph, op)}"
     if op.activation is not Activation.NONE:
         return None, f"the model's last dense layer {op.name} has a fused {op.activation.value}"
     last = (op, *_own_tail(graph, op))[-1]

@@ -10,7 +10,10 @@ from edgelearn.ir.tensor import DType, Tensor
 
 
 class Conv2D(Op, frozen=True, kw_only=True):
-    """Convolution. Inputs: x [1,H,W,I] int8, weight [O,KH,KW,I] int8 per channel, bias [O] int32."""
+    """Convolution. Inputs: x [1,H,W,I] int8, weight [O,KH,KW,I/groups] int8, bias [O] int32.
+
+    With several groups the n-th part of the outputs sees the n-th part of the input channels.
+    """
 
     TITLE: ClassVar[str] = "CONV_2D"
     window: Window
@@ -21,7 +24,7 @@ class Conv2D(Op, frozen=True, kw_only=True):
         x, weight = tensors[self.inputs[0]], tensors[self.inputs[1]]
         yield from _window_problems(self.window, x, tensors[self.output], weight.shape[0])
         yield from _bias_problems(tensors[self.inputs[2]], weight.shape[0])
-        if weight.shape[3] != x.shape[3]:
+        if x.shape[3] % weight.shape[3] or weight.shape[0] % (x.shape[3] // weight.shape[3]):
             yield f"weight {weight.shape} does not fit input {x.shape}"
 
     def multiply_accumulates(self, tensors: Tensors) -> int:

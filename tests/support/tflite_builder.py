@@ -213,12 +213,16 @@ class TfliteBuilder:
         activation: str = "none",
         per_channel: bool = False,
         bias: bool = True,
+        rows: bool = False,
         weights: np.ndarray | None = None,
         weight_scale: float | Sequence[float] | None = None,
         name: str | None = None,
     ) -> int:
-        """FULLY_CONNECTED; random weights unless int8 weights [units, features] and their scale are given."""
-        features = math.prod(self.shape(x))
+        """FULLY_CONNECTED; random weights unless int8 weights [units, features] and their scale are given.
+
+        On all values of the input, or with `rows` on its last axis.
+        """
+        features = self.shape(x)[-1] if rows else math.prod(self.shape(x))
         if weights is None:
             weight, scales = self._weights((units, features), 0, per_channel, name)
         else:
@@ -226,7 +230,9 @@ class TfliteBuilder:
             weight = self.tensor((units, features), scale=scales, data=weights, name=f"{name or 'dense'}/MatMul")
         options = schema.FullyConnectedOptionsT()
         options.fusedActivationFunction = _ACTIVATIONS[activation]
-        return self._weighted("FULLY_CONNECTED", x, weight, scales, (1, units), features, bias, options, name)
+        options.keepNumDims = rows
+        out_shape = (*self.shape(x)[:-1], units) if rows else (1, units)
+        return self._weighted("FULLY_CONNECTED", x, weight, scales, out_shape, features, bias, options, name)
 
     def average_pool_2d(self, x: int, **window: Any) -> int:
         """AVERAGE_POOL_2D; kernel, stride, padding, activation, name."""

@@ -68,8 +68,15 @@ class Drawn:
     def zero_point(self) -> int:
         return self.choice(-128, 127, 0, self.integer(-128, 127))
 
-    def image(self, largest_side: int = 7, largest_depth: int = 5) -> int:
-        shape = (1, self.integer(1, largest_side), self.integer(1, largest_side), self.integer(1, largest_depth))
+    def image(self, largest_side: int = 7, largest_depth: int = 5, times: int = 1) -> int:
+        """An input of a number of channels that is a multiple of `times`."""
+        sides = (self.integer(1, largest_side), self.integer(1, largest_side))
+        shape = (1, *sides, times * self.integer(1, largest_depth))
+        return self.builder.input(shape, scale=self.scale(-16, 6), zero_point=self.zero_point())
+
+    def rows(self, longest: int = 12) -> int:
+        """An input of two to four axes."""
+        shape = (1, *(self.integer(1, 4) for _ in range(self.integer(0, 2))), self.integer(1, longest))
         return self.builder.input(shape, scale=self.scale(-16, 6), zero_point=self.zero_point())
 
     def vector(self, longest: int = 40) -> int:
@@ -99,18 +106,22 @@ class Drawn:
         window: dict[str, Any] | None = None,
         outputs: int = 1,
         multiplier: int = 1,
+        groups: int = 1,
+        features: int | None = None,
+        keep_axes: bool = False,
         any_scale: bool = True,
     ) -> int:
         """CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED with weights, biases and scales of many magnitudes."""
         b, shape = self.builder, self.builder.shape(x)
         kernel = window["kernel"] if window else (1, 1)
         if kind == "CONV_2D":
-            weight_shape, axis, taps = (outputs, *kernel, shape[3]), 0, math.prod(kernel) * shape[3]
+            depth = shape[3] // groups
+            weight_shape, axis, taps = (outputs, *kernel, depth), 0, math.prod(kernel) * depth
         elif kind == "DEPTHWISE_CONV_2D":
             outputs = shape[3] * multiplier
             weight_shape, axis, taps = (1, *kernel, outputs), 3, math.prod(kernel)
         else:
-            taps = math.prod(shape)
+            taps = features or math.prod(shape)
             weight_shape, axis = (outputs, taps), 0
         per_channel = self.choice(False, True)
         limit = self.choice(1, 7, 127, 128) if any_scale else 127
@@ -141,7 +152,9 @@ class Drawn:
         activation = self.choice(*ACTIVATIONS)
         options: Any
         if kind == "FULLY_CONNECTED":
-            options, out_shape = schema.FullyConnectedOptionsT(), (1, outputs)
+            options = schema.FullyConnectedOptionsT()
+            options.keepNumDims = keep_axes
+            out_shape = (*shape[:-1], outputs) if keep_axes else (math.prod(shape) // taps, outputs)
         else:
             assert window is not None
             options = schema.Conv2DOptionsT() if kind == "CONV_2D" else schema.DepthwiseConv2DOptionsT()

@@ -24,6 +24,17 @@ def test_conv_2d(data):
     check(drawn, x, drawn.weighted(x, "CONV_2D", window=window, outputs=drawn.integer(1, 6)))
 
 
+@examples(80)
+@given(st.data())
+def test_conv_2d_in_groups(data):
+    drawn = Drawn(data)
+    groups = drawn.integer(2, 4)
+    x = drawn.image(largest_depth=3, times=groups)
+    window = drawn.window(x, dilated=drawn.choice(False, True))
+    outputs = groups * drawn.integer(1, 3)
+    check(drawn, x, drawn.weighted(x, "CONV_2D", window=window, outputs=outputs, groups=groups))
+
+
 @examples(150)
 @given(st.data())
 def test_depthwise_conv_2d(data):

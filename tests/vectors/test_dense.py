@@ -18,3 +18,17 @@ def test_fully_connected(data):
     drawn = Drawn(data)
     x = drawn.vector()
     check(drawn, x, drawn.weighted(x, "FULLY_CONNECTED", outputs=drawn.integer(1, 12)))
+
+
+@examples(80)
+@given(st.data())
+def test_fully_connected_on_several_rows(data):
+    drawn = Drawn(data)
+    x = drawn.rows()
+    features = drawn.builder.shape(x)[-1]
+    keep_axes = drawn.choice(False, True)
+    check(
+        drawn,
+        x,
+        drawn.weighted(x, "FULLY_CONNECTED", outputs=drawn.integer(1, 9), features=features, keep_axes=keep_axes),
+    )

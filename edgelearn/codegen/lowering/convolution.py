@@ -27,6 +27,7 @@ def _convolution(graph: Graph, op: Conv2D | DepthwiseConv2D, _target: Target) ->
     out = graph.tensor(op.output)
     depthwise = isinstance(op, DepthwiseConv2D)
     scales = convolution_scales(x, weight, out, out.shape[3])
+    group_inputs = 1 if depthwise else weight.shape[3]
     name = "depthwise_conv2d" if depthwise else "conv2d"
     return Call(
         function=f"elearn_{name}_s8",
@@ -37,7 +38,8 @@ def _convolution(graph: Graph, op: Conv2D | DepthwiseConv2D, _target: Target) ->
             ("output", image_shape(out)),
             ("window", window_fields(op.window)),
             ("offsets", offset_fields(x, out, *output_range(out, op.activation))),
-            ("multiplier", op.multiplier if isinstance(op, DepthwiseConv2D) else 1),
+            ("group_inputs", group_inputs),
+            ("group_outputs", out.shape[3] * group_inputs // x.shape[3]),
             ("weights", "weights"),
             ("bias", "bias"),
             ("scales", "scales"),

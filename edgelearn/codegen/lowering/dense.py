@@ -21,14 +21,15 @@ _SOURCE = Source(name="elearn_fully_connected_s8.c", code_bytes=170)
 
 def _fully_connected(graph: Graph, op: FullyConnected, _target: Target) -> Call:
     x, weight, bias = (graph.tensor(name) for name in op.inputs)
-    out = graph.tensor(op.output)
+    out, outputs = graph.tensor(op.output), weight.shape[0]
     return Call(
         function="elearn_fully_connected_s8",
         sources=(_SOURCE, DOT),
         params_type="elearn_fully_connected_params",
         params=(
-            ("features", x.elements),
-            ("outputs", out.elements),
+            ("rows", out.elements // outputs),
+            ("features", weight.shape[1]),
+            ("outputs", outputs),
             ("offsets", offset_fields(x, out, *output_range(out, op.activation))),
             ("weights", "weights"),
             ("bias", "bias"),
@@ -37,7 +38,7 @@ def _fully_connected(graph: Graph, op: FullyConnected, _target: Target) -> Call:
         constants=(
             integers("weights", "int8_t", weight),
             integers("bias", "int32_t", bias),
-            scale_constant(dense_scales(x, weight, out, out.elements)),
+            scale_constant(dense_scales(x, weight, out, outputs)),
         ),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from edgelearn.convert.tflite_file import FileOp
 from edgelearn.convert.translators.context import (
     Context,
-    UnsupportedParameter,
     contradiction,
     fused_activation,
     weight_quant,
@@ -17,11 +16,8 @@ from edgelearn.ir.convolution import Conv2D, ConvolutionOp, DepthwiseConv2D
 def _conv_2d(c: Context, op: FileOp) -> ConvolutionOp:
     x, weight = c.activation(op, 0, rank=4), c.constant(op, 1, "INT8", rank=4)
     out = c.output(op)
-    if weight.shape[3] != x.shape[3]:
-        if weight.shape[3] and x.shape[3] % weight.shape[3] == 0:
-            raise UnsupportedParameter(
-                f"a grouped convolution of {x.shape[3] // weight.shape[3]} groups; use a separable or a full one"
-            )
+    groups = x.shape[3] // max(weight.shape[3], 1)
+    if groups * weight.shape[3] != x.shape[3] or not groups or weight.shape[0] % groups:
         raise contradiction(op, f"weight {weight.shape} does not fit input {x.shape}")
     name = c.name_op(op, out, weight)
     quant = weight_quant(op, weight, axis=0)

@@ -16,13 +16,11 @@ from edgelearn.ir.dense import DenseOp, FullyConnected
 
 
 def _fully_connected(c: Context, op: FileOp) -> DenseOp:
-    x, weight = c.activation(op, 0), c.constant(op, 1, "INT8", rank=2)
+    x, weight = c.activation(op, 0, any_batch=True), c.constant(op, 1, "INT8", rank=2)
     out = c.output(op)
     if op.number("WeightsFormat", 0) != 0:
         raise UnsupportedParameter("shuffled weights; convert without them")
-    if math.prod(x.shape) != weight.shape[1]:
-        if len(x.shape) > 2 and x.shape[-1] == weight.shape[1]:
-            raise UnsupportedParameter(f"a dense layer on the last axis of {x.shape}; flatten its input first")
+    if not weight.shape[1] or math.prod(x.shape) % weight.shape[1]:
         raise contradiction(op, f"weight {weight.shape} does not fit input {x.shape}")
     name = c.name_op(op, out, weight)
     quant = weight_quant(op, weight, axis=0)

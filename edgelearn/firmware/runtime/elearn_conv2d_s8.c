@@ -1,4 +1,4 @@
-/* CONV_2D, int8, per output channel. Portable. */
+/* CONV_2D, int8, per output channel, in groups of channels. Portable. */
 #include "elearn_conv2d_s8.h"
 
 #include "elearn_math.h"
@@ -6,10 +6,11 @@
 void elearn_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t *output)
 {
     const elearn_window *w = &p->window;
-    const int32_t depth = p->input.channels;
-    const int32_t row_stride = p->input.width * depth;
+    const int32_t channels = p->input.channels;
+    const int32_t depth = p->group_inputs;
+    const int32_t row_stride = p->input.width * channels;
     /* Taps next to each other are next to each other in memory: a row of the window is one product. */
-    const int32_t joined = w->dilation_w == 1;
+    const int32_t joined = w->dilation_w == 1 && depth == channels;
 
     for (int32_t y = 0; y < p->output.height; y++) {
         const int32_t top = y * w->stride_h - w->pad_top;
@@ -19,16 +20,22 @@ void elearn_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t
             const elearn_range columns = elearn_taps_inside(left, w->kernel_w, w->dilation_w, p->input.width);
             const int32_t products = joined ? 1 : columns.end - columns.first;
             const int32_t length = joined ? (columns.end - columns.first) * depth : depth;
-            for (int32_t c = 0; c < p->output.channels; c++) {
+            const int8_t *group = input;
+            int32_t outputs = p->group_outputs;
+            for (int32_t c = 0; c < p->output.channels; c++, outputs--) {
                 int32_t sum = p->bias[c];
+                if (outputs == 0) {
+                    group += depth;
+                    outputs = p->group_outputs;
+                }
                 for (int32_t i = rows.first; i < rows.end; i++) {
                     const int8_t *weights = p->weights + ((c * w->kernel_h + i) * w->kernel_w + columns.first) * depth;
-                    const int8_t *pixel = input + (top + i * w->dilation_h) * row_stride
-                                          + (left + columns.first * w->dilation_w) * depth;
+                    const int8_t *pixel = group + (top + i * w->dilation_h) * row_stride
+                                          + (left + columns.first * w->dilation_w) * channels;
                     for (int32_t j = 0; j < products; j++) {
                         sum += elearn_dot_s8(weights, pixel, p->offsets.input_zero_point, length);
                         weights += depth;
-                        pixel += w->dilation_w * depth;
+                        pixel += w->dilation_w * channels;
                     }
                 }
                 sum = elearn_requantize_twice(sum, p->scales[c].multiplier, p->scales[c].shift);

@@ -9,13 +9,14 @@ typedef struct {
     elearn_shape output;
     elearn_window window;
     elearn_offsets offsets;
-    int32_t multiplier; /* output channels for each input channel, depthwise only */
+    int32_t group_inputs; /* the input channels that an output channel sees; 1 for DEPTHWISE_CONV_2D */
+    int32_t group_outputs; /* the output channels that see the same ones */
     const int8_t *weights;
     const int32_t *bias;
     const elearn_scale *scales;
 } elearn_conv2d_params;
 
-/* weights [output channel][kernel_h][kernel_w][input channel] */
+/* weights [output channel][kernel_h][kernel_w][input channel of its group] */
 void elearn_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t *output);
 
 #endif

@@ -19,7 +19,7 @@ void elearn_depthwise_conv2d_s8(const elearn_conv2d_params *p, const int8_t *inp
             const elearn_range columns = elearn_taps_inside(left, w->kernel_w, w->dilation_w, p->input.width);
             int32_t channel = 0;
             for (int32_t c = 0; c < depth; c++) {
-                for (int32_t m = 0; m < p->multiplier; m++, channel++) {
+                for (int32_t m = 0; m < p->group_outputs; m++, channel++) {
                     int32_t sum = p->bias[channel];
                     for (int32_t i = rows.first; i < rows.end; i++) {
                         const int8_t *weights = p->weights + (i * w->kernel_w + columns.first) * outputs + channel;

@@ -5,12 +5,15 @@
 
 void elearn_fully_connected_s8(const elearn_fully_connected_params *p, const int8_t *input, int8_t *output)
 {
-    const int8_t *weights = p->weights;
-    for (int32_t c = 0; c < p->outputs; c++) {
-        int32_t sum = p->bias[c] + elearn_dot_s8(weights, input, p->offsets.input_zero_point, p->features);
-        weights += p->features;
-        sum = elearn_requantize_once(sum, p->scales[c].multiplier, p->scales[c].shift);
-        sum += p->offsets.output_zero_point;
-        output[c] = (int8_t)elearn_clamp(sum, p->offsets.output_min, p->offsets.output_max);
+    for (int32_t row = 0; row < p->rows; row++) {
+        const int8_t *weights = p->weights;
+        for (int32_t c = 0; c < p->outputs; c++) {
+            int32_t sum = p->bias[c] + elearn_dot_s8(weights, input, p->offsets.input_zero_point, p->features);
+            weights += p->features;
+            sum = elearn_requantize_once(sum, p->scales[c].multiplier, p->scales[c].shift);
+            sum += p->offsets.output_zero_point;
+            *output++ = (int8_t)elearn_clamp(sum, p->offsets.output_min, p->offsets.output_max);
+        }
+        input += p->features;
     }
 }

@@ -5,6 +5,7 @@
 #include "elearn_kernels.h"
 
 typedef struct {
+    int32_t rows;
     int32_t features;
     int32_t outputs;
     elearn_offsets offsets;
@@ -13,7 +14,7 @@ typedef struct {
     const elearn_scale *scales;
 } elearn_fully_connected_params;
 
-/* weights [output][feature] */
+/* input [row][feature], weights [output][feature], output [row][output] */
 void elearn_fully_connected_s8(const elearn_fully_connected_params *p, const int8_t *input, int8_t *output);
 
 #endif

@@ -249,3 +249,15 @@ def test_bad_labels(labels):
         mark_head(build(), labels=labels)
     with pytest.raises(LabelError):
         mark_head(build(), labels=labels, head="none")
+
+
+def test_a_dense_layer_on_several_rows_is_no_head():
+    builder = TfliteBuilder(7)
+    x = builder.fully_connected(builder.input((1, 5, 6)), units=4, rows=True, name="each_step")
+    graph = run_passes(load_tflite(builder.build(x), name="model"))
+    with pytest.raises(HeadError, match="each_step takes 5 rows of 6 values, and a head takes one") as error:
+        mark_head(graph, head="each_step")
+    assert "--head none" in error.value.hint
+    marked = mark_head(graph)
+    assert marked.head is None
+    assert "each_step takes 5 rows of 6 values" in marked.notices[0]

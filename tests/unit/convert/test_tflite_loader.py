@@ -207,7 +207,6 @@ def test_layers_are_named_and_sentences_not_repeated():
 @pytest.mark.parametrize(
     ("op", "parameters", "words"),
     [
-        ("CONV_2D", {"filters": 4, "groups": 2}, "2 groups"),
         ("CONV_2D", {"filters": 4, "activation": "relu_n1_to_1"}, "RELU_N1_TO_1"),
         ("MEAN", {"axes": (1,)}, "axes 1"),
         ("MEAN", {"axes": (1, 2, 3)}, "axes 1, 2, 3"),
@@ -234,16 +233,18 @@ def test_unsupported_weights_are_named():
     assert "not constant" in refusal(builder.build(out)).ops[0]
 
 
-def test_a_dense_layer_on_a_sequence_is_refused():
+def test_a_dense_layer_on_a_sequence_takes_rows():
     builder = TfliteBuilder()
     x = builder.input((1, 5, 6))
-    scale, zero_point = builder.quant(x)
-    builder.fully_connected(builder.reshape(x, (1, 6 * 5)), units=3)
-    operator = builder._operators.pop()
-    weight = builder.tensor((3, 6), scale=0.1, data=np.ones((3, 6), np.int8))
-    out = builder.tensor((1, 5, 3), scale=scale, zero_point=zero_point)
-    builder.op("FULLY_CONNECTED", [x, weight, -1], out, options=operator.builtinOptions)
-    assert "last axis" in refusal(builder.build(out)).ops[0]
+    graph = load(builder.build(builder.fully_connected(x, units=3, rows=True)))
+    assert graph.output.shape == (1, 5, 3)
+    assert graph.ops[0].rows(graph.tensors_by_name) == 5
+
+
+def test_groups_that_do_not_divide_the_outputs_are_a_contradiction():
+    with pytest.raises(ModelFileError, match="contradicts itself") as error:
+        load(single_op_model("CONV_2D", filters=3, groups=2))
+    assert "does not fit" in error.value.cause
 
 
 def test_adds_of_different_shapes_and_of_constants_are_refused():
