@@ -60,7 +60,10 @@ class _Layer(Struct, frozen=True, kw_only=True):
 
 
 #: Members of nested structs, printed by name.
+_AXIS = ("inputs", "outputs", "taps", "stride", "pad", "input_step", "output_step")
 _MEMBERS = {
+    "line": _AXIS,
+    "place": _AXIS,
     "input": ("height", "width", "channels"),
     "output": ("height", "width", "channels"),
     "window": (

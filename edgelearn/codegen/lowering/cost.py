@@ -34,6 +34,24 @@ def convolution_in_pairs(eights: int, *, pixels: int, channels: int, in_fours: b
     return (pixels + 1) // 2 * (110.0 + eights * (17.0 if in_fours else 100.0) + (channels + 1) // 2 * pair)
 
 
+def plain_depthwise(window: Window, *, outputs: int) -> float:
+    """elearn_depthwise_conv2d_s8; `outputs` are elements of the output."""
+    return outputs * (60.0 + 10.0 * window.kernel_h + 8.0 * window.kernel_h * window.kernel_w)
+
+
+def depthwise_in_fours(window: Window, *, outputs: int, inputs: int, threes: bool) -> float:
+    """elearn_depthwise_conv2d_fours_s8.
+
+    Args:
+        window: its size.
+        outputs: elements of the output.
+        inputs: elements of the input.
+        threes: whether the sweep for 3x3 windows does it.
+    """
+    sweep = 19.0 if threes else 40.0 + window.kernel_h * (8.0 + 4.0 * (window.kernel_w // 2 + 1))
+    return 2.0 * inputs + outputs * sweep
+
+
 def plain_dense(*, features: int, outputs: int) -> float:
     """elearn_fully_connected_s8; `outputs` are elements of the output."""
     return outputs * (50.0 + 5.3 * features)
