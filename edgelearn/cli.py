@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edgelearn.bundle import Bundle
     from edgelearn.inspection import Inspection, Layer
     from edgelearn.pipeline import Built
+    from edgelearn.profiling import LayerProfile, Profile
 
 #: Width of tables that go into a file or a pipe.
 _PLAIN_WIDTH = 140
@@ -528,6 +529,106 @@ def _print_figures(value: msgspec.Struct) -> None:
     for key, figure in msgspec.to_builtins(value).items():
         text = "-" if figure is None else f"{figure:,}" if isinstance(figure, int) else str(figure)
         click.echo(f"{key:<30} {text}")
+
+
+@main.command()
+@click.argument("bundle", type=_EXISTING)
+@_BOARD
+@click.option("--data", "-d", type=_EXISTING, default=None, help=".npz with x and y; by default random inputs.")
+@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Samples to average over.")
+@_RESIDUAL
+@_TOOLCHAIN
+@click.option("--keep", type=_EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
+@_JSON
+def profile(
+    bundle: Path,
+    board_name: str,
+    data: Path | None,
+    samples: int,
+    residual: str,
+    toolchain: str | None,
+    keep: Path | None,
+    as_json: bool,
+) -> None:
+    """Count the instructions of each layer and estimate cycles.
+
+    Builds BUNDLE for an emulated board and follows what it runs. Instructions are exact, cycles and milliseconds
+    estimates.
+    """
+    from edgelearn.board import load_board
+    from edgelearn.profiling import profile as profile_bundle
+
+    board = load_board(board_name)
+    with tempfile.TemporaryDirectory() as temporary, _status(f"profiling {bundle.name} on {board.name}"):
+        found = profile_bundle(
+            bundle,
+            board,
+            keep or Path(temporary) / "project",
+            data=data,
+            samples=samples,
+            residual=Residual(residual),
+            toolchain=toolchain,
+        )
+    if as_json:
+        _print_json(found)
+    else:
+        _print_profile(found, title=f"{bundle.name} on {board.title}, {board.clock_hz / 1e6:g} MHz")
+
+
+def _print_profile(found: Profile, *, title: str) -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title=escape(title), title_justify="left", show_footer=True)
+    per_mac = found.multiply_accumulates or 1
+    table.add_column("layer", "one inference", overflow="fold")
+    table.add_column("op")
+    for column, total in (
+        ("MACs", f"{found.multiply_accumulates:,}"),
+        ("instructions", f"{found.instructions:,}"),
+        ("per MAC", f"{found.instructions / per_mac:.2f}" if found.multiply_accumulates else ""),
+        ("cycles*", f"{found.cycles:,}"),
+        ("per MAC", f"{found.cycles / per_mac:.2f}" if found.multiply_accumulates else ""),
+        ("ms*", f"{found.milliseconds:.3f}"),
+        ("share*", ""),
+    ):
+        table.add_column(column, total, justify="right")
+
+    def row(layer: LayerProfile, *, style: str | None = None) -> None:
+        table.add_row(
+            escape(layer.name),
+            layer.op,
+            f"{layer.multiply_accumulates:,}" if layer.multiply_accumulates else "",
+            f"{layer.instructions:,}",
+            "" if layer.instructions_per_mac is None else f"{layer.instructions_per_mac:.2f}",
+            f"{layer.cycles:,}",
+            "" if layer.cycles_per_mac is None else f"{layer.cycles_per_mac:.2f}",
+            f"{layer.milliseconds:.3f}",
+            f"{100 * layer.share:.1f}%",
+            style=style,
+        )
+
+    slowest = found.slowest[0]
+    for layer in found.layers:
+        row(layer, style="bold" if layer is slowest else None)
+    _console().print(table)
+    update = found.update
+    if update:
+        click.echo(
+            f"one training step of {update.name}, beside it: {update.instructions:,} instructions, "
+            f"about {update.cycles:,} cycles*, {update.milliseconds:.3f} ms*"
+        )
+    click.echo(f"slowest: {_slowest_text(found.slowest)}")
+    click.echo(f"* {found.estimate}")
+    for title, lines in (("assumed", found.assumptions), ("timings", found.sources)):
+        for line in lines:
+            click.echo(f"  {title}: {line}")
+
+
+def _slowest_text(layers: Sequence[LayerProfile]) -> str:
+    """The layers that take most, with their share of the estimated cycles."""
+    return ", ".join(f"{layer.name} {100 * layer.share:.0f}%" for layer in layers[:3])
 
 
 @main.command()

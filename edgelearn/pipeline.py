@@ -17,7 +17,7 @@ import contextlib
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -46,6 +46,7 @@ from edgelearn.host import stream as streaming
 from edgelearn.host import telemetry
 from edgelearn.host.data import load_dataset
 from edgelearn.host.device import Device, open_device
+from edgelearn.host.link import LinkOptions
 from edgelearn.host.telemetry import StreamOptions, StreamSummary
 from edgelearn.host.view import View
 from edgelearn.ir import LossKind
@@ -61,6 +62,9 @@ _MODEL_SOURCES = ("src/model.c", "runtime/elearn_head")
 _PLANNED_SOURCES = ("src/model.c", "runtime/elearn_link.c")
 #: RAM beyond the planned buffers: the receive ring, and the state of link, drivers and C library.
 _MOST_STATE_BYTES = 1024
+
+#: How long a traced device may take for a request, in seconds.
+_TRACED_S = 1200.0
 
 
 class Built(Struct, frozen=True, kw_only=True):
@@ -289,10 +293,34 @@ def connect(
 
 
 @contextlib.contextmanager
-def _device_of(running: RunningEmulator, project: Project) -> Iterator[Device]:
+def connect_traced(project: Path, trace: Callable[[bytes], None]) -> Iterator[Device]:
+    """Boot a project's image and open a session with the device in it, while `trace` takes QEMU's log of what runs.
+
+    Raises:
+        EmulatorMissingError, EmulatorError: see `edgelearn.firmware.emulator`.
+    """
+    # A request that is repeated interrupts the layers; under the trace they take long.
+    patient = LinkOptions(
+        first_timeout_s=_TRACED_S,
+        min_timeout_s=_TRACED_S,
+        max_timeout_s=_TRACED_S,
+        give_up_s=_TRACED_S,
+        first_give_up_s=_TRACED_S,
+    )
+    with _booted(project, trace=trace) as running, _device_of(running, read_project(project), patient) as device:
+        yield device
+
+
+@contextlib.contextmanager
+def _device_of(running: RunningEmulator, project: Project, options: LinkOptions | None = None) -> Iterator[Device]:
     """A session with an emulated device; where the emulator is why that fails, it is the emulator that is named."""
     try:
-        device = open_device(running.url, expected_model_hash=project.model_hash, expected_model_name=project.name)
+        device = open_device(
+            running.url,
+            expected_model_hash=project.model_hash,
+            expected_model_name=project.name,
+            options=options,
+        )
     except (DeviceTimeoutError, PortError) as error:
         running.check()
         raise EmulatorError(
@@ -322,13 +350,15 @@ def emulate(folder: Path, *, port: int | None = None) -> Iterator[RunningEmulato
 
 
 @contextlib.contextmanager
-def _booted(folder: Path, *, port: int | None = None) -> Iterator[RunningEmulator]:
+def _booted(
+    folder: Path, *, port: int | None = None, trace: Callable[[bytes], None] | None = None
+) -> Iterator[RunningEmulator]:
     """Boot a project's image, building it first if there is none."""
     project = read_project(folder)
     image = folder / "build" / "firmware.elf"
     if not image.is_file():
         image = build(folder).image
-    with emulator.start(load_board(project.board), image, port=port) as running:
+    with emulator.start(load_board(project.board), image, port=port, trace=trace) as running:
         yield running
 
 

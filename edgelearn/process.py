@@ -57,10 +57,18 @@ def run(
     return done.stdout
 
 
-def spawn(argv: Sequence[str], *, log_path: Path, cwd: Path | None = None) -> subprocess.Popen[bytes]:
+def spawn(
+    argv: Sequence[str], *, log_path: Path, cwd: Path | None = None, pipe_errors: bool = False
+) -> subprocess.Popen[bytes]:
     """Start a program that runs beside us, its output going to `log_path`; the caller ends it.
 
     It has a session of its own: a Ctrl-C meant for us must not end it before we have taken leave of it.
+
+    Args:
+        argv: the program and its arguments; no shell is involved.
+        log_path: where its output goes.
+        cwd: its working directory.
+        pipe_errors: standard error goes into a pipe instead, which the caller reads.
 
     Raises:
         ProgramMissingError: the program does not exist.
@@ -72,7 +80,7 @@ def spawn(argv: Sequence[str], *, log_path: Path, cwd: Path | None = None) -> su
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.PIPE if pipe_errors else subprocess.STDOUT,
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )

@@ -19,17 +19,15 @@ from edgelearn.board import Board
 from edgelearn.bundle import Bundle, read_bundle
 from edgelearn.convert.litert import ReferenceInterpreter, require_oracle
 from edgelearn.errors import DataError, GraphError
-from edgelearn.host.data import Dataset, load_dataset
+from edgelearn.host.data import Dataset, load_dataset, random_dataset
 from edgelearn.host.device import Device, Result
 from edgelearn.ir import LossKind
 from edgelearn.protocol import Region
-from edgelearn.recipe import DenseHead, Residual, TrainingPlan
+from edgelearn.recipe import Residual, TrainingPlan
 from edgelearn.training import HeadStep, IntegerHead, make_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_SEED = 20_000
 
 
 class Verification(Struct, frozen=True, kw_only=True):
@@ -122,7 +120,7 @@ def verify(
     plan = pipeline.generate(bundle, board, folder, residual=residual, learning_rate=learning_rate)
     built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)
     with pipeline.connect(pipeline.EMULATE, project=folder, bundle=bundle) as device:
-        dataset = load_dataset(data, device.info) if data else _random_data(device, plan.head, max(samples, 1))
+        dataset = load_dataset(data, device.info) if data else random_dataset(device.info, plan.head, max(samples, 1))
         if plan.head and train_steps and not dataset.can_train:
             raise DataError(
                 f"{dataset.name} has no labels to learn from",
@@ -153,24 +151,6 @@ def verify(
         ram_bytes=built.ram_bytes,
         arena_bytes=plan.arena_bytes,
         stack_bytes=statistics.stack_bytes,
-    )
-
-
-def _random_data(device: Device, head: DenseHead | None, count: int) -> Dataset:
-    """Random int8 inputs with random classes or targets; an autoencoder's targets are its inputs."""
-    generator = np.random.default_rng(_SEED)
-    info = device.info
-    x_q = generator.integers(-128, 128, (count, info.input_elements)).astype(np.int8)
-    labels = targets = None
-    target_is_input = False
-    if head and head.loss is LossKind.CROSS_ENTROPY:
-        labels = generator.integers(0, info.output_elements, count)
-    elif head and head.input_target[0]:
-        target_is_input = True
-    elif head:
-        targets = generator.integers(-(2**14), 2**14, (count, info.output_elements)).astype(np.int16)
-    return Dataset(
-        name="random", sha256="", x_q=x_q, labels=labels, targets=targets, target_is_input=target_is_input, notices=()
     )
 
 

@@ -9,6 +9,8 @@ QEMU's settings, and why (measured with 7.2 on the boards in `boards/`):
   no timer. The counts are the same: time passes by other means only while the board waits.
 - A TCP socket, because a PTY holds back the last byte of a frame, and `nodelay`. QEMU hands over byte by byte, at about
   40 us each, and holds the sender back while the board takes none, so nothing is lost.
+- `-d exec,nochain,in_asm`, to trace: its log, on standard error, says what code it runs (see trace.py). The counts stay
+  the same.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ import re
 import socket
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -32,6 +36,10 @@ _START_TIMEOUT_S = 10.0
 _END_TIMEOUT_S = 3.0
 _POLL_S = 0.005
 _ATTEMPTS = 5
+_PIECE_BYTES = 1 << 18
+
+#: What the first line of QEMU's log begins with; what comes before it is for a person.
+_LOG_BEGINS = b"IN: "
 
 #: QEMU's program for each core.
 QEMU_PROGRAMS = dict.fromkeys((Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F), "qemu-system-arm")
@@ -52,11 +60,20 @@ class RunningEmulator:
         engine: `qemu` or `host`.
     """
 
-    def __init__(self, child: subprocess.Popen[bytes], *, url: str, engine: str, log_path: Path) -> None:
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        *,
+        url: str,
+        engine: str,
+        log_path: Path,
+        reader: _TraceReader | None = None,
+    ) -> None:
         self.url = url
         self.engine = engine
         self._child = child
         self._log_path = log_path
+        self._reader = reader
         atexit.register(self.stop)
 
     @property
@@ -76,12 +93,14 @@ class RunningEmulator:
             EmulatorError: it has; the cause is the last that it printed.
         """
         if not self.alive:
-            raise _ended(self._child, self._log_path)
+            raise _ended(self._child, self._log_path, self._reader)
 
     def stop(self) -> None:
         """End it; does nothing where that has been done."""
         atexit.unregister(self.stop)
         _end(self._child)
+        if self._reader:
+            self._reader.join()
         _remove(self._log_path)
 
     def __enter__(self) -> RunningEmulator:
@@ -91,9 +110,45 @@ class RunningEmulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if error is None and self._reader and self._reader.error:
+            raise self._reader.error
 
 
-def start(board: Board, image: Path, *, port: int | None = None) -> RunningEmulator:
+class _TraceReader(threading.Thread):
+    """Hands on the trace that a child writes to its standard error, to the end.
+
+    Attributes:
+        error: what the taker raised; the rest of the trace was thrown away.
+    """
+
+    def __init__(self, child: subprocess.Popen[bytes], take: Callable[[bytes], None], log_path: Path) -> None:
+        super().__init__(daemon=True)
+        self.error: Exception | None = None
+        self._child = child
+        self._take = take
+        self._log_path = log_path
+
+    def run(self) -> None:
+        """Read until the child ends."""
+        pipe = self._child.stderr
+        assert pipe is not None  # noqa: S101
+        begun = False
+        with pipe, self._log_path.open("ab") as log:
+            while piece := pipe.read1(_PIECE_BYTES):  # type: ignore[attr-defined]
+                if not begun:
+                    begun = _LOG_BEGINS in piece
+                    log.write(piece.partition(_LOG_BEGINS)[0].rstrip(b"-\n"))
+                    log.flush()
+                if self.error is None:
+                    try:
+                        self._take(piece)
+                    except Exception as error:  # raised again where the emulator is left
+                        self.error = error
+
+
+def start(
+    board: Board, image: Path, *, port: int | None = None, trace: Callable[[bytes], None] | None = None
+) -> RunningEmulator:
     """Boot an image on the board's emulator.
 
     It returns once the serial line can be connected to; the device may still be starting, and drops what it receives
@@ -103,6 +158,8 @@ def start(board: Board, image: Path, *, port: int | None = None) -> RunningEmula
         board: the board.
         image: the ELF file.
         port: TCP port of the serial line; None takes a free one.
+        trace: takes QEMU's log of executed blocks, in pieces, in a thread of its own; what it raises is raised again
+            on leaving the context. Without it nothing is traced.
 
     Raises:
         EmulatorMissingError: the board has no emulator, or it is not installed.
@@ -116,7 +173,7 @@ def start(board: Board, image: Path, *, port: int | None = None) -> RunningEmula
     for attempt in range(attempts):
         number = port if port is not None else 0 if board.emulator.engine == "host" else _free_port()
         try:
-            return _start_once(board, image, number)
+            return _start_once(board, image, number, trace)
         except _PortTakenError:
             if attempt + 1 == attempts:
                 raise
@@ -149,8 +206,8 @@ class _PortTakenError(EmulatorError):
     """Another program took the port first."""
 
 
-def emulator_argv(board: Board, image: Path, *, port: int) -> tuple[str, ...]:
-    """The command that boots an image; port 0 lets a host process choose."""
+def emulator_argv(board: Board, image: Path, *, port: int, trace: bool = False) -> tuple[str, ...]:
+    """The command that boots an image; port 0 lets a host process choose; `trace` logs what QEMU runs."""
     if board.emulator is None:
         raise ValueError(f"{board.name} has no emulator")
     if board.emulator.engine == "host":
@@ -172,39 +229,48 @@ def emulator_argv(board: Board, image: Path, *, port: int) -> tuple[str, ...]:
         f"socket,id=uart0,host={_LOOPBACK},port={port},server=on,wait=off,nodelay=on",
         "-serial",
         "chardev:uart0",
+        *(("-d", "exec,nochain,in_asm") if trace else ()),
     )
 
 
-def _start_once(board: Board, image: Path, port: int) -> RunningEmulator:
+def _start_once(board: Board, image: Path, port: int, trace: Callable[[bytes], None] | None) -> RunningEmulator:
     emulator = board.emulator
     assert emulator is not None  # noqa: S101
     if not image.is_file():
         raise EmulatorError(f"there is no image {image}", hint="build it first: edgelearn build")
-    argv = emulator_argv(board, image, port=port)
+    argv = emulator_argv(board, image, port=port, trace=trace is not None)
     with tempfile.NamedTemporaryFile(prefix="edgelearn-emulator-", suffix=".log", delete=False) as log:
         log_path = Path(log.name)
     try:
-        child = process.spawn(argv, log_path=log_path)
+        child = process.spawn(argv, log_path=log_path, pipe_errors=trace is not None)
     except ProgramMissingError as error:
         _remove(log_path)
         raise _missing(board, argv[0]) from error
     except OSError as error:
         _remove(log_path)
         raise EmulatorError(f"{image} cannot be run", cause=str(error)) from error
+    reader = None
+    if trace is not None:
+        reader = _TraceReader(child, trace, log_path)
+        reader.start()
     try:
-        url = _wait_for_url(child, log_path, port=port, says_its_port=emulator.engine == "host")
+        url = _wait_for_url(child, log_path, reader, port=port, says_its_port=emulator.engine == "host")
     except BaseException:
         _end(child)
+        if reader:
+            reader.join()
         _remove(log_path)
         raise
-    return RunningEmulator(child, url=url, engine=emulator.engine, log_path=log_path)
+    return RunningEmulator(child, url=url, engine=emulator.engine, log_path=log_path, reader=reader)
 
 
-def _wait_for_url(child: subprocess.Popen[bytes], log_path: Path, *, port: int, says_its_port: bool) -> str:
+def _wait_for_url(
+    child: subprocess.Popen[bytes], log_path: Path, reader: _TraceReader | None, *, port: int, says_its_port: bool
+) -> str:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise _ended(child, log_path)
+            raise _ended(child, log_path, reader)
         if says_its_port:
             said = re.search(rf"^port (socket://{_LOOPBACK}:\d+)$", _read(log_path), re.MULTILINE)
             if said:
@@ -212,7 +278,7 @@ def _wait_for_url(child: subprocess.Popen[bytes], log_path: Path, *, port: int, 
         elif _accepts(port):
             if child.poll() is None:
                 return f"socket://{_LOOPBACK}:{port}"
-            raise _ended(child, log_path)
+            raise _ended(child, log_path, reader)
         time.sleep(_POLL_S)
     raise EmulatorError(
         "the emulator did not open its serial line", cause=f"it had {_START_TIMEOUT_S:g} s; {_last_lines(log_path)}"
@@ -245,7 +311,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _ended(child: subprocess.Popen[bytes], log_path: Path) -> EmulatorError:
+def _ended(child: subprocess.Popen[bytes], log_path: Path, reader: _TraceReader | None) -> EmulatorError:
+    if reader:
+        reader.join()
     said = _last_lines(log_path)
     taken = "Address already in use" in said or "find an available port" in said
     kind = _PortTakenError if taken else EmulatorError

@@ -64,11 +64,13 @@ class Symbol(Struct, frozen=True, kw_only=True):
 
     Attributes:
         section: the section that holds it.
+        address: of its first byte.
         source: the project's C file that defines it, such as `runtime/elearn_head.c`; empty for the compiler's library.
     """
 
     name: str
     section: str
+    address: int
     size_bytes: int
     source: str
 
@@ -345,13 +347,19 @@ def symbol_sizes(elf: Path) -> tuple[Symbol, ...]:
     sources: dict[tuple[str, str], str] = {}
     for path in sorted(build.glob("*/*.o")):
         source = path.relative_to(build).with_suffix(".c").as_posix()
-        for name, file_name, _, _ in _symbols(path):
+        for name, file_name, *_ in _symbols(path):
             sources[file_name, name] = source
     return tuple(
         sorted(
             (
-                Symbol(name=name, section=section, size_bytes=size_bytes, source=sources.get((file_name, name), ""))
-                for name, file_name, section, size_bytes in _symbols(elf)
+                Symbol(
+                    name=name,
+                    section=section,
+                    address=address,
+                    size_bytes=size_bytes,
+                    source=sources.get((file_name, name), ""),
+                )
+                for name, file_name, section, address, size_bytes in _symbols(elf)
             ),
             key=lambda symbol: (symbol.source, symbol.name),
         )
@@ -364,8 +372,8 @@ def _is_elf(path: Path) -> bool:
         return file.read(4) == b"\x7fELF"
 
 
-def _symbols(path: Path) -> list[tuple[str, str, str, int]]:
-    """Name, file (of a symbol that only its file sees, otherwise empty), section and size in bytes."""
+def _symbols(path: Path) -> list[tuple[str, str, str, int, int]]:
+    """Name, file (of a symbol that only its file sees, otherwise empty), section, address and size in bytes."""
     if not _is_elf(path):
         return []
     found = []
@@ -383,5 +391,8 @@ def _symbols(path: Path) -> list[tuple[str, str, str, int]]:
                 local = symbol["st_info"]["bind"] == "STB_LOCAL"
                 section = elf.get_section(index)
                 if section["sh_flags"] & SH_FLAGS.SHF_ALLOC:
-                    found.append((symbol.name, file_name if local else "", section.name, int(symbol["st_size"])))
+                    # Bit 0 of a function's value says that it is Thumb code.
+                    address = int(symbol["st_value"]) & (~1 if kind == "STT_FUNC" else ~0)
+                    defined_in = file_name if local else ""
+                    found.append((symbol.name, defined_in, section.name, address, int(symbol["st_size"])))
     return found

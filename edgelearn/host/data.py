@@ -16,12 +16,14 @@ import numpy.typing as npt
 from edgelearn.errors import DataError, HeadError, LabelError
 from edgelearn.host.device import DeviceInfo
 from edgelearn.host.words import count
-from edgelearn.ir import Quant, quantize_array
+from edgelearn.ir import LossKind, Quant, quantize_array
 from edgelearn.protocol import LossCode
+from edgelearn.recipe import DenseHead
 
 _INT16_MAX = 32767
 #: Share of the targets; with more beyond what the device holds, the loss is no longer that of the targets given.
 _MOST_SATURATED = 0.01
+_RANDOM_SEED = 20_000
 _MAKE_ONE = "numpy.savez(path, x=samples, y=labels) makes one"
 
 
@@ -54,6 +56,29 @@ class Dataset:
     def can_train(self) -> bool:
         """Whether the samples say what to learn."""
         return self.labels is not None or self.targets is not None or self.target_is_input
+
+
+def random_dataset(info: DeviceInfo, head: DenseHead | None, samples: int) -> Dataset:
+    """Random int8 inputs with random classes or targets; an autoencoder's targets are its inputs.
+
+    Args:
+        info: of the device, which says how large samples are.
+        head: the trainable layer, which says what it learns from.
+        samples: how many; the inputs of the first ones are the same for any number.
+    """
+    generator = np.random.default_rng(_RANDOM_SEED)
+    x_q = generator.integers(-128, 128, (samples, info.input_elements)).astype(np.int8)
+    labels = targets = None
+    target_is_input = False
+    if head and head.loss is LossKind.CROSS_ENTROPY:
+        labels = generator.integers(0, info.output_elements, samples)
+    elif head and head.input_target[0]:
+        target_is_input = True
+    elif head:
+        targets = generator.integers(-(2**14), 2**14, (samples, info.output_elements)).astype(np.int16)
+    return Dataset(
+        name="random", sha256="", x_q=x_q, labels=labels, targets=targets, target_is_input=target_is_input, notices=()
+    )
 
 
 class Visit(NamedTuple):
