@@ -46,7 +46,10 @@ _OUTSIDE_SOURCES = (
 
 _EXECUTED = re.compile(rb"Trace \d+: 0x[0-9a-f]+ \[[0-9a-f]+/([0-9a-f]+)/")
 _INSTRUCTION = re.compile(rb"0x([0-9a-f]+):")
+#: After a line with it, the block of the line before had not run.
 _STOPPED = b"Stopped"
+#: Stands after the last line.
+_END = b""
 
 
 class Work(Struct, frozen=True, kw_only=True):
@@ -121,7 +124,7 @@ class Trace:
 
     def finish(self) -> None:
         """The log has ended."""
-        self._count([_STOPPED])
+        self._count([_END])
 
     def _is_event(self, line: bytes) -> bool:
         """Take in a line that is not known yet; whether it tells of an execution, not of a translation."""
@@ -229,10 +232,11 @@ class Trace:
         mix: Counter[Kind] = Counter()
         for (line, after), number in counts.items():
             if after.startswith(_STOPPED) or line.startswith(_STOPPED):
-                continue  # the block was about to run, and did not
+                continue
             block = self._blocks[line]
+            follows = after != _END and self._blocks[after].begin == block.end
             instructions += number * len(block.instructions)
-            cycles += number * block_cycles(block.instructions, table, taken=self._blocks[after].begin != block.end)
+            cycles += number * block_cycles(block.instructions, table, taken=not follows)
             for instruction in block.instructions:
                 mix[instruction.kind] += number
         return Work(instructions=instructions, cycles=cycles, mix=mix)
