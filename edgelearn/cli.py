@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edgelearn.inspection import Inspection, Layer
     from edgelearn.pipeline import Built
     from edgelearn.profiling import LayerProfile, Profile
+    from edgelearn.verification import SlowLayer
 
 #: Width of tables that go into a file or a pipe.
 _PLAIN_WIDTH = 140
@@ -513,7 +514,9 @@ def verify(
     if as_json:
         _print_json(found)
     else:
-        _print_figures(found)
+        _print_figures(found, but="slowest_layers")
+        if found.slowest_layers:
+            click.echo(f"slowest layers, of the estimated cycles: {_slowest_text(found.slowest_layers)}")
         click.echo("exact: nothing differs from the references" if found.is_exact else "not exact")
         if found.head_weights_different is None and found.train_steps:
             click.echo("note: a float head stands outside the promise of bits; only its features were compared")
@@ -525,8 +528,11 @@ def verify(
         )
 
 
-def _print_figures(value: msgspec.Struct) -> None:
+def _print_figures(value: msgspec.Struct, *, but: str) -> None:
+    """All members with their names, except the one that is printed in another way."""
     for key, figure in msgspec.to_builtins(value).items():
+        if key == but:
+            continue
         text = "-" if figure is None else f"{figure:,}" if isinstance(figure, int) else str(figure)
         click.echo(f"{key:<30} {text}")
 
@@ -626,7 +632,7 @@ def _print_profile(found: Profile, *, title: str) -> None:
             click.echo(f"  {title}: {line}")
 
 
-def _slowest_text(layers: Sequence[LayerProfile]) -> str:
+def _slowest_text(layers: Sequence[LayerProfile | SlowLayer]) -> str:
     """The layers that take most, with their share of the estimated cycles."""
     return ", ".join(f"{layer.name} {100 * layer.share:.0f}%" for layer in layers[:3])
 

@@ -2,7 +2,8 @@
 
 Without a trainable head: the int8 outputs with the LiteRT reference kernels. With one: the backbone's int8 features
 with the LiteRT reference kernels, and the head's logits, probabilities, losses and learned weights, bit for bit, with
-the NumPy reference. On an emulated board instructions are counted too.
+the NumPy reference. On an emulated board instructions are counted too, and
+the layers named that take most.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from edgelearn import pipeline
+from edgelearn import pipeline, profiling
 from edgelearn.board import Board
 from edgelearn.bundle import Bundle, read_bundle
 from edgelearn.convert.litert import ReferenceInterpreter, require_oracle
-from edgelearn.errors import DataError, GraphError
+from edgelearn.errors import DataError, EmulatorError, GraphError
 from edgelearn.host.data import Dataset, load_dataset, random_dataset
 from edgelearn.host.device import Device, Result
 from edgelearn.ir import LossKind
@@ -28,6 +29,22 @@ from edgelearn.training import HeadStep, IntegerHead, make_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from edgelearn.codegen import Plan
+
+
+#: How many layers are named.
+_SLOWEST = 3
+
+
+class SlowLayer(Struct, frozen=True, kw_only=True):
+    """A layer that takes much; `share` is of the estimated cycles of an inference."""
+
+    name: str
+    op: str
+    instructions: int
+    cycles: int
+    share: float
 
 
 class Verification(Struct, frozen=True, kw_only=True):
@@ -40,6 +57,8 @@ class Verification(Struct, frozen=True, kw_only=True):
             or with a float head, which stands outside the promise of bits.
         instructions_per_inference: mean over the samples; None where the emulator does not count.
         instructions_per_train_step: mean over the steps, of the update alone.
+        estimated_cycles_per_inference: of the first sample, see `edgelearn profile`; None where nothing is counted.
+        slowest_layers: the three with most estimated cycles; empty where nothing is counted.
         flash_model_bytes: the model with its constants and the kernels it uses, without start-up code and link.
         ram_bytes: data and bss, without the stack.
         stack_bytes: high-water mark, 0 where it cannot be known.
@@ -54,11 +73,13 @@ class Verification(Struct, frozen=True, kw_only=True):
     head_weights_different: int | None
     instructions_per_inference: int | None
     instructions_per_train_step: int | None
+    estimated_cycles_per_inference: int | None
     flash_bytes: int
     flash_model_bytes: int
     ram_bytes: int
     arena_bytes: int
     stack_bytes: int
+    slowest_layers: tuple[SlowLayer, ...]
 
     @property
     def is_exact(self) -> bool:
@@ -136,6 +157,7 @@ def verify(
             progress(samples + number + 1, samples + steps)
         different = run.head_differences()
         statistics = device.statistics()
+    measured = _measure(folder, plan, built, data)
     return Verification(
         board=board.name,
         engine=board.emulator.engine if board.emulator else "",
@@ -146,12 +168,29 @@ def verify(
         head_weights_different=different,
         instructions_per_inference=pipeline.instructions(board, run.mean_ticks("inference")),
         instructions_per_train_step=pipeline.instructions(board, run.mean_ticks("train")) if steps else None,
+        estimated_cycles_per_inference=measured.cycles if measured else None,
         flash_bytes=built.flash_bytes,
         flash_model_bytes=built.flash_model_bytes,
         ram_bytes=built.ram_bytes,
         arena_bytes=plan.arena_bytes,
         stack_bytes=statistics.stack_bytes,
+        slowest_layers=tuple(
+            SlowLayer(
+                name=layer.name, op=layer.op, instructions=layer.instructions, cycles=layer.cycles, share=layer.share
+            )
+            for layer in (measured.slowest[:_SLOWEST] if measured else ())
+        ),
     )
+
+
+def _measure(folder: Path, plan: Plan, built: pipeline.Built, data: Path | None) -> profiling.Profile | None:
+    """One sample by layers. Bits are what `verify` is for: where the emulator cannot tell, it says nothing of it."""
+    if not profiling.can_profile(built.board):
+        return None
+    try:
+        return profiling.measure(folder, plan, built, data=data)
+    except EmulatorError:
+        return None
 
 
 class _Run:

@@ -136,6 +136,8 @@ def test_emulators() -> None:
     assert list(emulator_argv(load_board("mps2-an386"), image, port=4242)) == qemu("mps2-an386", 7)
     assert list(emulator_argv(load_board("mps2-an385"), image, port=4242)) == qemu("mps2-an385", 7)
     assert list(emulator_argv(load_board("mps2-an500"), image, port=4242)) == qemu("mps2-an500", 7)
+    traced = emulator_argv(load_board("mps2-an386"), image, port=4242, trace=True)
+    assert list(traced) == [*qemu("mps2-an386", 7), "-d", "exec,nochain,in_asm"]
     program = str(image.absolute())
     assert list(emulator_argv(load_board("host"), image, port=0)) == [program]
     assert list(emulator_argv(load_board("host"), image, port=4242)) == ["env", "ELEARN_PORT=4242", program]

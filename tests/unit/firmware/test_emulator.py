@@ -134,9 +134,10 @@ def test_qemu_that_dies_says_why(tmp_path: Path) -> None:
     (tmp_path / "bad.elf").write_bytes(b"\x7fELF, not really" + bytes(100))
     assert board.emulator is not None
     unknown = msgspec.structs.replace(board, emulator=msgspec.structs.replace(board.emulator, machine="no-such-board"))
-    with pytest.raises(EmulatorError) as caught:
-        start(unknown, tmp_path / "bad.elf")
-    assert "no-such-board" in caught.value.cause or "unsupported machine" in caught.value.cause
+    for trace in (None, lambda piece: None):
+        with pytest.raises(EmulatorError) as caught:
+            start(unknown, tmp_path / "bad.elf", trace=trace)
+        assert "no-such-board" in caught.value.cause or "unsupported machine" in caught.value.cause
 
 
 def test_qemu_tries_another_port_when_one_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
