@@ -69,7 +69,7 @@ class ReferenceInterpreter:
         return self._output_index
 
     def run(self, sample: npt.NDArray[np.int8], tensor_indices: Sequence[int]) -> dict[int, npt.NDArray[Any]]:
-        """Run one sample.
+        """Run one sample, from a state of zero where the model has one.
 
         Args:
             sample: int8 input, in the quantisation of the model's first int8 tensor; any shape with as many elements
@@ -86,6 +86,7 @@ class ReferenceInterpreter:
         if self._input_dtype == np.float32:
             values = (values.astype(np.float32) - np.float32(self._float_zero_point)) * self._float_scale
         try:
+            self._interpreter.reset_all_variables()
             self._interpreter.set_tensor(self._input_index, values)
             self._interpreter.invoke()
             return {index: self._interpreter.get_tensor(index) for index in tensor_indices}

@@ -15,6 +15,7 @@ _ENDINGS: dict[str, tuple[frozenset[str], str]] = {
     "CONV_2D": (frozenset({"Conv2D", "convolution"}), "conv2d"),
     "DEPTHWISE_CONV_2D": (frozenset({"depthwise", "DepthwiseConv2dNative"}), "depthwise_conv2d"),
     "FULLY_CONNECTED": (frozenset({"MatMul", "Tensordot"}), "dense"),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (frozenset(), "lstm"),
     "AVERAGE_POOL_2D": (frozenset({"AvgPool"}), "average_pool"),
     "MAX_POOL_2D": (frozenset({"MaxPool", "MaxPool2d"}), "max_pool"),
     "MEAN": (frozenset({"Mean"}), "mean"),

@@ -55,6 +55,8 @@ class FileTensor(msgspec.Struct, frozen=True, kw_only=True):
 class FileOp(msgspec.Struct, frozen=True, kw_only=True):
     """An op of the file. `code` is the schema's name, or the name of a custom op. Absent inputs are -1.
 
+    `intermediates` are tensors that only tell the quantisation of what the op computes on its way.
+
     `options` are the numbers of its options table by the schema's names (`StrideH`), `Padding` and
     `FusedActivationFunction` as the schema's names of their values.
     """
@@ -63,6 +65,7 @@ class FileOp(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    intermediates: tuple[int, ...] = ()
     options: dict[str, Option]
 
     def number(self, name: str, default: int) -> int:
@@ -145,7 +148,8 @@ class _Decoder:
         inputs = self._integers(graph.InputsLength(), graph.InputsAsNumpy)
         outputs = self._integers(graph.OutputsLength(), graph.OutputsAsNumpy)
         for op in ops:
-            if any(not -1 <= n < len(tensors) for n in op.inputs) or any(not 0 <= n < len(tensors) for n in op.outputs):
+            written = (*op.outputs, *op.intermediates)
+            if any(not -1 <= n < len(tensors) for n in op.inputs) or any(not 0 <= n < len(tensors) for n in written):
                 raise ValueError(f"op #{op.index} names a tensor that does not exist")
         if any(not 0 <= n < len(tensors) for n in (*inputs, *outputs)):
             raise ValueError("an input or output of the graph does not exist")
@@ -210,6 +214,7 @@ class _Decoder:
             code=code,
             inputs=self._integers(op.InputsLength(), op.InputsAsNumpy),
             outputs=self._integers(op.OutputsLength(), op.OutputsAsNumpy),
+            intermediates=self._integers(op.IntermediatesLength(), op.IntermediatesAsNumpy),
             options=self._decoded_options(op),
         )
 

@@ -16,10 +16,11 @@ from edgelearn.ir.elementwise import ElementwiseOp
 from edgelearn.ir.movement import MovementOp
 from edgelearn.ir.op import Op
 from edgelearn.ir.pooling import PoolingOp
+from edgelearn.ir.recurrent import RecurrentOp
 from edgelearn.ir.reduction import ReductionOp
 from edgelearn.ir.tensor import Tensor, tensor_problems
 
-AnyOp = ConvolutionOp | DenseOp | PoolingOp | ReductionOp | ElementwiseOp | ActivationOp | MovementOp
+AnyOp = ConvolutionOp | DenseOp | RecurrentOp | PoolingOp | ReductionOp | ElementwiseOp | ActivationOp | MovementOp
 #: All op types.
 OP_TYPES: tuple[type[Op], ...] = get_args(AnyOp)
 

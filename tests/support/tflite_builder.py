@@ -22,6 +22,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 FLOAT32 = schema.TensorType.FLOAT32
 INT8 = schema.TensorType.INT8
+INT16 = schema.TensorType.INT16
 INT32 = schema.TensorType.INT32
 UINT8 = schema.TensorType.UINT8
 _NUMPY = {FLOAT32: np.float32, INT8: np.int8, INT32: np.int32, UINT8: np.uint8}
@@ -59,12 +60,14 @@ class TfliteBuilder:
         data: np.ndarray | None = None,
         name: str | None = None,
         signature: Sequence[int] | None = None,
+        variable: bool = False,
     ) -> int:
         """Any tensor; a constant where data is given. Returns its number."""
         t = schema.TensorT()
         t.shape = [int(n) for n in shape]
         t.shapeSignature = None if signature is None else list(signature)
         t.type = type_
+        t.isVariable = variable
         t.name = name if name is not None else f"tensor_{len(self._tensors)}"
         if scale is not None:
             q = schema.QuantizationParametersT()
@@ -130,6 +133,7 @@ class TfliteBuilder:
         options: Any = None,
         version: int = 1,
         custom: str | None = None,
+        intermediates: Sequence[int] | None = None,
     ) -> int:
         """Any op by its schema name; returns its first output."""
         number = getattr(schema.BuiltinOperator, code)
@@ -143,6 +147,7 @@ class TfliteBuilder:
         operator.opcodeIndex = len(self._codes) - 1
         operator.inputs = list(inputs)
         operator.outputs = [output] if isinstance(output, int) else list(output)
+        operator.intermediates = None if intermediates is None else list(intermediates)
         if options is not None:
             operator.builtinOptions = options
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
@@ -233,6 +238,42 @@ class TfliteBuilder:
         options.keepNumDims = rows
         out_shape = (*self.shape(x)[:-1], units) if rows else (1, units)
         return self._weighted("FULLY_CONNECTED", x, weight, scales, out_shape, features, bias, options, name)
+
+    def unidirectional_sequence_lstm(
+        self,
+        x: int,
+        *,
+        units: int,
+        cell_exponent: int = -11,
+        cell_clip: float = 10.0,
+        output_scale: float | None = None,
+        name: str | None = None,
+    ) -> int:
+        """UNIDIRECTIONAL_SEQUENCE_LSTM as TensorFlow's converter writes Keras' LSTM, with random weights."""
+        steps, features = self.shape(x)[1:]
+        x_scale, _ = self.quant(x)
+        output_quant = {"scale": output_scale or 1 / 150, "zero_point": self.random_zero_point()}
+        weights, scales = [], []
+        for count in (features,) * 4 + (units,) * 4:
+            scale = float(np.float32(self.rng.uniform(0.004, 0.012) / math.sqrt(count)))
+            data = self.rng.integers(-127, 128, (units, count)).astype(np.int8)
+            weights.append(self.tensor((units, count), scale=scale, data=data, name=name and f"{name}/weight"))
+            scales.append(scale)
+        biases = []
+        for scale in scales[:4]:
+            bias_scale = np.float32(x_scale) * np.float32(scale)
+            data = self.rng.integers(int(-1 / bias_scale), int(1 / bias_scale) + 1, units).astype(np.int32)
+            biases.append(self.tensor((units,), INT32, scale=bias_scale, data=data))
+        state = self.tensor((1, units), **output_quant, variable=True)
+        cell = self.tensor((1, units), INT16, scale=2.0**cell_exponent, variable=True)
+        intermediates = [self.tensor((0,), FLOAT32) for _ in range(4)] + [self.tensor((0,), **output_quant)]
+        options = schema.UnidirectionalSequenceLSTMOptionsT()
+        options.fusedActivationFunction = _ACTIVATIONS["tanh"]
+        options.cellClip = cell_clip
+        out = self.tensor((1, steps, units), **output_quant, name=name)
+        none = -1
+        inputs = [x, *weights, *(none,) * 3, *biases, *(none,) * 2, state, cell, *(none,) * 4]
+        return self.op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, out, options=options, intermediates=intermediates)
 
     def average_pool_2d(self, x: int, **window: Any) -> int:
         """AVERAGE_POOL_2D; kernel, stride, padding, activation, name."""

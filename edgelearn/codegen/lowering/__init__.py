@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgelearn.codegen.lowering import activation, convolution, dense, elementwise, movement, pooling, reduction
+from edgelearn.codegen.lowering import (
+    activation,
+    convolution,
+    dense,
+    elementwise,
+    movement,
+    pooling,
+    recurrent,
+    reduction,
+)
 from edgelearn.codegen.lowering.call import CONSTANT_SUFFIXES, Call, Constant, Initializer, Lowerings, Source, Target
 from edgelearn.codegen.requantize import LARGEST_SHIFT
 from edgelearn.errors import UnsupportedOpError
@@ -20,6 +29,7 @@ __all__ = ["CONSTANT_SUFFIXES", "LOWERINGS", "Call", "Constant", "Initializer", 
 LOWERINGS: Lowerings = {
     **convolution.LOWERINGS,
     **dense.LOWERINGS,
+    **recurrent.LOWERINGS,
     **pooling.LOWERINGS,
     **reduction.LOWERINGS,
     **elementwise.LOWERINGS,

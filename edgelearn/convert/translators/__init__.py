@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edgelearn.convert.tflite_file import FileOp
-from edgelearn.convert.translators import activation, convolution, dense, elementwise, movement, pooling, reduction
+from edgelearn.convert.translators import (
+    activation,
+    convolution,
+    dense,
+    elementwise,
+    movement,
+    pooling,
+    recurrent,
+    reduction,
+)
 from edgelearn.convert.translators.context import Context
 from edgelearn.ir import AnyOp
 
@@ -15,6 +24,7 @@ Translated = AnyOp | tuple[AnyOp, ...]
 TRANSLATORS: Mapping[str, Callable[[Context, FileOp], Translated]] = {
     **convolution.TRANSLATORS,
     **dense.TRANSLATORS,
+    **recurrent.TRANSLATORS,
     **pooling.TRANSLATORS,
     **reduction.TRANSLATORS,
     **elementwise.TRANSLATORS,

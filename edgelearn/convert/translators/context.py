@@ -59,6 +59,12 @@ class Context:
             raise contradiction(op, f"input {position} is missing")
         return self._model.tensors[op.inputs[position]]
 
+    def intermediate(self, op: FileOp, position: int) -> FileTensor:
+        """The tensor at one of the op's intermediates."""
+        if position >= len(op.intermediates):
+            raise contradiction(op, f"intermediate {position} is missing")
+        return self._model.tensors[op.intermediates[position]]
+
     def activation(self, op: FileOp, position: int, *, rank: int | None = None, any_batch: bool = False) -> FileTensor:
         """The int8 activation at an input, checked; of a batch of 1 unless `any_batch`."""
         tensor = self.file_tensor(op, position)
@@ -95,7 +101,7 @@ class Context:
     def constant(self, op: FileOp, position: int, type_: str, *, rank: int) -> FileTensor:
         """The constant at an input, checked."""
         tensor = self.file_tensor(op, position)
-        what = ("input", "weights", "bias")[position]
+        what = {1: "weights", 2: "bias"}.get(position, f"input {position}")
         if not tensor.data or tensor.is_variable:
             raise UnsupportedParameter(f"{what} that are not constant")
         if tensor.is_sparse:

@@ -1,0 +1,94 @@
+"""Recurrent layers: generated C under sanitizers gives the bytes of the LiteRT reference kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgelearn.ir.recurrent import UnidirectionalSequenceLstm
+from tests.support.tflite_builder import FLOAT32, INT16, INT32, TfliteBuilder
+from tests.vectors.models import Drawn, assert_same_bytes, check, examples
+
+#: Op -> the op on an input of 1x4x4x2.
+SMALLEST = {UnidirectionalSequenceLstm: lambda b, x: b.unidirectional_sequence_lstm(b.reshape(x, (1, 8, 4)), units=3)}
+
+
+def _lstm(
+    b: TfliteBuilder,
+    x: int,
+    weights: list[tuple[np.ndarray, float]],
+    biases: list[np.ndarray],
+    *,
+    output: tuple[float, int],
+    cell_exponent: int,
+    cell_clip: float,
+    time_major: bool = False,
+) -> int:
+    """The op with four input weights, four recurrent ones, each with its scale, and four biases."""
+    units = len(biases[0])
+    scale, zero_point = output
+    tensors = [b.tensor(w.shape, scale=s, data=w.astype(np.int8)) for w, s in weights]
+    x_scale = np.float32(b.quant(x)[0])
+    tensors_bias = [
+        b.tensor((units,), INT32, scale=x_scale * np.float32(s), data=bias.astype(np.int32))
+        for bias, (_, s) in zip(biases, weights[:4], strict=True)
+    ]
+    state = b.tensor((1, units), scale=scale, zero_point=zero_point, variable=True)
+    cell = b.tensor((1, units), INT16, scale=2.0**cell_exponent, variable=True)
+    intermediates = [b.tensor((0,), FLOAT32) for _ in range(4)]
+    intermediates.append(b.tensor((0,), scale=scale, zero_point=zero_point))
+    options = schema.UnidirectionalSequenceLSTMOptionsT()
+    options.fusedActivationFunction = schema.ActivationFunctionType.TANH
+    options.cellClip = cell_clip
+    options.timeMajor = time_major
+    out = b.tensor((*b.shape(x)[:2], units), scale=scale, zero_point=zero_point)
+    inputs = [x, *tensors, -1, -1, -1, *tensors_bias, -1, -1, state, cell, -1, -1, -1, -1]
+    return b.op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, out, options=options, intermediates=intermediates)
+
+
+@examples(120)
+@given(st.data())
+def test_unidirectional_sequence_lstm(data):
+    """Sequences through gates that are open, shut and in between, with cells of every scale."""
+    drawn = Drawn(data)
+    b, rng = drawn.builder, drawn.rng
+    steps, features, units = drawn.integer(1, 9), drawn.integer(1, 9), drawn.integer(1, 9)
+    time_major = drawn.choice(False, True)
+    x = b.input((1, steps, features), scale=drawn.scale(-12, 2), zero_point=drawn.zero_point())
+    x_scale, _ = b.quant(x)
+    output = (drawn.choice(1 / 128, drawn.near(1 / 150, 2)), drawn.zero_point())
+    reach = drawn.choice(0.05, 1.0, 4.0, 30.0)
+    weights, biases = [], []
+    for count, of_scale in ((features, x_scale),) * 4 + ((units, output[0]),) * 4:
+        scale = float(np.float32(drawn.near(reach / (of_scale * 74 * 74 * count**0.5), 1)))
+        weights.append((rng.integers(-127, 128, (units, count)), scale))
+    for _, scale in weights[:4]:
+        limit = int(min(reach / (x_scale * scale), 2**30))
+        biases.append(rng.integers(-limit, limit + 1, units))
+    out = _lstm(
+        b,
+        b.reshape(x, (steps, 1, features)) if time_major else x,
+        weights,
+        biases,
+        output=output,
+        cell_exponent=drawn.integer(-15, -9),
+        cell_clip=drawn.choice(0.0, 10.0, 0.3, 1e-9),
+        time_major=time_major,
+    )
+    check(drawn, x, out)
+
+
+@pytest.mark.parametrize("cell_exponent", range(-15, -8))
+def test_all_sums_of_a_gate(cell_exponent):
+    """A quarter of all int16 sums, of every gate: biases of 64 units are 256 apart, and each step adds one."""
+    units = 64
+    b = TfliteBuilder(cell_exponent % 4)
+    x = b.input((1, 256, 1), scale=2.0**-6, zero_point=0)
+    first = -(2**15) + 64 * 256 * (cell_exponent % 4) + 128
+    weights = [(np.ones((units, 1)), 2.0**-6)] * 4 + [(np.zeros((units, units)), 1.0)] * 4
+    biases = [first + 256 * b.rng.permutation(units) for _ in range(4)]
+    out = _lstm(b, x, weights, biases, output=(1 / 128, 3), cell_exponent=cell_exponent, cell_clip=0.0)
+    assert_same_bytes(b.build(out), np.arange(-128, 128).astype(np.int8).reshape(1, 256, 1))
