@@ -45,6 +45,11 @@ class Core(enum.Enum):
         """Whether it has the DSP extension of Armv7E-M: SMLAD, SXTB16, SMMLA and their like."""
         return self in (Core.CORTEX_M4F, Core.CORTEX_M7F)
 
+    @property
+    def has_fpu(self) -> bool:
+        """Whether it has a floating-point unit whose registers an interrupt may have to save."""
+        return self in (Core.CORTEX_M4F, Core.CORTEX_M7F)
+
 
 class CompilerFlags(msgspec.Struct, frozen=True, kw_only=True):
     """What a core needs from each compiler, for compiling and for linking.

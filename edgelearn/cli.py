@@ -377,7 +377,19 @@ def _report_build(built: Built) -> None:
     row("  stack, reserved", stack, stack)
     _console().print(table)
     click.echo(f"the model with the kernels it uses takes {built.flash_model_bytes:,} bytes of the flash")
+    _report_stack(built)
     click.echo(f"{built.image} ({built.result.version})")
+
+
+def _report_stack(built: Built) -> None:
+    found = built.stack
+    if found is None:
+        return
+    if found.size_bytes is None:
+        click.echo(f"warning: how much stack can be used is not known: {found.problem}", err=True)
+        return
+    calls = " > ".join(f"{name} {own}" for name, own in (*found.chain, *found.interrupt))
+    click.echo(f"the stack can take at most {found.size_bytes:,} of {built.board.stack_bytes:,} bytes: {calls}")
 
 
 # Devices

@@ -62,6 +62,7 @@ class Verification(Struct, frozen=True, kw_only=True):
         flash_model_bytes: the model with its constants and the kernels it uses, without start-up code and link.
         ram_bytes: data and bss, without the stack.
         stack_bytes: high-water mark, 0 where it cannot be known.
+        stack_bound_bytes: the most that can be used, known from the image; None where it cannot be known.
     """
 
     board: str
@@ -79,6 +80,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     ram_bytes: int
     arena_bytes: int
     stack_bytes: int
+    stack_bound_bytes: int | None
     slowest_layers: tuple[SlowLayer, ...]
 
     @property
@@ -174,6 +176,7 @@ def verify(
         ram_bytes=built.ram_bytes,
         arena_bytes=plan.arena_bytes,
         stack_bytes=statistics.stack_bytes,
+        stack_bound_bytes=built.stack.size_bytes if built.stack else None,
         slowest_layers=tuple(
             SlowLayer(
                 name=layer.name, op=layer.op, instructions=layer.instructions, cycles=layer.cycles, share=layer.share

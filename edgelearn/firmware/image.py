@@ -17,18 +17,23 @@ class Function(Struct, frozen=True, kw_only=True):
     """A function of an image for Cortex-M.
 
     Attributes:
-        name: its symbol; where several stand for one function, the first of them by name.
+        names: its symbols; several may stand for one function.
         source: the project's C file that defines it; empty for the compiler's library.
         address: of its first instruction.
         size_bytes: with the constants that lie between its instructions.
         instructions: in the order of their addresses.
     """
 
-    name: str
+    names: tuple[str, ...]
     source: str
     address: int
     size_bytes: int
     instructions: tuple[Instruction, ...]
+
+    @property
+    def name(self) -> str:
+        """The first of its names."""
+        return self.names[0]
 
 
 class Image(Struct, frozen=True, kw_only=True):
@@ -81,20 +86,23 @@ def read_image(elf: Path) -> Image:
         for symbol in symbols
         if symbol.name.split(".")[0] in ("$t", "$d") and isinstance(symbol["st_shndx"], int)
     )
-    sized: dict[int, tuple[str, int]] = {}
-    for symbol in sorted(symbols, key=lambda symbol: str(symbol.name)):
+    names: dict[int, list[str]] = {}
+    sizes: dict[int, int] = {}
+    for symbol in symbols:
         if symbol["st_info"]["type"] == "STT_FUNC" and symbol["st_size"] > 0:
-            sized.setdefault(int(symbol["st_value"]) & ~1, (symbol.name, int(symbol["st_size"])))
+            address, size_bytes = int(symbol["st_value"]) & ~1, int(symbol["st_size"])
+            names.setdefault(address, []).append(symbol.name)
+            sizes[address] = max(size_bytes, sizes.get(address, 0))
     blank = Image(functions=(), sections=sections)
     functions = tuple(
         Function(
-            name=name,
+            names=tuple(sorted(names[address])),
             source=sources.get(address, ""),
             address=address,
             size_bytes=size_bytes,
             instructions=_instructions(blank, marks, address, address + size_bytes),
         )
-        for address, (name, size_bytes) in sorted(sized.items())
+        for address, size_bytes in sorted(sizes.items())
     )
     return Image(functions=functions, sections=sections)
 

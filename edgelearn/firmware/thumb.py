@@ -49,8 +49,6 @@ class Instruction(Struct, frozen=True, kw_only=True):
         is_indirect: whether it jumps to where a register or memory says, other than to return.
         stack_bytes: what it takes from the stack.
         sets_stack: whether it moves the stack pointer by what only running it tells.
-        half: for MOVW and MOVT the register and the 16 bits; otherwise None.
-        is_high_half: whether those are the upper ones.
     """
 
     address: int
@@ -62,8 +60,6 @@ class Instruction(Struct, frozen=True, kw_only=True):
     is_indirect: bool = False
     stack_bytes: int = 0
     sets_stack: bool = False
-    half: tuple[int, int] | None = None
-    is_high_half: bool = False
 
 
 def decode(code: bytes, address: int) -> tuple[Instruction, ...]:
@@ -206,9 +202,6 @@ def _immediate(a: int, b: int, address: int) -> Instruction:
     destination, base = b >> 8 & 15, a & 15
     bits = (a >> 10 & 1) << 11 | (b >> 12 & 7) << 8 | b & 0xFF
     operation = a & 0xFBF0
-    if operation in (0xF240, 0xF2C0):  # MOVW, MOVT
-        half = (destination, base << 12 | bits)
-        return Instruction(address=address, size_bytes=4, half=half, is_high_half=operation == 0xF2C0)
     if destination != _SP:
         return Instruction(address=address, size_bytes=4)
     moves_by_constant = base == _SP and operation in (0xF100, 0xF1A0, 0xF200, 0xF2A0)  # ADD, SUB, ADDW, SUBW

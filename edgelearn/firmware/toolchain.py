@@ -38,6 +38,7 @@ class Toolchain(Struct, frozen=True, kw_only=True):
         link_flags: flags for linking.
         objcopy: the argv that starts its objcopy; empty where there is none.
         writes_map: whether its linker writes a map file.
+        writes_stack_usage: whether it writes what each function takes from the stack beside the object, as `.su`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Toolchain(Struct, frozen=True, kw_only=True):
     link_flags: tuple[str, ...]
     objcopy: tuple[str, ...] = ()
     writes_map: bool = False
+    writes_stack_usage: bool = False
 
 
 class Section(Struct, frozen=True, kw_only=True):
@@ -162,6 +164,7 @@ def _gnu(core: Core, *, sanitize: bool) -> Toolchain | None:
         link_flags=flags.gnu_link,
         objcopy=(objcopy,) if bare_metal and process.find_program(objcopy) else (),
         writes_map=bare_metal,
+        writes_stack_usage=bare_metal,
     )
 
 
@@ -215,6 +218,7 @@ def compile_argv(toolchain: Toolchain, source: str) -> tuple[str, ...]:
         OPTIMIZATION,
         *COMPILE_FLAGS,
         *INCLUDE_FLAGS,
+        *(("-fstack-usage",) if toolchain.writes_stack_usage else ()),
         "-c",
         "-o",
         _object(source),
@@ -301,7 +305,7 @@ def build_project(
 
 def _clear(build: Path) -> None:
     """Remove what an earlier build made, with whatever compiler or flags; `make` then starts anew as well."""
-    for pattern in ("*/*.o", "*/*.d", "firmware.*", "command"):
+    for pattern in ("*/*.o", "*/*.d", "*/*.su", "firmware.*", "command"):
         for path in build.glob(pattern):
             path.unlink()
 

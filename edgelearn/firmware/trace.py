@@ -100,7 +100,7 @@ class Trace:
             image: what the board runs; it holds `elearn_model_run`.
         """
         self._image = image
-        functions = {function.name: function for function in image.functions}
+        functions = {name: function for function in image.functions for name in function.names}
         self._run = functions[RUN_FUNCTION]
         self._entries = {functions[n].address: n for n in (FORWARD_FUNCTION, LEARN_FUNCTION) if n in functions}
         self._outside = [f for f in image.functions if f.source.startswith(_OUTSIDE_SOURCES)]

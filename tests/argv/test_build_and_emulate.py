@@ -52,7 +52,8 @@ def link_argv(tools: toolchain.Toolchain) -> list[str]:
 
 
 def compiling(program: Sequence[str]) -> list[str]:
-    return [*program, *COMMON, "-c", "-o", "build/src/model.o", "src/model.c"]
+    stack_usage = ["-fstack-usage"] if program[0] == GNU_M4F[0] else []
+    return [*program, *COMMON, *stack_usage, "-c", "-o", "build/src/model.o", "src/model.c"]
 
 
 def test_gnu_cortex_m4f(find: Find) -> None:

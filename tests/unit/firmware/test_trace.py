@@ -59,7 +59,7 @@ def image() -> Image:
     return Image(
         functions=tuple(
             Function(
-                name=name,
+                names=(name,),
                 source=source,
                 address=address,
                 size_bytes=len(code[address]),
