@@ -168,10 +168,13 @@ def measure(
     traced = trace.result(COST_TABLES[board.core])
 
     steps = [step for step in plan.steps if step.call]
-    if [step.call.function for step in steps if step.call] != [work.calls for work in traced.layers]:
+    recognised = [
+        step.call.function in work.calls for step, work in zip(steps, traced.layers, strict=False) if step.call
+    ]
+    if len(traced.layers) != len(steps) or not all(recognised):
         raise EmulatorError(
             "the calls in the emulator's trace are not those of the plan",
-            cause=f"{len(traced.layers)} of {len(steps)} layers were recognised",
+            cause=f"{sum(recognised)} of {len(steps)} layers were recognised",
             hint="this QEMU may write its log in another way: `edgelearn doctor` says which one is installed",
         )
     work = list(zip([(s.op.name, s.op.TITLE, s.multiply_accumulates) for s in steps], traced.layers, strict=True))
@@ -243,7 +246,7 @@ def _layer(
     return LayerProfile(
         name=name,
         op=op,
-        kernel=work.calls,
+        kernel=work.calls[0],
         multiply_accumulates=macs,
         instructions=round(instructions),
         instructions_per_mac=round(instructions / macs, 3) if macs else None,

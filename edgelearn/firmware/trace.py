@@ -56,13 +56,13 @@ class Work(Struct, frozen=True, kw_only=True):
     """What ran.
 
     Attributes:
-        calls: the kernel that was called; empty where none was.
+        calls: the names of the kernel that was called; none where it is not known.
         instructions: executed, those that a condition skipped included, as the emulated counter counts.
         cycles: estimated.
         mix: instructions of each class.
     """
 
-    calls: str = ""
+    calls: tuple[str, ...] = ()
     instructions: int = 0
     cycles: float = 0.0
     mix: Mapping[Kind, int] = {}
@@ -212,19 +212,23 @@ class Trace:
             learn=self._named(LEARN_FUNCTION, table),
         )
 
-    def _called(self, address: int) -> str | None:
-        """The function that the instruction at an address goes to; None where it stays, "" where it cannot be known."""
+    def _called(self, address: int) -> tuple[str, ...] | None:
+        """The kernel that the instruction at an address calls: its names, none where they are not known.
+
+        Returns:
+            None where it calls no kernel. The compiler may call its library to set up arguments.
+        """
         (instruction,) = (i for i in self._run.instructions if i.address == address)
         if instruction.target is None:
-            return "" if instruction.is_indirect else None
+            return () if instruction.is_indirect else None
         if _holds(self._run, instruction.target):
             return None
         function = self._image.function_at(instruction.target)
-        return function.name if function else ""
+        return function.names if function and function.source else None
 
     def _named(self, name: str, table: CostTable) -> Work | None:
         counts = self._counts.get(name)
-        return msgspec.structs.replace(self._work(counts, table), calls=name) if counts else None
+        return msgspec.structs.replace(self._work(counts, table), calls=(name,)) if counts else None
 
     def _work(self, counts: Counter[tuple[bytes, bytes]], table: CostTable) -> Work:
         instructions = 0

@@ -40,7 +40,9 @@ PROGRAM = {
     RUN: (
         "elearn_model_run",
         "src/model.c",
-        f"10b5 {bl(0x102, KERNEL)} 00bf {bl(0x108, KERNEL)} bde81040 {b(0x110, LAST)}",
+        f"10b5 {bl(0x102, KERNEL)} 00bf {bl(0x108, KERNEL)} bde81040 {b(0x110, LAST)}"
+        # bl memcpy; bl kernel
+        f"{bl(0x114, COPY)} {bl(0x118, KERNEL)}",
     ),
     # ldr r0, [r1]; ldr r2, [r1]; subs r3, #1; bne back to the loads; bl copy; bx lr
     KERNEL: ("elearn_kernel_s8", "runtime/elearn_kernel_s8.c", f"0868 0a68 013b fbd1 {bl(0x208, COPY)} 7047"),
@@ -128,7 +130,7 @@ def counted(text: str, *, piece_bytes: int = 1 << 20) -> Traced:
 def test_each_call_is_a_layer() -> None:
     traced = counted(one_sample(Log()).text)
     first, second, last = traced.layers
-    assert (first.calls, second.calls, last.calls) == ("elearn_kernel_s8", "elearn_kernel_s8", "elearn_last_s8")
+    assert [work.calls for work in traced.layers] == [("elearn_kernel_s8",), ("elearn_kernel_s8",), ("elearn_last_s8",)]
     # The call with what is before it, the loop, and the end of the kernel with the function that it calls.
     assert first.instructions == 2 + 3 * 4 + 1 + 2 + 1
     assert second.instructions == 2 + 1 * 4 + 1 + 2 + 1
@@ -175,6 +177,13 @@ def test_a_call_that_was_cut_in_two_is_one_layer() -> None:
     first, second = counted(log.text).layers
     assert first.instructions == 1 + 1 + 4 + 4
     assert second.instructions == 2 + 4 + 4 + 1, "the way back counts with the last call"
+
+
+def test_a_call_of_the_library_counts_with_the_kernel_after_it() -> None:
+    log = Log().run(0x114, 0x114).run(0x700, 0x702).run(0x118, 0x118).kernel(1).run(0x60C, 0x60E)
+    (work,) = counted(log.text).layers
+    assert work.calls == ("elearn_kernel_s8",)
+    assert work.instructions == 1 + 2 + 1 + 4 + 4
 
 
 def test_a_translation_that_is_made_anew_replaces_the_old_one() -> None:
