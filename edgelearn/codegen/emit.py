@@ -128,7 +128,13 @@ def _layers(plan: Plan) -> list[_Layer]:
     layers = []
     for step in plan.steps:
         call = step.call
-        pointers = [_pointer(place) for place in (*step.inputs, *step.outputs)]
+        inputs, outputs = ([_pointer(place) for place in places] for places in (step.inputs, step.outputs))
+        pointers = [*inputs, *outputs]
+        if call and call.in_arrays:
+            pointers = [
+                f"(const int8_t *const[]){{{', '.join(inputs)}}}",
+                f"(int8_t *const[]){{{', '.join(outputs)}}}",
+            ]
         if step.scratch is not None:
             pointers.append(f"arena.bytes + {step.scratch}")
         layers.append(

@@ -28,11 +28,19 @@ _ADVICE = {
     "HARD_SWISH": "use ReLU or ReLU6",
     "LOGISTIC": "use ReLU inside the model, and softmax over two outputs or more at its end",
     "TANH": "use ReLU",
-    "TRANSPOSE": "export the model with channels last",
-    "PADV2": "pad with zeros",
-    "REDUCE_MAX": "use max pooling over the whole size, then flatten",
-    "SQUEEZE": "use a reshape",
-    "EXPAND_DIMS": "use a reshape",
+}
+
+#: Of these ops only some inputs are values; the others say shapes, which the file tells of the outputs anyway.
+_VALUE_INPUTS: dict[str, tuple[int, ...]] = {
+    "RESHAPE": (0,),
+    "SQUEEZE": (0,),
+    "EXPAND_DIMS": (0,),
+    "TILE": (0,),
+    "BROADCAST_TO": (0,),
+    "RESIZE_NEAREST_NEIGHBOR": (0,),
+    "RESIZE_BILINEAR": (0,),
+    "SLICE": (0, 1),
+    "STRIDED_SLICE": (0, 1, 3),
 }
 
 
@@ -105,7 +113,8 @@ class _Loader:
             if needed.isdisjoint(op.outputs):
                 continue
             live.append(op)
-            needed.update(op.inputs[:1] if op.code == "RESHAPE" else op.inputs)
+            positions = _VALUE_INPUTS.get(op.code, range(len(op.inputs)))
+            needed.update(op.inputs[position] for position in positions if position < len(op.inputs))
         return live[::-1]
 
     def _require_int8(self, live: list[FileOp]) -> None:

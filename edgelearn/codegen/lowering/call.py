@@ -14,7 +14,7 @@ from edgelearn.ir import Graph, Op, Tensor, Window
 Initializer = int | str | tuple[int, ...]
 
 #: What the names of an op's constants end in.
-CONSTANT_SUFFIXES = ("weights", "bias", "scales", "table")
+CONSTANT_SUFFIXES = ("weights", "bias", "scales", "table", "pieces", "axes", "rows", "columns")
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -57,6 +57,7 @@ class Call(Struct, frozen=True, kw_only=True):
     """The call of a kernel: function(&params, inputs..., outputs...[, scratch]).
 
     Attributes:
+        in_arrays: inputs and outputs go to the kernel as two arrays of pointers, for ops of any number of them.
         sources: the C files that it needs.
         scratch_bytes: RAM that it needs while it runs; 0 leaves the argument out.
         in_place: numbers of the inputs whose bytes the first output may take over; the kernel reads each element
@@ -69,6 +70,7 @@ class Call(Struct, frozen=True, kw_only=True):
     params_type: str
     params: tuple[tuple[str, Initializer], ...]
     constants: tuple[Constant, ...] = ()
+    in_arrays: bool = False
     scratch_bytes: int = 0
     in_place: tuple[int, ...] = ()
     instructions: float = 0.0

@@ -92,11 +92,16 @@ class Context:
         """The only output, an int8 activation, checked."""
         if len(op.outputs) != 1:
             raise contradiction(op, f"it has {len(op.outputs)} outputs")
-        out = self._model.tensors[op.outputs[0]]
-        activation_quant(out, "its output")
-        if any(axis != 0 for axis in out.dynamic_axes):
-            raise UnsupportedParameter("an output of dynamic shape; export the model with a fixed one")
-        return out
+        return self.outputs(op)[0]
+
+    def outputs(self, op: FileOp) -> tuple[FileTensor, ...]:
+        """The outputs, int8 activations, checked."""
+        outs = tuple(self._model.tensors[n] for n in op.outputs)
+        for out in outs:
+            activation_quant(out, "its output")
+            if any(axis != 0 for axis in out.dynamic_axes):
+                raise UnsupportedParameter("an output of dynamic shape; export the model with a fixed one")
+        return outs
 
     def constant(self, op: FileOp, position: int, type_: str, *, rank: int) -> FileTensor:
         """The constant at an input, checked."""

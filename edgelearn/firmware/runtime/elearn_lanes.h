@@ -17,6 +17,11 @@ static inline uint32_t elearn_load4(const int8_t *values)
     return word;
 }
 
+static inline void elearn_store4(int8_t *values, uint32_t word)
+{
+    memcpy(values, &word, sizeof word);
+}
+
 /* Lanes of two numbers. */
 static inline uint32_t elearn_lanes(int32_t low, int32_t high)
 {
