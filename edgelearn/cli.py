@@ -285,6 +285,8 @@ def _print_inspection(found: Inspection) -> None:
     click.echo(f"constants in flash:   {found.constants_bytes:,} bytes")
     click.echo(f"arena in RAM:         {found.arena_bytes:,} bytes, {ratio:.2f} times the lifetime lower bound")
     click.echo(f"largest layer:        {found.largest_layer}")
+    if found.busiest_layers:
+        click.echo(f"most work, by MACs:   {', '.join(found.busiest_layers)} (`edgelearn profile` measures it)")
     if found.labels:
         click.echo(f"labels:               {', '.join(found.labels)}")
     fit = found.fit

@@ -59,6 +59,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
         loss: of the trainable head, "" without one.
         arena_bound_bytes: the most that is alive at once; no placement can be smaller.
         largest_layer: the layer whose tensors and parameters take most.
+        busiest_layers: the three with most multiply-accumulates; `edgelearn profile` measures which are the slowest.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
     arena_bytes: int
     arena_bound_bytes: int
     largest_layer: str
+    busiest_layers: tuple[str, ...]
     fit: Fit | None
 
 
@@ -97,8 +99,14 @@ def inspect(path: Path, *, board: Board | None = None, residual: Residual = Resi
         arena_bytes=plan.arena_bytes,
         arena_bound_bytes=plan.placement.lower_bound_bytes,
         largest_layer=largest.name,
+        busiest_layers=_busiest(layers),
         fit=_fit(plan) if board else None,
     )
+
+
+def _busiest(layers: tuple[Layer, ...]) -> tuple[str, ...]:
+    ranked = sorted(layers, key=lambda layer: layer.multiply_accumulates, reverse=True)
+    return tuple(layer.name for layer in ranked[:3] if layer.multiply_accumulates)
 
 
 def _shape(graph: Graph, name: str) -> tuple[int, ...]:

@@ -98,6 +98,7 @@ def test_verify_of_other_residuals(bundle, residual, board, toolchain):
         ("ad01_int8", "trainable", EMULATED[-1]),
         ("ad01_int8", "none", EMULATED[-1]),
         *(("ad01_int8", "trainable", board) for board in EMULATED[:-1]),
+        ("pretrainedResnet_quant", "none", BOARD),
     ],
 )
 def test_reference_models(tmp_path, name, head, board):

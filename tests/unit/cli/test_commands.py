@@ -110,6 +110,9 @@ def test_inspect_tells_the_layers_and_the_fit(tmp_path, bundle):
     ]
     assert found["layers"][0]["multiply_accumulates"] == 8 * 8 * 4 * 9
     assert found["layers"][-1]["trainable"]
+    by_work = sorted(found["layers"], key=lambda layer: -layer["multiply_accumulates"])
+    assert found["busiest_layers"] == [layer["name"] for layer in by_work[:3]]
+    assert f"most work, by MACs:   {', '.join(found['busiest_layers'])}" in text
     assert found["layers"][-1]["output_shape"] == [6]
     assert found["arena_bytes"] >= found["arena_bound_bytes"] > 0
     assert found["fit"]["fits"]
