@@ -4,7 +4,7 @@
 #   make test     everything that must pass: style, types, import rule, tests
 #   make fuzz     a million random inputs into both ends of the link
 #   make bench    the tables of the documentation; MODELS=... names int8 .tflite files
-#   make verify-models   every model on every board against the references, 1,000 training steps each
+#   make verify-models   every model on every board against the references, with a trainable head and without
 #   make wheel    the Python package, in dist/
 
 VENV := .venv
@@ -40,9 +40,9 @@ bench: setup
 	$(BIN)/python benchmarks/head_accuracy.py
 	$(BIN)/python benchmarks/instructions.py $(MODELS)
 
-# 1,000 training steps of each model on every board, against the references.
+# Every byte of each model on every board, and 256 training steps of those with a trainable head.
 verify-models: setup
-	$(BIN)/python benchmarks/verify_models.py $(MODELS)
+	$(BIN)/python -m benchmarks.verify_models $(MODELS)
 
 wheel: setup
 	$(BIN)/python -m build

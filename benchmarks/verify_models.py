@@ -1,69 +1,173 @@
-"""Every model on every board against the references: `edgelearn verify` with 1,000 training steps, as one table.
+"""Every model on every board against the references, with a trainable head and without, as one table.
 
-    python benchmarks/verify_models.py MODEL.tflite [MODEL.tflite ...] [--train-steps 1000]
+    python -m benchmarks.verify_models [MODEL.tflite ...] [--only NAME ...] [--boards NAME ...] [--train-steps 256]
 
-The digits model of the demonstration is made and added. A model that does not fit a board with the int8 residual is
-verified with `--residual stochastic` there. Ends with 1 where anything differs.
+The models are the given files, the networks of networks.py and the digits of the demonstration. Each runs on 64
+samples like those it is for and 64 random ones; the host build is instrumented with the address and undefined-behaviour
+sanitizers. A model that does not fit a board with the int8 residual is verified with `--residual stochastic` there.
+Ends with 1 where anything differs, or where a model fits no board.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+from msgspec import Struct
+
+from benchmarks.models import REALISTIC_SAMPLES, SAMPLES, Model, model_names, prepare, with_samples
 from edgelearn import demo, pipeline
-from edgelearn.board import Board, board_names, load_board
-from edgelearn.errors import DoesNotFitError
+from edgelearn.board import Core, board_names, load_board
+from edgelearn.errors import DoesNotFitError, EdgelearnError
+from edgelearn.ir import quantize_array
 from edgelearn.recipe import Residual
 from edgelearn.verification import Verification, verify
 
-SAMPLES = 64
+DIGITS = "digits"
 
 
-def digits(folder: Path) -> Path:
-    """The bundle of the demonstration's model."""
-    files = demo.demo_files(folder)
-    demo.pretrain(files)
-    pipeline.convert(files.model, files.bundle, calibration=files.calibration, classes=demo.CLASSES, name="digits")
-    return files.bundle
+class Job(Struct, frozen=True, kw_only=True):
+    """A model on its way through all boards."""
+
+    name: str
+    files: tuple[Path, ...]
+    boards: tuple[str, ...]
+    train_steps: int
 
 
-def verify_one(bundle: Path, board: Board, folder: Path, train_steps: int) -> tuple[Residual, Verification]:
-    """Verify with the first residual that fits."""
-    try:
-        found = verify(bundle, board, folder, samples=SAMPLES, train_steps=train_steps)
-    except DoesNotFitError:
-        residual = Residual.STOCHASTIC
-        return residual, verify(bundle, board, folder, samples=SAMPLES, train_steps=train_steps, residual=residual)
-    return Residual.INT8, found
+class Line(Struct, frozen=True, kw_only=True):
+    """What a model gave on a board.
+
+    Attributes:
+        trains: whether it had a trainable head.
+        residual: how the head's weights were stored.
+        found: None where it does not fit, or where it failed.
+        problem: why there is nothing found.
+    """
+
+    name: str
+    trains: bool
+    board: str
+    residual: Residual | None
+    found: Verification | None
+    problem: str = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it ran and nothing differed."""
+        return self.found is not None and self.found.is_exact
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", type=Path)
-    parser.add_argument("--train-steps", type=int, default=1000)
-    options = parser.parse_args()
-    exact = True
-    print("| model | board | residual | bytes compared | different | head weights different | stack |")
-    print("|---|---|---|---|---|---|---|")
+def run(job: Job) -> list[Line]:
+    """Verify one model on all boards."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bundles = [digits(folder / "digits")]
-        for model in options.models:
-            bundles.append(folder / f"{model.stem}.elb")
-            pipeline.convert(model, bundles[-1])
-        for bundle in bundles:
-            for board in map(load_board, board_names()):
-                residual, found = verify_one(bundle, board, folder / "project", options.train_steps)
-                exact = exact and found.output_bytes_different == 0 and found.head_weights_different == 0
-                figures = (found.output_bytes_compared, found.output_bytes_different, found.head_weights_different)
-                counted = " | ".join(f"{figure:,}" for figure in (*figures, found.stack_bytes))
-                print(f"| {bundle.stem} | {board.name} | {residual.value} | {counted} |", flush=True)
-    if not exact:
-        raise SystemExit(1)
+        try:
+            model = digits(folder) if job.name == DIGITS else prepare(job.name, job.files, folder)
+        except EdgelearnError as error:
+            problem = str(error)
+            return [Line(name=job.name, trains=False, board="", residual=None, found=None, problem=problem)]
+        return [
+            verify_one(model, board, folder / "project", trains=trains, train_steps=job.train_steps)
+            for trains in ([False, True] if model.trained else [False])
+            for board in job.boards
+        ]
+
+
+def digits(folder: Path) -> Model:
+    """The demonstration's model, which has spare outputs."""
+    files = demo.demo_files(folder)
+    demo.pretrain(files)
+    trained = pipeline.convert(
+        files.model, files.bundle, calibration=files.calibration, classes=demo.CLASSES, name=DIGITS
+    )
+    plain = folder / "plain.elb"
+    pipeline.convert(files.model, plain, calibration=files.calibration, head="none", name=DIGITS)
+    with np.load(files.held_out) as held_out:
+        x = held_out["x"][:REALISTIC_SAMPLES]
+    quant = trained.graph.input.quant
+    assert quant is not None
+    return with_samples(
+        DIGITS, "the demonstration's CNN", plain=plain, trained=files.bundle, realistic=quantize_array(x, quant)
+    )
+
+
+def verify_one(model: Model, board_name: str, folder: Path, *, trains: bool, train_steps: int) -> Line:
+    """Verify with the first residual that fits."""
+    board = load_board(board_name)
+    bundle = model.trained if trains and model.trained else model.plain
+    problem = ""
+    for residual in (Residual.INT8, Residual.STOCHASTIC) if trains else (Residual.INT8,):
+        try:
+            found = verify(
+                bundle,
+                board,
+                folder,
+                data=model.lessons if trains else model.data,
+                samples=SAMPLES,
+                train_steps=train_steps if trains else 0,
+                residual=residual,
+                sanitize=board.core is Core.HOST,
+            )
+        except DoesNotFitError as error:
+            problem = f"does not fit: {error.needed_bytes:,} of {error.available_bytes:,} bytes {error.memory}"
+            continue
+        return Line(
+            name=model.name, trains=trains, board=board_name, residual=residual if trains else None, found=found
+        )
+    return Line(name=model.name, trains=trains, board=board_name, residual=None, found=None, problem=problem)
+
+
+def text(line: Line) -> str:
+    """The line of the table."""
+    cells = [line.name, line.residual.value if line.residual else "" if line.trains else "none", line.board]
+    found = line.found
+    if found is None:
+        return f"| {' | '.join(cells)} | {line.problem} | | | |"
+    figures = (found.output_bytes_compared, found.output_bytes_different, found.head_weights_different)
+    cells += [f"{figure:,}" if figure is not None else "" for figure in (*figures, found.stack_bytes or None)]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path, metavar="MODEL.tflite")
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="these models")
+    parser.add_argument("--boards", nargs="+", default=board_names(), metavar="NAME")
+    parser.add_argument("--train-steps", type=int, default=256)
+    parser.add_argument("--jobs", type=int, default=2, help="models at a time")
+    options = parser.parse_args()
+    names = options.only or [DIGITS, *model_names(options.files)]
+    jobs = [
+        Job(name=name, files=tuple(options.files), boards=tuple(options.boards), train_steps=options.train_steps)
+        for name in names
+    ]
+    print("| model | head | board | bytes compared | different | head weights different | stack |")
+    print("|---|---|---|---:|---:|---:|---:|", flush=True)
+    everything: list[Line] = []
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        for of_model in pool.map(run, jobs):
+            print("\n".join(map(text, of_model)), flush=True)
+            everything += of_model
+    found = [line.found for line in everything if line.found]
+    wrong = [line for line in everything if line.found and not line.is_exact]
+    nowhere = {line.name for line in everything} - {line.name for line in everything if line.found}
+    compared = sum(one.output_bytes_compared for one in found)
+    print(
+        f"\n{compared:,} bytes compared in {len(found)} runs of {len({line.name for line in everything})} models; ",
+        end="",
+    )
+    print(f"{len(wrong)} runs differ." if wrong else "nothing differs.")
+    if nowhere:
+        print(f"These fit no board: {', '.join(sorted(nowhere))}.")
+    return 1 if wrong or nowhere else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

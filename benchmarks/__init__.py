@@ -1,0 +1,1 @@
+"""What writes the tables of the documentation, and what verifies every model on every board."""
