@@ -92,7 +92,7 @@ COST_TABLES: Mapping[Core, CostTable] = {
         assumptions=(
             "Arm publishes no timings of the Cortex-M7, which starts up to two instructions in a cycle: "
             "taken are those of the Cortex-M4, times 3.42 / 5.01, the ratio of the two cores' CoreMark/MHz",
-            "code and data in tightly coupled memory or in the caches",
+            "code and data in tightly coupled memory or in the caches, which the firmware leaves off",
         ),
         cycles=_CORTEX_M4.cycles,
         neighbour=_CORTEX_M4.neighbour,

@@ -4,7 +4,7 @@ The bound is the deepest chain of calls from reset, and on top of it one interru
 interrupts have the same priority, so that none interrupts another. What a function takes is what its instructions push
 and subtract, wherever they stand in it, or what the compiler says of it (`-fstack-usage`) where that is more; so
 functions in assembler and those of the compiler's library are known too. A call through a pointer is taken to reach
-every function whose address the project takes.
+every function whose address the project takes. A fault, which ends the program, is not counted.
 """
 
 from __future__ import annotations

@@ -146,15 +146,15 @@ class Trace:
 
     def _block(self, begin: int) -> _Block:
         """The newest translation at an address, which runs for the first time."""
-        if begin not in self._last:
-            raise EmulatorError(
-                "the emulator's trace cannot be read",
-                cause=f"it ran code at 0x{begin:08x} that it had not translated",
-                hint="this QEMU writes its log in another way; `edgelearn doctor` says which one is installed",
-            )
-        last = self._last[begin]
+        last = self._last.get(begin, begin)
         code = decode(self._image.read(begin, last + 4 - begin), begin)
         instructions = tuple(instruction for instruction in code if instruction.address <= last)
+        if begin not in self._last or not instructions:
+            raise EmulatorError(
+                "the emulator's trace cannot be read",
+                cause=f"it ran code at 0x{begin:08x} that it had not translated or that is not in the image",
+                hint="this QEMU may write its log in another way: `edgelearn doctor` says which one is installed",
+            )
         end = last + instructions[-1].size_bytes
         return _Block(begin=begin, end=end, instructions=instructions)
 

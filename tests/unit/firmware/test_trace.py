@@ -200,3 +200,5 @@ def test_nothing_traced() -> None:
 def test_a_log_that_is_written_in_another_way() -> None:
     with pytest.raises(EmulatorError, match="cannot be read"):
         counted("Trace 0: 0x7f00 [00000000/00000200/00000110/ff000000] somewhere\n")
+    with pytest.raises(EmulatorError, match="not in the image"):
+        counted(Log().run(0x9000, 0x9002).text)
