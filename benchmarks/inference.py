@@ -24,6 +24,7 @@ from benchmarks.models import Model, model_names, prepare
 from edgelearn import pipeline
 from edgelearn.board import load_board
 from edgelearn.bundle import read_bundle
+from edgelearn.errors import EdgelearnError
 from edgelearn.firmware.doctor import examine
 from edgelearn.verification import verify
 
@@ -46,7 +47,7 @@ class Row(Struct, frozen=True, kw_only=True):
         cycles: estimated.
         flash_bytes: of edgelearn the model with its constants and kernels, of a peer the whole image.
         arena_bytes: activations and scratch.
-        stack_bytes: high-water mark.
+        stack_bytes: the most that can be used, worked out from the image.
     """
 
     name: str
@@ -100,7 +101,7 @@ def measure(model: Model, board_name: str, folder: Path) -> Row:
         cycles=found.estimated_cycles_per_inference,
         flash_bytes=found.flash_model_bytes,
         arena_bytes=found.arena_bytes,
-        stack_bytes=found.stack_bytes,
+        stack_bytes=found.stack_bound_bytes,
     )
 
 
@@ -191,8 +192,11 @@ def main() -> None:
     if options.docs and missing:
         parser.error(f"--docs writes the whole table: name the files of {', '.join(missing)} too")
     console = Console(width=None if sys.stdout.isatty() else 120)
-    with console.status("measuring") as status:
-        rows = run(options.files, options.only, options.board, lambda text: status.update(text))
+    try:
+        with console.status("measuring") as status:
+            rows = run(options.files, options.only, options.board, lambda text: status.update(text))
+    except EdgelearnError as error:
+        raise SystemExit(str(error)) from error
     show(with_peers(rows), console)
     if options.docs:
         replace_between(PAGE, "table", f"{markdown(with_peers(rows))}\n\nMeasured with {tools()}.")
