@@ -9,14 +9,16 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgelearn.convert.head import FloatParameter
+from edgelearn.convert.lstm import fuse_lstm, untie_outputs
 from edgelearn.convert.naming import layers_by_scope
 from edgelearn.convert.quiet import captured_output
 from edgelearn.convert.tflite_loader import several_ends
@@ -39,6 +41,8 @@ _CONTROL_FLOW = frozenset(
         "TensorListFromTensor",
     }
 )
+#: An LSTM's loop and its one op are compared on so many samples.
+_COMPARED_SAMPLES = 8
 
 
 class FloatModel:
@@ -72,7 +76,7 @@ class FloatModel:
             layer_names: names of the layers.
 
         Raises:
-            UnsupportedOpError: the model holds loops or branches.
+            UnsupportedOpError: the model holds loops or branches other than those of LSTM layers.
         """
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -85,13 +89,30 @@ class FloatModel:
             FloatParameter(layer=_layer_of(path), values=value.astype(np.float32)) for path, value in variables
         )
         self.size_bytes = sum(parameter.values.nbytes for parameter in self.parameters)
-        loops = sorted({op.type for op in self._frozen.graph.get_operations()} & _CONTROL_FLOW)
-        if loops:  # the converter may end the whole process on these
-            raise UnsupportedOpError(
-                tuple(loops), hint="recurrent layers and loops cannot be converted; use convolutions over time instead"
-            )
         scopes = {part for op in self._frozen.graph.get_operations() for part in op.name.split("/")[:-1]}
         self.layers = layers_by_scope(scopes, layer_names)
+        self._fused = self._with_fused_lstm()
+
+    def _with_fused_lstm(self) -> Any | None:
+        """The traced function with an op for each LSTM layer; None where there are no loops or branches."""
+        if not _control_flow(self._frozen.graph.get_operations()):
+            return None
+        from tensorflow.python.eager.wrap_function import function_from_graph_def
+
+        outputs = [tensor.name for tensor in self._frozen.outputs]
+        fused = fuse_lstm(self._tensorflow, self._frozen.graph, tuple(name.partition(":")[0] for name in outputs))
+        named = [(scope.rpartition("/")[2], reason) for scope, reason in fused.refused]
+        loops = [f"{self.layers.get(scope, scope)}: {reason}" for scope, reason in named]
+        left = loops or _control_flow(fused.definition.node)
+        if left:  # the converter may end the whole process on these
+            raise UnsupportedOpError(
+                tuple(left),
+                hint="of recurrent layers and loops only LSTM layers as Keras makes them can be converted: tanh and "
+                "sigmoid, no mask, no initial state; or give the layer unroll=True, or use convolutions over time",
+            )
+        function = function_from_graph_def(fused.definition, [tensor.name for tensor in self._frozen.inputs], outputs)
+        function.inputs[0].set_shape((1, *self.input_shape))
+        return function
 
     def predict(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The model's outputs [N, outputs], in its own units, for samples [N, *input_shape]."""
@@ -115,19 +136,45 @@ class FloatModel:
                 yield [sample[None]]
 
         lite = self._tensorflow.lite
-        with captured_output() as captured, warnings.catch_warnings():
+        self._check_fused(x[:_COMPARED_SAMPLES])
+        with captured_output() as captured, warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             warnings.simplefilter("ignore")
             try:
-                converter = lite.TFLiteConverter.from_concrete_functions([self._frozen])
+                if self._fused is None:
+                    converter = lite.TFLiteConverter.from_concrete_functions([self._frozen])
+                else:  # only from a SavedModel does the converter read what functions are made for
+                    module = self._tensorflow.Module()
+                    module.call = self._fused
+                    self._tensorflow.saved_model.save(module, folder, signatures=self._fused)
+                    converter = lite.TFLiteConverter.from_saved_model(folder)
                 converter.optimizations = [lite.Optimize.DEFAULT]
                 converter.representative_dataset = representative
                 converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
                 converter.inference_input_type = self._tensorflow.int8
                 converter.inference_output_type = self._tensorflow.int8
-                return bytes(converter.convert())
+                converted = bytes(converter.convert())
+                return converted if self._fused is None else untie_outputs(converted)
             except Exception as error:  # the converter raises whatever its C++ side does
                 failure = error
         raise _converter_error(failure, captured.last_lines()) from failure
+
+    def _check_fused(self, x: npt.NDArray[np.float32]) -> None:
+        """Make sure that ops in the place of loops compute the same."""
+        if self._fused is None:
+            return
+        expected = self.predict(x)
+        with captured_output():
+            found = np.stack([self._fused(self._tensorflow.constant(s[None]))[0].numpy().reshape(-1) for s in x])
+        if not np.abs(found - expected).max() <= 1e-4 + 1e-3 * np.abs(expected).max():
+            raise UnsupportedOpError(
+                ("a recurrent layer that is no plain LSTM",), hint="use keras.layers.LSTM as it is"
+            )
+
+
+def _control_flow(operations: Iterable[Any]) -> list[str]:
+    """Types of the loops, branches and lists among operations of a graph or nodes of its definition."""
+    types = {operation.type if hasattr(operation, "type") else operation.op for operation in operations}
+    return sorted(types & _CONTROL_FLOW)
 
 
 def load_float_model(path: Path) -> FloatModel:
@@ -137,7 +184,7 @@ def load_float_model(path: Path) -> FloatModel:
         MissingPackageError: TensorFlow or Keras is not installed.
         ModelFileError: the file is damaged, needs classes that only its author has, has several inputs or outputs, or
             an input of open shape or of another type than float32.
-        UnsupportedOpError: it holds loops or branches.
+        UnsupportedOpError: it holds loops or branches other than those of LSTM layers.
     """
     tensorflow, keras = import_tensorflow()
     with captured_output() as captured, warnings.catch_warnings():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from edgelearn.ir.op import Op, Tensors
-from edgelearn.ir.tensor import DType
+from edgelearn.ir.tensor import DType, Quant
 
 #: Input, forget, cell and output gate.
 GATES = 4
@@ -18,10 +18,15 @@ class UnidirectionalSequenceLstm(Op, frozen=True, kw_only=True):
     Inputs: x [1,T,F] or [T,1,F] int8; of the input, forget, cell and output gate the input weights [U,F] int8, then the
     recurrent weights [U,U] int8, then the biases [U] int32. Output [1,T,U] or [T,1,U] int8. The cell state is int16 in
     steps of 2^cell_exponent, between -cell_clip and cell_clip steps unless that is 0.
+
+    What a step gives is quantised as `hidden` and read by the next step as `state`; its bytes are the output, whatever
+    quantisation the output has. LiteRT takes all three as they are; in a model as it ought to be they are the same.
     """
 
     TITLE: ClassVar[str] = "UNIDIRECTIONAL_SEQUENCE_LSTM"
     LIMITS: ClassVar[str] = "no projection, peephole, layer normalisation or coupled gates; scales per tensor"
+    hidden: Quant
+    state: Quant
     cell_exponent: int
     cell_clip: int = 0
 

@@ -25,6 +25,8 @@ def _lstm(
     output: tuple[float, int],
     cell_exponent: int,
     cell_clip: float,
+    state: tuple[float, int] | None = None,
+    labelled: tuple[float, int] | None = None,
     time_major: bool = False,
 ) -> int:
     """The op with four input weights, four recurrent ones, each with its scale, and four biases."""
@@ -36,7 +38,8 @@ def _lstm(
         b.tensor((units,), INT32, scale=x_scale * np.float32(s), data=bias.astype(np.int32))
         for bias, (_, s) in zip(biases, weights[:4], strict=True)
     ]
-    state = b.tensor((1, units), scale=scale, zero_point=zero_point, variable=True)
+    state_scale, state_zero_point = state or output
+    state_tensor = b.tensor((1, units), scale=state_scale, zero_point=state_zero_point, variable=True)
     cell = b.tensor((1, units), INT16, scale=2.0**cell_exponent, variable=True)
     intermediates = [b.tensor((0,), FLOAT32) for _ in range(4)]
     intermediates.append(b.tensor((0,), scale=scale, zero_point=zero_point))
@@ -44,8 +47,9 @@ def _lstm(
     options.fusedActivationFunction = schema.ActivationFunctionType.TANH
     options.cellClip = cell_clip
     options.timeMajor = time_major
+    scale, zero_point = labelled or output
     out = b.tensor((*b.shape(x)[:2], units), scale=scale, zero_point=zero_point)
-    inputs = [x, *tensors, -1, -1, -1, *tensors_bias, -1, -1, state, cell, -1, -1, -1, -1]
+    inputs = [x, *tensors, -1, -1, -1, *tensors_bias, -1, -1, state_tensor, cell, -1, -1, -1, -1]
     return b.op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, out, options=options, intermediates=intermediates)
 
 
@@ -60,6 +64,9 @@ def test_unidirectional_sequence_lstm(data):
     x = b.input((1, steps, features), scale=drawn.scale(-12, 2), zero_point=drawn.zero_point())
     x_scale, _ = b.quant(x)
     output = (drawn.choice(1 / 128, drawn.near(1 / 150, 2)), drawn.zero_point())
+    others = drawn.choice(False, True)  # as the converter leaves it where another op decides the output's scale
+    state = (drawn.near(output[0], 1), drawn.zero_point()) if others else None
+    labelled = (drawn.near(output[0], 1), drawn.zero_point()) if others else None
     reach = drawn.choice(0.05, 1.0, 4.0, 30.0)
     weights, biases = [], []
     for count, of_scale in ((features, x_scale),) * 4 + ((units, output[0]),) * 4:
@@ -74,6 +81,8 @@ def test_unidirectional_sequence_lstm(data):
         weights,
         biases,
         output=output,
+        state=state,
+        labelled=labelled,
         cell_exponent=drawn.integer(-15, -9),
         cell_clip=drawn.choice(0.0, 10.0, 0.3, 1e-9),
         time_major=time_major,

@@ -25,12 +25,12 @@ def _lstm(graph: Graph, op: UnidirectionalSequenceLstm, _target: Target) -> Call
     steps, units, features = out.elements // out.shape[2], out.shape[2], x.shape[2]
     # Of all scales LiteRT makes the product in float32.
     scales = [to_scale(float(np.float32(w.scale) * np.float32(x.scale) / _GATE_STEP)) for w in inputs]
-    scales += [to_scale(float(np.float32(w.scale) * np.float32(out.scale) / _GATE_STEP)) for w in recurrent]
+    scales += [to_scale(float(np.float32(w.scale) * np.float32(op.state.scale[0]) / _GATE_STEP)) for w in recurrent]
     input_weights = np.stack([w.array() for w in inputs]).astype(np.int64)
     recurrent_weights = np.stack([w.array() for w in recurrent]).astype(np.int64)
     # Zero points are folded into the sums to begin with: [gate, unit].
     begins = np.stack([b.array() for b in biases]).astype(np.int64) - x.zero_point * input_weights.sum(axis=2)
-    recurrent_begins = -out.zero_point * recurrent_weights.sum(axis=2)
+    recurrent_begins = -op.state.zero_point[0] * recurrent_weights.sum(axis=2)
     bias = np.stack([begins, recurrent_begins]).transpose(2, 0, 1).reshape(-1)
     weights = np.concatenate([_in_fours(input_weights), _in_fours(recurrent_weights)], axis=1).reshape(-1)
     return Call(
@@ -41,10 +41,10 @@ def _lstm(graph: Graph, op: UnidirectionalSequenceLstm, _target: Target) -> Call
             ("steps", steps),
             ("features", features),
             ("units", units),
-            ("output_zero_point", out.zero_point),
+            ("output_zero_point", op.hidden.zero_point[0]),
             ("cell_integer_bits", 15 + op.cell_exponent),
             ("cell_clip", op.cell_clip),
-            ("output_scale", _fields(to_scale(float(_Q15_STEP / np.float32(out.scale) * _Q15_STEP)))),
+            ("output_scale", _fields(to_scale(float(_Q15_STEP / np.float32(op.hidden.scale[0]) * _Q15_STEP)))),
             ("weights", "weights"),
             ("bias", "bias"),
             ("scales", "scales"),

@@ -28,11 +28,6 @@ _HIDDEN = 4
 def _lstm(c: Context, op: FileOp) -> RecurrentOp:
     x, out = c.activation(op, 0, rank=3, any_batch=True), c.output(op)
     _require_plain(c, op, x)
-    if activation_quant(c.file_tensor(op, _OUTPUT_STATE), "its state") != activation_quant(out, "its output"):
-        raise UnsupportedParameter("a state of another scale or zero point than the output")
-    hidden = c.intermediate(op, _HIDDEN)
-    if activation_quant(hidden, "its hidden state") != activation_quant(out, "its output"):
-        raise UnsupportedParameter("a hidden state of another scale or zero point than the output")
     name = c.name_op(op, out, c.file_tensor(op, _INPUT_WEIGHTS))
     weights, biases = [], []
     for first, kind in ((_INPUT_WEIGHTS, "input"), (_RECURRENT_WEIGHTS, "recurrent")):
@@ -53,6 +48,8 @@ def _lstm(c: Context, op: FileOp) -> RecurrentOp:
         inputs=(c.activation_name(op, 0), *weights, *biases),
         outputs=(c.define_output(op, name, out),),
         index=op.index,
+        hidden=activation_quant(c.intermediate(op, _HIDDEN), "its hidden state"),
+        state=activation_quant(c.file_tensor(op, _OUTPUT_STATE), "its output state"),
         cell_exponent=exponent,
         cell_clip=clip,
     )
