@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgelearn.codegen.lowering import Target
+from edgelearn.convert.litert import ReferenceInterpreter
 from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D
+from tests.support.firmware import generate, load_graph, run_model
+from tests.support.tflite_builder import TfliteBuilder
 from tests.vectors.models import Drawn, check, examples
 
 #: Op -> the op on an input of 1x4x4x2.
@@ -42,3 +48,22 @@ def test_depthwise_conv_2d(data):
     x = drawn.image()
     window = drawn.window(x, dilated=drawn.choice(False, True))
     check(drawn, x, drawn.weighted(x, "DEPTHWISE_CONV_2D", window=window, multiplier=drawn.integer(1, 3)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_depthwise_conv_2d_in_bands(seed):
+    """Images whose lines are expanded a few at a time, rows or columns, in place or not."""
+    builder = TfliteBuilder(seed)
+    x = builder.input((1, (40, 61, 40, 9, 33, 70)[seed], (61, 40, 60, 90, 64, 33)[seed], (4, 8, 6, 4, 5, 12)[seed]))
+    stride = (1, 1) if seed != 3 else (2, 2)
+    kernel = (3, 3) if seed != 4 else (5, 4)
+    now = builder.depthwise_conv_2d(x, kernel=kernel, stride=stride, padding="same", activation="relu")
+    now = builder.depthwise_conv_2d(now, kernel=(3, 3), padding="same")
+    model = builder.build(now)
+    graph, target = load_graph(model), Target(dsp=True)
+    assert "elearn_depthwise_conv2d_fours_s8" in generate(graph, target=target)["src/model.c"]
+    inputs = builder.rng.integers(-128, 128, (2, *builder.shape(x)[1:])).astype(np.int8)
+    oracle = ReferenceInterpreter(model)
+    index = oracle.output_index
+    expected = np.stack([oracle.run(sample, [index])[index].reshape(-1) for sample in inputs])
+    np.testing.assert_array_equal(run_model(generate(graph, target=target), inputs), expected)
