@@ -71,6 +71,7 @@ _MEMBERS = {
         *("dilation_h", "dilation_w", "pad_top", "pad_left"),
     ),
     "offsets": ("input_zero_point", "output_zero_point", "output_min", "output_max"),
+    "axes": ("kept_outer", "kept_inner", "channels", "outer", "middle", "inner"),
 }
 
 
@@ -78,13 +79,13 @@ def _field(name: str, value: Initializer, identifier: str) -> str:
     """The initializer of a struct's member; nested structs with their members' names."""
     if isinstance(value, tuple) and name in _MEMBERS:
         named = zip(_MEMBERS[name], value, strict=True)
-        return "{" + ", ".join(f".{member} = {v}" for member, v in named) + "}"
+        return "{" + ", ".join(f".{member} = {_initializer(v, identifier)}" for member, v in named) + "}"
     return _initializer(value, identifier)
 
 
 def _initializer(value: Initializer, identifier: str) -> str:
     if isinstance(value, tuple):
-        return "{" + ", ".join(str(v) for v in value) + "}"
+        return "{" + ", ".join(_initializer(v, identifier) for v in value) + "}"
     return f"{identifier}_{value}" if isinstance(value, str) else str(value)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgelearn.convert.quiet import captured_output
+from edgelearn.convert.sums import sums_as_means
 from edgelearn.errors import MissingPackageError, ModelFileError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ReferenceInterpreter:
         try:
             with captured_output():
                 self._interpreter: Any = module.Interpreter(
-                    model_content=model,
+                    model_content=sums_as_means(model),
                     num_threads=1,
                     experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF,
                     experimental_preserve_all_tensors=True,

@@ -37,6 +37,12 @@ def _pool_problems(op: AveragePool2D | MaxPool2D, tensors: Tensors) -> Iterator[
     yield from batch_problems(x)
     if out.shape != (1, *op.window.output_size(x.shape[1], x.shape[2]), x.shape[3]):
         yield f"output {out.shape} does not follow from input {x.shape} and {op.window}"
+    window = op.window
+    if (
+        max(window.pad_top, window.pad_bottom) >= window.kernel_h
+        or max(window.pad_left, window.pad_right) >= window.kernel_w
+    ):
+        yield f"{window} has places outside the input only"
     if x.quant != out.quant:
         yield "input and output differ in quantisation"
 

@@ -2,42 +2,171 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgelearn.ir.reduction import Mean
+from edgelearn.convert.litert import ReferenceInterpreter
+from edgelearn.errors import ModelFileError, UnsupportedOpError
+from edgelearn.ir.reduction import Mean, ReduceMax, ReduceMin, Sum
+from tests.support.firmware import load_graph
+from tests.support.tflite_builder import INT32, TfliteBuilder
 from tests.vectors.models import Drawn, check, examples
 
+
+def _reduce(
+    b: TfliteBuilder,
+    x: int,
+    code: str,
+    axes: Sequence[int],
+    *,
+    keep_dims: bool = False,
+    scale: float | None = None,
+    zero_point: int | None = None,
+) -> int:
+    shape = b.shape(x)
+    reduced = {axis % len(shape) for axis in axes}
+    left = [1 if axis in reduced else n for axis, n in enumerate(shape) if keep_dims or axis not in reduced]
+    same = b.quant(x)
+    out = b.tensor(
+        left,
+        scale=same[0] if scale is None else scale,
+        zero_point=same[1] if zero_point is None else zero_point,
+    )
+    options = schema.ReducerOptionsT()
+    options.keepDims = keep_dims
+    constant = b.tensor((len(axes),), INT32, data=np.array(axes, np.int32))
+    return b.op(code, [x, constant], out, options=options, version=2)
+
+
 #: Op -> the op on an input of 1x4x4x2.
-SMALLEST = {Mean: lambda b, x: b.mean(x)}
+SMALLEST = {
+    Mean: lambda b, x: b.mean(x),
+    Sum: lambda b, x: _reduce(b, x, "SUM", (1, 2)),
+    ReduceMax: lambda b, x: _reduce(b, x, "REDUCE_MAX", (1, 2)),
+    ReduceMin: lambda b, x: _reduce(b, x, "REDUCE_MIN", (3,)),
+}
 
 
-@examples(180)
+class Reduced(Drawn):
+    """A model whose input has any shape, and some of its axes."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        super().__init__(data)
+        shape = [self.integer(1, 5) for _ in range(self.integer(1, 5))]
+        if self.choice(False, True):
+            shape[-1] = self.integer(1, 40)  # channels that are taken several at a time
+        if self.choice(False, False, True):
+            shape = [self.integer(1, 700), *shape[-2:]]  # more elements than 16 bits hold the sum of
+        self.input = self.builder.input((1, math.prod(shape)), scale=self.scale(-16, 6), zero_point=self.zero_point())
+        self.x = self.builder.reshape(self.input, shape)
+        rank = len(shape)
+        chosen = self.rng.permutation(rank)[: self.integer(1, rank)].tolist()
+        self.axes = [axis - rank if self.choice(False, True) else axis for axis in chosen]
+        self.count = math.prod(shape[axis] for axis in chosen)
+        self.keep_dims = self.choice(False, True)
+
+    def check(self, out: int) -> None:
+        check(self, self.input, out)
+
+
+@examples(120)
 @given(st.data())
 def test_mean(data):
+    drawn = Reduced(data)
+    scale, zero_point = drawn.builder.quant(drawn.x)
+    if drawn.choice(False, True):
+        scale, zero_point = drawn.near(scale, drawn.choice(1, 6, 16)), drawn.zero_point()
+    axes, keep = drawn.axes, drawn.keep_dims
+    drawn.check(_reduce(drawn.builder, drawn.x, "MEAN", axes, keep_dims=keep, scale=scale, zero_point=zero_point))
+
+
+@examples(80)
+@given(st.data())
+def test_mean_over_height_and_width(data):
     drawn = Drawn(data)
-    x = drawn.image(largest_side=drawn.choice(4, 12, 33), largest_depth=3)
+    x = drawn.image(largest_side=drawn.choice(4, 12, 33), largest_depth=drawn.choice(3, 20))
     b = drawn.builder
-    scale, zero_point = b.quant(x)
     keep_dims = drawn.choice(False, True)
     if drawn.choice(False, True):
         out = b.mean(x, keep_dims=keep_dims, same_quant=drawn.choice(False, True))
     else:
         # Any output scale and zero point at all.
-        out = _mean_to(drawn, x, drawn.near(scale, drawn.choice(1, 6, 16)), drawn.zero_point(), keep_dims)
-    assert zero_point == b.quant(x)[1]
+        scale, zero_point = drawn.near(b.quant(x)[0], drawn.choice(1, 6, 16)), drawn.zero_point()
+        axes = drawn.choice((1, 2), (2, 1), (-3, -2))
+        out = _reduce(b, x, "MEAN", axes, keep_dims=keep_dims, scale=scale, zero_point=zero_point)
     check(drawn, x, out)
 
 
-def _mean_to(drawn: Drawn, x: int, scale: float, zero_point: int, keep_dims: bool) -> int:
-    from ai_edge_litert import schema_py_generated as schema
+@examples(60)
+@given(st.data())
+def test_sum(data):
+    drawn = Reduced(data)
+    scale, zero_point = drawn.builder.quant(drawn.x)
+    if drawn.choice(False, True):
+        wide = scale * drawn.choice(1, math.sqrt(drawn.count), drawn.count)
+        scale, zero_point = drawn.near(wide, drawn.choice(1, 6)), drawn.zero_point()
+    axes, keep = drawn.axes, drawn.keep_dims
+    drawn.check(_reduce(drawn.builder, drawn.x, "SUM", axes, keep_dims=keep, scale=scale, zero_point=zero_point))
 
-    b = drawn.builder
-    depth = b.shape(x)[3]
-    out = b.tensor((1, 1, 1, depth) if keep_dims else (1, depth), scale=scale, zero_point=zero_point)
-    options = schema.ReducerOptionsT()
-    options.keepDims = keep_dims
-    axes = drawn.choice((1, 2), (2, 1), (-3, -2))
-    axis = b.tensor((2,), 2, data=np.array(axes, np.int32))
-    return b.op("MEAN", [x, axis], out, options=options, version=2)
+
+@examples(60)
+@given(st.data())
+def test_reduce_max(data):
+    drawn = Reduced(data)
+    drawn.check(_reduce(drawn.builder, drawn.x, "REDUCE_MAX", drawn.axes, keep_dims=drawn.keep_dims))
+
+
+@examples(60)
+@given(st.data())
+def test_reduce_min(data):
+    drawn = Reduced(data)
+    drawn.check(_reduce(drawn.builder, drawn.x, "REDUCE_MIN", drawn.axes, keep_dims=drawn.keep_dims))
+
+
+def test_a_reduction_of_other_scales_is_refused():
+    b = TfliteBuilder(0)
+    out = _reduce(b, b.input((1, 4, 4, 2), scale=0.5), "REDUCE_MAX", (1,), scale=0.25)
+    with pytest.raises(UnsupportedOpError, match="differ in scale"):
+        load_graph(b.build(out))
+
+
+def test_axes_that_do_not_exist_are_one_error():
+    b = TfliteBuilder(0)
+    x = b.input((1, 4, 4, 2))
+    axes = b.tensor((1,), INT32, data=np.array([4], np.int32))
+    scale, zero_point = b.quant(x)
+    out = b.op("MEAN", [x, axes], b.tensor((1, 4, 4), scale=scale, zero_point=zero_point), version=2)
+    with pytest.raises(ModelFileError, match="contradicts itself"):
+        load_graph(b.build(out))
+
+
+def test_the_oracle_sums_signed_bytes():
+    """LiteRT's reference kernel of SUM takes int8 for uint8, so the oracle's SUM is its MEAN at another scale.
+
+    Its other kernel is right, and a step at most away, because it rounds otherwise.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    b = TfliteBuilder(3)
+    x = b.input((1, 9, 5), scale=0.1, zero_point=-10)
+    out = _reduce(b, x, "SUM", (1,), scale=0.5, zero_point=3)
+    model = b.build(out)
+    other = Interpreter(
+        model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    other.allocate_tensors()
+    oracle = ReferenceInterpreter(model)
+    for _ in range(50):
+        sample = b.rng.integers(-128, 128, (1, 9, 5)).astype(np.int8)
+        other.set_tensor(other.get_input_details()[0]["index"], sample)
+        other.invoke()
+        expected = other.get_tensor(other.get_output_details()[0]["index"]).astype(int)
+        assert np.abs(oracle.run(sample, [out])[out] - expected).max() <= 1
+        real = (sample.astype(int) + 10).sum(1) * 0.1 / 0.5 + 3
+        assert np.abs(expected - np.clip(real, -128, 127)).max() <= 1

@@ -17,6 +17,7 @@ from edgelearn.codegen.lowering import (
     pooling,
     recurrent,
     reduction,
+    transpose_conv,
 )
 from edgelearn.codegen.lowering.call import CONSTANT_SUFFIXES, Call, Constant, Initializer, Lowerings, Source, Target
 from edgelearn.codegen.requantize import LARGEST_SHIFT
@@ -28,6 +29,7 @@ __all__ = ["CONSTANT_SUFFIXES", "LOWERINGS", "Call", "Constant", "Initializer", 
 
 LOWERINGS: Lowerings = {
     **convolution.LOWERINGS,
+    **transpose_conv.LOWERINGS,
     **dense.LOWERINGS,
     **recurrent.LOWERINGS,
     **pooling.LOWERINGS,
@@ -59,5 +61,5 @@ def _shifts(call: Call) -> Iterator[int]:
     values = [value for name, value in call.params if name == "scale" or name.endswith("_scale")]
     values += [element for constant in call.constants if constant.suffix == "scales" for element in constant.elements]
     for value in values:
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and isinstance(value[1], int):
             yield value[1]

@@ -10,8 +10,8 @@ from msgspec import Struct
 from edgelearn.codegen.requantize import Scale
 from edgelearn.ir import Graph, Op, Tensor, Window
 
-#: A field's initializer: a number, a row of numbers for a nested struct, or the name of a constant.
-Initializer = int | str | tuple[int, ...]
+#: A field's initializer: a number, a row of initializers for a nested struct, or the name of a constant.
+Initializer = int | str | tuple["Initializer", ...]
 
 #: What the names of an op's constants end in.
 CONSTANT_SUFFIXES = ("weights", "bias", "scales", "table", "pieces", "axes", "rows", "columns")

@@ -208,8 +208,7 @@ def test_layers_are_named_and_sentences_not_repeated():
     ("op", "parameters", "words"),
     [
         ("CONV_2D", {"filters": 4, "activation": "relu_n1_to_1"}, "RELU_N1_TO_1"),
-        ("MEAN", {"axes": (1,)}, "axes 1"),
-        ("MEAN", {"axes": (1, 2, 3)}, "axes 1, 2, 3"),
+        ("AVERAGE_POOL_2D", {"activation": "tanh"}, "TANH"),
     ],
 )
 def test_unsupported_parameters_are_named(op, parameters, words):
