@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 _ENDINGS: dict[str, tuple[frozenset[str], str]] = {
     "CONV_2D": (frozenset({"Conv2D", "convolution"}), "conv2d"),
     "DEPTHWISE_CONV_2D": (frozenset({"depthwise", "DepthwiseConv2dNative"}), "depthwise_conv2d"),
+    "TRANSPOSE_CONV": (frozenset({"conv_transpose", "conv2d_transpose"}), "transpose_conv"),
     "FULLY_CONNECTED": (frozenset({"MatMul", "Tensordot"}), "dense"),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (frozenset(), "lstm"),
     "AVERAGE_POOL_2D": (frozenset({"AvgPool"}), "average_pool"),

@@ -41,6 +41,7 @@ _VALUE_INPUTS: dict[str, tuple[int, ...]] = {
     "RESIZE_BILINEAR": (0,),
     "SLICE": (0, 1),
     "STRIDED_SLICE": (0, 1, 3),
+    "TRANSPOSE_CONV": (1, 2, 3),
 }
 
 

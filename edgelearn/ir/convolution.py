@@ -54,6 +54,31 @@ class DepthwiseConv2D(Op, frozen=True, kw_only=True):
         return tensors[self.output].elements * self.window.kernel_h * self.window.kernel_w
 
 
+class TransposeConv(Op, frozen=True, kw_only=True):
+    """Transposed convolution. Inputs: x [1,H,W,I], weight [O,KH,KW,I] int8, bias [O]; output [1,H',W',O].
+
+    Input pixel (y, x) adds to the output pixels (y stride_h - pad_top + i, x stride_w - pad_left + j), of those that
+    lie inside; the padding at the far sides is what is left.
+    """
+
+    TITLE: ClassVar[str] = "TRANSPOSE_CONV"
+    window: Window
+    activation: Activation = Activation.NONE
+
+    def problems(self, tensors: Tensors) -> Iterator[str]:
+        """Weight and bias against input and output."""
+        x, weight, out = tensors[self.inputs[0]], tensors[self.inputs[1]], tensors[self.output]
+        yield from batch_problems(x)
+        yield from _bias_problems(tensors[self.inputs[2]], weight.shape[0])
+        if len(out.shape) != 4 or (out.shape[0], out.shape[3]) != (1, weight.shape[0]) or weight.shape[3] != x.shape[3]:
+            yield f"weight {weight.shape} does not fit {x.shape} -> {out.shape}"
+
+    def multiply_accumulates(self, tensors: Tensors) -> int:
+        """One for each weight and input pixel."""
+        outputs, kernel_h, kernel_w, _ = tensors[self.inputs[1]].shape
+        return tensors[self.inputs[0]].elements * kernel_h * kernel_w * outputs
+
+
 def _window_problems(window: Window, x: Tensor, out: Tensor, depth: int) -> Iterator[str]:
     yield from batch_problems(x)
     if out.shape != (1, *window.output_size(x.shape[1], x.shape[2]), depth):
@@ -65,4 +90,4 @@ def _bias_problems(bias: Tensor, depth: int) -> Iterator[str]:
         yield f"bias {bias.shape} {bias.dtype.value} is not [{depth}] int32"
 
 
-ConvolutionOp = Conv2D | DepthwiseConv2D
+ConvolutionOp = Conv2D | DepthwiseConv2D | TransposeConv

@@ -210,6 +210,35 @@ class TfliteBuilder:
             "DEPTHWISE_CONV_2D", x, weight, scales, (1, *size, depth), kernel[0] * kernel[1], bias, options, name
         )
 
+    def transpose_conv(
+        self,
+        x: int,
+        *,
+        filters: int,
+        kernel: tuple[int, int] = (3, 3),
+        stride: tuple[int, int] = (2, 2),
+        padding: str = "same",
+        activation: str = "none",
+        per_channel: bool = True,
+        bias: bool = True,
+        name: str | None = None,
+    ) -> int:
+        """TRANSPOSE_CONV with random weights, to the size that TensorFlow takes where it is not told."""
+        _, height, width, channels = self.shape(x)
+        weight, scales = self._weights((filters, *kernel, channels), 0, per_channel, name)
+        options = schema.TransposeConvOptionsT()
+        options.strideH, options.strideW = stride
+        options.padding = _PADDINGS[padding]
+        options.fusedActivationFunction = _ACTIVATIONS[activation]
+        more = (0, 0) if padding == "same" else tuple(max(k - s, 0) for k, s in zip(kernel, stride, strict=True))
+        shape = (1, height * stride[0] + more[0], width * stride[1] + more[1], filters)
+        target = self.tensor((4,), INT32, data=np.array(shape, np.int32))
+        taps = math.prod(kernel) * channels // math.prod(stride) + 1
+        out = self._weighted("TRANSPOSE_CONV", x, weight, scales, shape, taps, bias, options, name)
+        operator = self._operators[-1]
+        operator.inputs = [target, weight, x, *operator.inputs[2:]]
+        return out
+
     def fully_connected(
         self,
         x: int,

@@ -114,7 +114,7 @@ class Drawn:
         """CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED with weights, biases and scales of many magnitudes."""
         b, shape = self.builder, self.builder.shape(x)
         kernel = window["kernel"] if window else (1, 1)
-        if kind == "CONV_2D":
+        if kind in ("CONV_2D", "TRANSPOSE_CONV"):
             depth = shape[3] // groups
             weight_shape, axis, taps = (outputs, *kernel, depth), 0, math.prod(kernel) * depth
         elif kind == "DEPTHWISE_CONV_2D":
@@ -157,18 +157,26 @@ class Drawn:
             out_shape = (*shape[:-1], outputs) if keep_axes else (math.prod(shape) // taps, outputs)
         else:
             assert window is not None
-            options = schema.Conv2DOptionsT() if kind == "CONV_2D" else schema.DepthwiseConv2DOptionsT()
-            dilation = window.get("dilation", (1, 1))
+            options = {
+                "CONV_2D": schema.Conv2DOptionsT,
+                "DEPTHWISE_CONV_2D": schema.DepthwiseConv2DOptionsT,
+                "TRANSPOSE_CONV": schema.TransposeConvOptionsT,
+            }[kind]()
             options.strideH, options.strideW = window["stride"]
-            options.dilationHFactor, options.dilationWFactor = dilation
             options.padding = getattr(schema.Padding, window["padding"].upper())
             if kind == "DEPTHWISE_CONV_2D":
                 options.depthMultiplier = multiplier
-            size = _output_size(shape[1:3], kernel, window["stride"], dilation, window["padding"])
-            out_shape = (1, *size, outputs)
+            if kind == "TRANSPOSE_CONV":
+                out_shape = (1, *window["output"], outputs)
+                inputs = [b.tensor((4,), INT32, data=np.array(out_shape, np.int32)), weight, x, *inputs[2:]]
+            else:
+                dilation = window.get("dilation", (1, 1))
+                options.dilationHFactor, options.dilationWFactor = dilation
+                size = _output_size(shape[1:3], kernel, window["stride"], dilation, window["padding"])
+                out_shape = (1, *size, outputs)
         options.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation.upper())
         out = b.tensor(out_shape, scale=out_scale, zero_point=self.zero_point())
-        return b.op(kind, inputs, out, options=options, version=3)
+        return b.op(kind, inputs, out, options=options, version=4 if kind == "TRANSPOSE_CONV" else 3)
 
 
 def _output_size(

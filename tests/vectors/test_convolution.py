@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgelearn.codegen.lowering import Target
 from edgelearn.convert.litert import ReferenceInterpreter
-from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D
+from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D, TransposeConv
 from tests.support.firmware import generate, load_graph, run_model
 from tests.support.tflite_builder import TfliteBuilder
 from tests.vectors.models import Drawn, check, examples
@@ -18,6 +18,7 @@ from tests.vectors.models import Drawn, check, examples
 SMALLEST = {
     Conv2D: lambda b, x: b.conv_2d(x, filters=2),
     DepthwiseConv2D: lambda b, x: b.depthwise_conv_2d(x),
+    TransposeConv: lambda b, x: b.transpose_conv(x, filters=2),
 }
 
 
@@ -67,3 +68,21 @@ def test_depthwise_conv_2d_in_bands(seed):
     index = oracle.output_index
     expected = np.stack([oracle.run(sample, [index])[index].reshape(-1) for sample in inputs])
     np.testing.assert_array_equal(run_model(generate(graph, target=target), inputs), expected)
+
+
+@examples(150)
+@given(st.data())
+def test_transpose_conv(data):
+    drawn = Drawn(data)
+    x = drawn.image(largest_side=5)
+    padding = drawn.choice("same", "valid")
+    kernel, stride = [(drawn.integer(1, 5), drawn.integer(1, 4)) for _ in range(2)]
+    sizes = drawn.builder.shape(x)[1:3]
+    # Sizes as TensorFlow takes them, and others: the op adds whatever lies inside the output.
+    output = [
+        n * s + (0 if padding == "same" else max(k - s, 0)) for n, k, s in zip(sizes, kernel, stride, strict=True)
+    ]
+    if drawn.choice(False, True):
+        output = [max(n + drawn.integer(-3, 3), k) for n, k in zip(output, kernel, strict=True)]
+    window = {"kernel": kernel, "stride": stride, "padding": padding, "output": tuple(output)}
+    check(drawn, x, drawn.weighted(x, "TRANSPOSE_CONV", window=window, outputs=drawn.integer(1, 6)))

@@ -129,21 +129,21 @@ class Context:
             raise contradiction(op, f"{len(tensor.data)} bytes of {tensor.type.lower()}")
         return np.frombuffer(tensor.data, dtype=dtype).astype(np.int64)
 
-    def bias(self, op: FileOp, name: str, channels: int, weight_quant: Quant) -> str:
-        """Define the int32 bias at input 2, zeros where there is none; returns its name."""
-        x_quant = activation_quant(self.file_tensor(op, 0), "its input")
+    def bias(self, op: FileOp, name: str, channels: int, weight_quant: Quant, *, x: int = 0, position: int = 2) -> str:
+        """Define the int32 bias at an input, zeros where there is none, for the activation `x`; returns its name."""
+        x_quant = activation_quant(self.file_tensor(op, x), "its input")
         scale = tuple(float(np.float32(x_quant.scale[0]) * np.float32(s)) for s in weight_quant.scale)
         if not all(s > 0.0 for s in scale):
             raise contradiction(op, "its scales are too small")
         quant = Quant(scale=scale, zero_point=(0,) * len(scale), axis=0 if len(scale) > 1 else None)
-        if len(op.inputs) < 3 or op.inputs[2] < 0:
+        if len(op.inputs) <= position or op.inputs[position] < 0:
             tensor_name = self._names.take(f"{name}_bias")
             self.tensors[tensor_name] = constant(tensor_name, np.zeros(channels, np.int32), quant=quant)
             return tensor_name
-        bias = self.file_tensor(op, 2)
+        bias = self.file_tensor(op, position)
         if bias.type == "INT64":
             raise UnsupportedParameter("a bias of int64; int32 is needed")
-        bias = self.constant(op, 2, "INT32", rank=len(bias.shape))
+        bias = self.constant(op, position, "INT32", rank=len(bias.shape))
         if math.prod(bias.shape) != channels:
             raise contradiction(op, f"bias of the shape {bias.shape} for {channels} channels")
         return self.define_constant(name, "bias", bias, quant, shape=(channels,))

@@ -10,7 +10,7 @@ from edgelearn.convert.translators.context import (
     weight_quant,
     window,
 )
-from edgelearn.ir.convolution import Conv2D, ConvolutionOp, DepthwiseConv2D
+from edgelearn.ir.convolution import Conv2D, ConvolutionOp, DepthwiseConv2D, TransposeConv
 
 
 def _conv_2d(c: Context, op: FileOp) -> ConvolutionOp:
@@ -57,4 +57,31 @@ def _depthwise_conv_2d(c: Context, op: FileOp) -> ConvolutionOp:
     )
 
 
-TRANSLATORS = {"CONV_2D": _conv_2d, "DEPTHWISE_CONV_2D": _depthwise_conv_2d}
+def _transpose_conv(c: Context, op: FileOp) -> ConvolutionOp:
+    # Input 0 is the shape of the output, which the output tensor has as well.
+    c.activation(op, 2, rank=4)
+    weight, out = c.constant(op, 1, "INT8", rank=4), c.output(op)
+    if len(out.shape) != 4:
+        raise contradiction(op, f"output {out.shape}")
+    name = c.name_op(op, out, weight)
+    quant = weight_quant(op, weight, axis=0)
+    return TransposeConv(
+        name=name,
+        inputs=(
+            c.activation_name(op, 2),
+            c.define_constant(name, "weight", weight, quant),
+            c.bias(op, name, weight.shape[0], quant, x=2, position=3),
+        ),
+        outputs=(c.define_output(op, name, out),),
+        index=op.index,
+        # LiteRT: the padding is that of a convolution from the output to the input (ComputePaddingHeightWidth).
+        window=window(op, out, (weight.shape[1], weight.shape[2])),
+        activation=fused_activation(op),
+    )
+
+
+TRANSLATORS = {
+    "CONV_2D": _conv_2d,
+    "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
+    "TRANSPOSE_CONV": _transpose_conv,
+}

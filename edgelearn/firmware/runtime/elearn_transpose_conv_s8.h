@@ -1,0 +1,20 @@
+/* TRANSPOSE_CONV, int8: parameters and prototype. */
+#ifndef ELEARN_TRANSPOSE_CONV_S8_H
+#define ELEARN_TRANSPOSE_CONV_S8_H
+
+#include "elearn_kernels.h"
+
+typedef struct {
+    elearn_shape input;
+    elearn_shape output;
+    elearn_window window;
+    elearn_offsets offsets;
+    const int8_t *weights;
+    const int32_t *bias;
+    const elearn_scale *scales;
+} elearn_transpose_conv_params;
+
+/* weights [output channel][kernel_h][kernel_w][input channel] */
+void elearn_transpose_conv_s8(const elearn_transpose_conv_params *p, const int8_t *input, int8_t *output);
+
+#endif
