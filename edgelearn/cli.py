@@ -25,13 +25,14 @@ import msgspec
 from edgelearn import __version__
 from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError
 from edgelearn.ir import LossKind
+from edgelearn.ir.edges import Edges
 from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgelearn.bundle import Bundle
-    from edgelearn.inspection import Inspection, Layer
+    from edgelearn.inspection import End, Inspection, Layer
     from edgelearn.pipeline import Built
     from edgelearn.profiling import LayerProfile, Profile
     from edgelearn.verification import SlowLayer
@@ -159,13 +160,21 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     "--calibration",
     "-c",
     type=_EXISTING,
-    help="Samples in the model's input units: .npz with x (and y), or .npy. Required for a float model.",
+    help="Samples in the model's input units: .npz with x (and y), or with an array for each input by its name, or "
+    ".npy. Required for a float model.",
 )
 @click.option("--head", default=None, metavar="NAME", help="Dense layer to train; `none` for inference only.")
 @click.option("--loss", type=click.Choice([kind.value for kind in LossKind]), default=None, help="Loss of the head.")
 @click.option("--classes", type=click.IntRange(min=1), default=None, help="Outputs of the head, spare ones included.")
 @click.option("--labels", default=None, metavar="A,B,...", help="Names of the outputs, separated by commas.")
 @click.option("--name", default=None, help="Name of the bundle; by default the file's.")
+@click.option(
+    "--edges",
+    type=click.Choice([edges.value for edges in Edges]),
+    default=Edges.INT8.value,
+    show_default=True,
+    help="What the device takes and gives: int8, quantised by the host, or float32, quantised on the device.",
+)
 def convert(
     model: Path,
     output: Path,
@@ -175,6 +184,7 @@ def convert(
     classes: int | None,
     labels: str | None,
     name: str | None,
+    edges: str,
 ) -> None:
     """Convert a model file into a bundle.
 
@@ -192,15 +202,17 @@ def convert(
             classes=classes,
             labels=tuple(label.strip() for label in labels.split(",")) if labels else None,
             name=name,
+            edges=Edges(edges),
         )
     _report_conversion(bundle, output)
 
 
 def _report_conversion(bundle: Bundle, output: Path) -> None:
-    from edgelearn.inspection import bundle_layers
+    from edgelearn.inspection import bundle_layers, ends
 
     console = _console()
     _print_layers(console, bundle_layers(bundle), title=bundle.name)
+    _print_ends(ends(bundle.graph, bundle.graph.inputs), ends(bundle.graph, bundle.graph.outputs))
     provenance = bundle.provenance
     for notice in provenance.notices:
         click.echo(f"note: {notice}")
@@ -277,9 +289,19 @@ def inspect(file: Path, board_name: str | None, residual: str, as_json: bool) ->
         sys.exit(DoesNotFitError.exit_code)
 
 
+def _print_ends(inputs: tuple[End, ...], outputs: tuple[End, ...]) -> None:
+    """Inputs and outputs, where they are not just one and one."""
+    if len(inputs) == len(outputs) == 1:
+        return
+    for what, ends in (("inputs", inputs), ("outputs", outputs)):
+        shown = (f"{end.name} ({'x'.join(str(n) for n in end.shape)} {end.type})" for end in ends)
+        click.echo(f"{what + ':':<22}{', '.join(shown)}")
+
+
 def _print_inspection(found: Inspection) -> None:
     console = _console()
     _print_layers(console, found.layers, title=f"{found.name} (model {found.model_hash[:16]})")
+    _print_ends(found.inputs, found.outputs)
     ratio = found.arena_bytes / found.arena_bound_bytes if found.arena_bound_bytes else 1.0
     click.echo(f"multiply-accumulates: {found.multiply_accumulates:,}")
     click.echo(f"constants in flash:   {found.constants_bytes:,} bytes")

@@ -195,7 +195,7 @@ def _evaluate(device: Device, data: Path) -> _Accuracy:
     """Accuracy of the device's predictions; nothing is learned."""
     dataset = load_dataset(data, device.info)
     labels = np.asarray(dataset.labels)
-    correct = np.array([device.predict(x).prediction for x in dataset.x_q]) == labels
+    correct = np.array([device.predict(x).prediction for x in dataset.samples()]) == labels
     old = labels < OLD_CLASSES
     return _Accuracy(
         accuracy=float(correct.mean()),

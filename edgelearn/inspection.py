@@ -36,6 +36,20 @@ class Layer(Struct, frozen=True, kw_only=True):
     trainable: bool
 
 
+class End(Struct, frozen=True, kw_only=True):
+    """An input or output of the model.
+
+    Attributes:
+        name: what an array of samples may be called, see `edgelearn.samples`.
+        shape: without the batch dimension.
+        type: of its elements as the device takes or gives them; an output of a trainable head is told in float32.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+
+
 class Fit(Struct, frozen=True, kw_only=True):
     """The plan against one board. Buffers and constants are exact, code and state are estimates until built."""
 
@@ -65,6 +79,8 @@ class Inspection(Struct, frozen=True, kw_only=True):
     name: str
     model_hash: str
     labels: tuple[str, ...]
+    inputs: tuple[End, ...]
+    outputs: tuple[End, ...]
     loss: str
     layers: tuple[Layer, ...]
     multiply_accumulates: int
@@ -92,6 +108,8 @@ def inspect(path: Path, *, board: Board | None = None, residual: Residual = Resi
         name=bundle.name,
         model_hash=bundle.model_hash,
         labels=bundle.labels,
+        inputs=ends(bundle.graph, bundle.graph.inputs),
+        outputs=ends(bundle.graph, bundle.graph.outputs),
         loss=bundle.graph.loss.kind.value if bundle.graph.loss else "",
         layers=layers,
         multiply_accumulates=sum(layer.multiply_accumulates for layer in layers),
@@ -107,6 +125,12 @@ def inspect(path: Path, *, board: Board | None = None, residual: Residual = Resi
 def _busiest(layers: tuple[Layer, ...]) -> tuple[str, ...]:
     ranked = sorted(layers, key=lambda layer: layer.multiply_accumulates, reverse=True)
     return tuple(layer.name for layer in ranked[:3] if layer.multiply_accumulates)
+
+
+def ends(graph: Graph, names: tuple[str, ...]) -> tuple[End, ...]:
+    """Inputs or outputs of the model, for people."""
+    tensors = [graph.tensor(name) for name in names]
+    return tuple(End(name=t.name, shape=t.shape[1:], type=t.dtype.value) for t in tensors)
 
 
 def _shape(graph: Graph, name: str) -> tuple[int, ...]:

@@ -51,6 +51,7 @@ from edgelearn.host.link import LinkOptions
 from edgelearn.host.telemetry import StreamOptions, StreamSummary
 from edgelearn.host.view import View
 from edgelearn.ir import LossKind
+from edgelearn.ir.edges import Edges
 from edgelearn.project import FILE_NAME, Project, read_project
 from edgelearn.recipe import Residual
 
@@ -109,13 +110,21 @@ def convert(
     classes: int | None = None,
     labels: Sequence[str] | None = None,
     name: str | None = None,
+    edges: Edges = Edges.INT8,
 ) -> Bundle:
     """Convert a model file and write the bundle; see `edgelearn.convert.convert_model` for options and errors.
 
     A model whose numbers no kernel or recipe could work with is refused here too, with the errors of `plan`.
     """
     bundle = converter.convert_model(
-        model, calibration=calibration, head=head, loss=loss, classes=classes, labels=labels, name=name
+        model,
+        calibration=calibration,
+        head=head,
+        loss=loss,
+        classes=classes,
+        labels=labels,
+        name=name,
+        edges=edges,
     )
     plan(bundle, host_board())
     write_bundle(bundle, output)

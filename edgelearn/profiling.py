@@ -230,7 +230,7 @@ def _run(
     index = number % len(dataset)
     send = device.train if plan.head and dataset.can_train else device.predict
     result = send(
-        dataset.x_q[index],
+        dataset.sample(index),
         label=None if dataset.labels is None else int(dataset.labels[index]),
         targets=None if dataset.targets is None else dataset.targets[index],
         target_is_input=dataset.target_is_input,

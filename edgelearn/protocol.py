@@ -6,6 +6,9 @@ accepted where there is no tail: fields may be added at the end of a message wit
 
 Sequence numbers of one session only grow. A request that changes state is carried out once: the device keeps the
 reply to the last one and sends it again when the request is repeated; an older one is dropped.
+
+What the model takes and gives stands in the region INTERFACE: one record for each input, then for each output. Its
+bytes are a constant of the firmware, written by `pack_record` and read by `unpack_interface`.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from msgspec import Struct
 
 from edgelearn.errors import LearningRateError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 #: Type and sequence number before the payload, CRC-32 after it.
 HEADER_BYTES = 5
 CRC_BYTES = 4
@@ -74,7 +77,9 @@ class SampleFlag(enum.IntFlag):
 class Region(enum.IntEnum):
     """Memory of the device that READ and WRITE reach. Head regions are the only ones that can be written.
 
-    LABELS are UTF-8, joined by line feeds; arrays are little-endian, matrices row-major, [outputs, features].
+    LABELS are UTF-8, joined by line feeds; arrays are little-endian, matrices row-major, [outputs, features]. The index
+    of INPUT and OUTPUT is the number of the input or output, elsewhere that of the trainable layer; an output that a
+    trainable layer gives is read as its LOGITS.
     """
 
     LABELS = 0
@@ -91,6 +96,7 @@ class Region(enum.IntEnum):
     HEAD_ROW_RHO = 11
     HEAD_ROW_M = 12
     HEAD_ROW_R = 13
+    INTERFACE = 14
 
 
 class LossCode(enum.IntEnum):
@@ -108,6 +114,21 @@ class ResidualCode(enum.IntEnum):
     INT8 = 1
     STOCHASTIC = 2
     FLOAT = 3
+
+
+class TensorType(enum.IntEnum):
+    """Element types of inputs and outputs, on the wire. LOGITS are int32 with the trainable layer's fraction bits."""
+
+    INT8 = 0
+    INT32 = 1
+    INT64 = 2
+    FLOAT32 = 3
+    LOGITS = 4
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of one element."""
+        return {TensorType.INT8: 1, TensorType.INT64: 8}.get(self, 4)
 
 
 class FieldType(enum.Enum):
@@ -173,16 +194,10 @@ MESSAGES: tuple[Message, ...] = (
             Field("session", _U32, "the session now open, 0 if none"),
             Field("model_hash_low", _U32, "bytes 0 to 3 of the model hash"),
             Field("model_hash_high", _U32, "bytes 4 to 7 of the model hash"),
-            Field("max_payload_bytes", _U16, "largest payload the device takes or sends"),
-            Field("input_elements", _U32, "int8 elements of one input sample"),
-            Field("input_scale", _F32, "real = scale * (q - zero_point)"),
-            Field("input_zero_point", _I8, "zero point of the input"),
+            Field("max_payload_bytes", _U32, "largest payload the device takes or sends"),
             Field("feature_elements", _U32, "int8 elements of the trainable layer's input, 0 without one"),
             Field("feature_scale", _F32, "real = scale * (q - zero_point)"),
             Field("feature_zero_point", _I8, "zero point of the features"),
-            Field("output_elements", _U16, "outputs, spare classes included"),
-            Field("output_scale", _F32, "of an int8 output, 0 with a trainable head"),
-            Field("output_zero_point", _I8, "of an int8 output"),
             Field("logit_fraction_bits", _U8, "logits are int32 with that many fraction bits, biases with 8 more"),
             Field("error_shift", _U8, "squared error: gradient g = (output - target) >> shift, rounded"),
             Field("target_shift", _U8, "squared error: a target is int16, shifted left by this to a logit"),
@@ -202,13 +217,15 @@ MESSAGES: tuple[Message, ...] = (
             Field("flags", _U8, "SampleFlag"),
             Field("label", _U16, "class number, with HAS_LABEL"),
         ),
-        tail="int8 input[input_elements], then with HAS_TARGETS int16 target[output_elements]",
+        tail="the inputs in order, then with HAS_TARGETS an int16 for each logit",
         changes_state=True,
     ),
     Message(
         type=MessageType.RESULT,
         fields=(
-            Field("prediction", _U16, "the largest output before learning"),
+            Field(
+                "prediction", _U16, "largest logit before learning, else of the first output; of one integer, itself"
+            ),
             Field("confidence", _U16, "its probability, Q15 (0 for squared error)"),
             Field("loss_a", _U32, "cross-entropy: max logit - logit of the label; squared error: sum of (g*g >> 16)"),
             Field("loss_b", _U32, "cross-entropy: sum of exponentials, Q15; squared error: sum of (g*g & 0xFFFF)"),
@@ -222,7 +239,7 @@ MESSAGES: tuple[Message, ...] = (
         type=MessageType.READ,
         fields=(
             Field("region", _U8, "a Region"),
-            Field("index", _U8, "number of the trainable layer, 0 for the first"),
+            Field("index", _U8, "of the trainable layer, input or output, 0 for the first"),
             Field("offset", _U32, "first byte"),
             Field("length", _U16, "bytes wanted"),
         ),
@@ -328,6 +345,71 @@ def unpack(type_: MessageType, payload: bytes) -> Payload:
     values = struct.unpack_from(layout.format, payload)
     named = {field.name: value for field, value in zip(layout.fields, values, strict=True)}
     return Payload(named, payload[layout.size_bytes :] if layout.tail else b"")
+
+
+class TensorInfo(Struct, frozen=True, kw_only=True):
+    """An input or output of the model on the device.
+
+    Attributes:
+        elements: in a sample.
+        scale, zero_point: real = scale * (q - zero_point), of int8 or of the int8 behind a float edge; else 0.
+    """
+
+    name: str
+    is_input: bool
+    type: TensorType
+    elements: int
+    scale: float = 0.0
+    zero_point: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all elements."""
+        return self.elements * self.type.size_bytes
+
+
+#: is_input, type, elements, scale, zero point, bytes of the name, which follows in UTF-8.
+_RECORD = struct.Struct("<BBIfbB")
+_MOST_NAME_BYTES = 40
+
+
+def pack_record(tensor: TensorInfo) -> bytes:
+    """The record of an input or output in the region INTERFACE; a long name is cut."""
+    name = tensor.name.encode()[:_MOST_NAME_BYTES].decode(errors="ignore").encode()
+    fixed = (tensor.is_input, tensor.type, tensor.elements, tensor.scale, tensor.zero_point, len(name))
+    return _RECORD.pack(*fixed) + name
+
+
+def unpack_interface(data: bytes) -> tuple[TensorInfo, ...]:
+    """The inputs and outputs in the region INTERFACE.
+
+    Raises:
+        FrameError: it is cut short or holds an unknown type.
+    """
+    tensors = []
+    offset = 0
+    while offset < len(data):
+        try:
+            is_input, type_, elements, scale, zero_point, name_bytes = _RECORD.unpack_from(data, offset)
+            kind = TensorType(type_)
+        except (struct.error, ValueError) as error:
+            raise FrameError(f"a broken record at byte {offset} of the interface: {error}") from error
+        offset += _RECORD.size
+        name = data[offset : offset + name_bytes]
+        if len(name) != name_bytes:
+            raise FrameError("the interface is cut short")
+        offset += name_bytes
+        tensors.append(
+            TensorInfo(
+                name=name.decode(errors="replace"),
+                is_input=bool(is_input),
+                type=kind,
+                elements=elements,
+                scale=scale,
+                zero_point=zero_point,
+            )
+        )
+    return tuple(tensors)
 
 
 def encode_frame(type_: MessageType, sequence: int, payload: bytes) -> bytes:

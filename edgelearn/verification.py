@@ -1,15 +1,15 @@
 """Builds a bundle for a board, boots it, and compares every byte with references that are not our C.
 
-Without a trainable head: the int8 outputs with the LiteRT reference kernels. With one: the backbone's int8 features
-with the LiteRT reference kernels, and the head's logits, probabilities, losses and learned weights, bit for bit, with
-the NumPy reference. On an emulated board instructions are counted too, and
-the layers named that take most.
+Without a trainable head: every output with the LiteRT reference kernels. With one: the backbone's int8 features and the
+outputs that are not the head's with the LiteRT reference kernels, and the head's logits, probabilities, losses and
+learned weights, bit for bit, with the NumPy reference. On an emulated board instructions are counted too, and the
+layers named that take most.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from edgelearn.convert.litert import ReferenceInterpreter, require_oracle
 from edgelearn.errors import DataError, EmulatorError, GraphError
 from edgelearn.host.data import Dataset, load_dataset, random_dataset
 from edgelearn.host.device import Device, Result
-from edgelearn.ir import LossKind
+from edgelearn.ir import Graph, LossKind
 from edgelearn.protocol import Region
 from edgelearn.recipe import Residual, TrainingPlan
 from edgelearn.training import HeadStep, IntegerHead, make_head
@@ -51,7 +51,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     """What was compared and counted; the keys of `edgelearn verify --json`.
 
     Attributes:
-        output_bytes_compared: int8 outputs; with a head features, logits (4 bytes each), probabilities (2), losses (8)
+        output_bytes_compared: outputs; with a head also features, logits (4 bytes each), probabilities (2), losses (8)
             and predictions (2).
         head_weights_different: of weights, residuals, biases and row scales after `train_steps`; None without a head
             or with a float head, which stands outside the promise of bits.
@@ -207,7 +207,13 @@ class _Run:
         self._plan = training.layers[0] if training.layers else None
         is_integer = self._plan is not None and self._plan.residual is not Residual.FLOAT
         self._head: IntegerHead | None = make_head(training) if is_integer else None
-        self._features: dict[int, npt.NDArray[np.int8]] = {}
+        #: Of each output its number on the device and in the file, the trainable layer's apart.
+        self._compared = [
+            (number, _source_index(self._graph, name))
+            for number, name in enumerate(self._graph.outputs)
+            if self._graph.loss is None or name != self._graph.loss.prediction
+        ]
+        self._references: dict[int, dict[int, npt.NDArray[Any]]] = {}
         self._ticks: dict[str, list[int]] = {"inference": [], "train": []}
         self.tally = _Tally()
 
@@ -241,29 +247,28 @@ class _Run:
 
     def _one(self, number: int, *, train: bool) -> None:
         data = self._dataset
-        x_q = data.x_q[number]
         label = None if data.labels is None else int(data.labels[number])
         targets = None if data.targets is None else data.targets[number]
         send = self._device.train if train else self._device.predict
-        result = send(x_q, label=label, targets=targets, target_is_input=data.target_is_input)
+        result = send(data.sample(number), label=label, targets=targets, target_is_input=data.target_is_input)
         self._ticks["train" if train else "inference"].append(result.train_ticks if train else result.inference_ticks)
-        expected = self._expected(number)
-        region = Region.FEATURES if self._plan else Region.OUTPUT
-        self.tally.compare(self._device.read_region(region), expected.tobytes())
-        if self._head is not None:
-            self._compare_head(self._head, expected, result, number, train=train)
+        reference = self._reference(number)
+        for output, index in self._compared:
+            self.tally.compare(self._device.read_region(Region.OUTPUT, output), reference[index].tobytes())
+        if self._plan is not None:
+            features = reference[_source_index(self._graph, self._plan.features_tensor)].reshape(-1)
+            self.tally.compare(self._device.read_region(Region.FEATURES), features.tobytes())
+            if self._head is not None:
+                self._compare_head(self._head, features, result, number, train=train)
 
-    def _expected(self, number: int) -> npt.NDArray[np.int8]:
-        """The features, or without a head the outputs, of the LiteRT reference kernels."""
-        if number not in self._features:
-            graph = self._graph
-            tensor = graph.tensor(self._plan.features_tensor) if self._plan else graph.output
-            if tensor.source_index is None:
-                raise GraphError(f"tensor {tensor.name} is not in the bundle's model.tflite")
-            sample = self._dataset.x_q[number].reshape(graph.input.shape)
-            outputs = self._oracle.run(sample, [tensor.source_index])
-            self._features[number] = outputs[tensor.source_index].reshape(-1)
-        return self._features[number]
+    def _reference(self, number: int) -> dict[int, npt.NDArray[Any]]:
+        """The compared outputs and the features of the LiteRT reference kernels, by their numbers in the file."""
+        if number not in self._references:
+            indices = [index for _, index in self._compared]
+            if self._plan is not None:
+                indices.append(_source_index(self._graph, self._plan.features_tensor))
+            self._references[number] = self._oracle.run(self._dataset.sample(number), indices)
+        return self._references[number]
 
     def _compare_head(
         self, head: IntegerHead, features: npt.NDArray[np.int8], result: Result, number: int, *, train: bool
@@ -275,7 +280,7 @@ class _Run:
         if data.targets is not None:
             targets = head.scaled_targets(data.targets[number])
         elif data.target_is_input:
-            targets = head.input_targets(data.x_q[number])
+            targets = head.input_targets(data.inputs[0][number])
         if label is not None or targets is not None:
             step = head.judge(step, label=label, targets=targets)
         self._compare_step(head, step, result)
@@ -292,3 +297,10 @@ class _Run:
             np.array([step.loss_a, step.loss_b], "<u4").tobytes(),
         )
         tally.compare(np.array([result.prediction], "<u2").tobytes(), np.array([step.prediction], "<u2").tobytes())
+
+
+def _source_index(graph: Graph, name: str) -> int:
+    index = graph.tensor(name).source_index
+    if index is None:
+        raise GraphError(f"tensor {name} is not in the bundle's model.tflite")
+    return index

@@ -27,8 +27,8 @@ def main(port: str, data: Path) -> None:
         print(f"{device.info.board}: {len(dataset)} samples, classes {', '.join(device.info.labels)}")
         device.set_learning_rate(2e-3)
         correct = []
-        for x_q, label in zip(dataset.x_q, dataset.labels, strict=True):
-            result = device.train(x_q, label=int(label))  # predicted first, then learned
+        for sample, label in zip(dataset.samples(), dataset.labels, strict=True):
+            result = device.train(sample, label=int(label))  # predicted first, then learned
             correct.append(result.prediction == label)
         print(f"prequential accuracy {np.mean(correct):.1%}")
         largest = np.abs(device.read_head().weights()).max(axis=1)

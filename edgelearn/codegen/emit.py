@@ -18,6 +18,7 @@ from edgelearn.codegen.plan import (
     REPLY_PAYLOAD_BYTES,
     RING_BYTES,
     STATE_ESTIMATE_BYTES,
+    End,
     Place,
     Plan,
     labels_bytes,
@@ -25,7 +26,7 @@ from edgelearn.codegen.plan import (
 from edgelearn.codegen.render import render
 from edgelearn.ir import DType, LossKind
 from edgelearn.project import FILE_NAME, FORMAT_VERSION, Project, encode_project
-from edgelearn.protocol import c_header, decode_learning_rate
+from edgelearn.protocol import TensorType, c_header, decode_learning_rate, pack_record
 from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
@@ -59,6 +60,21 @@ class _Layer(Struct, frozen=True, kw_only=True):
     arguments: str
 
 
+class _Record(Struct, frozen=True, kw_only=True):
+    """What the host is told of an input or output, ready to print."""
+
+    comment: str
+    lines: tuple[str, ...]
+
+
+class _Prediction(Struct, frozen=True, kw_only=True):
+    """The output that predictions are taken from: the number of its largest element, or the integer that it holds."""
+
+    c_type: str
+    elements: int
+    is_number: bool
+
+
 #: Members of nested structs, printed by name.
 _AXIS = ("inputs", "outputs", "taps", "stride", "pad", "input_step", "output_step")
 _MEMBERS = {
@@ -86,6 +102,8 @@ def _field(name: str, value: Initializer, identifier: str) -> str:
 def _initializer(value: Initializer, identifier: str) -> str:
     if isinstance(value, tuple):
         return "{" + ", ".join(_initializer(v, identifier) for v in value) + "}"
+    if isinstance(value, float):
+        return _float(value)
     return f"{identifier}_{value}" if isinstance(value, str) else str(value)
 
 
@@ -192,6 +210,35 @@ def _c_string_lines(labels: tuple[str, ...]) -> list[str]:
     return lines
 
 
+def _end(end: End) -> str:
+    """The initializer of an elearn_end."""
+    if end.place is None:
+        return "{NULL, 0}"
+    return f"{{arena.bytes + {end.place.offset}, {end.tensor.size_bytes}}}"
+
+
+def _record(end: End) -> _Record:
+    tensor = end.tensor
+    quant = f", scale {tensor.scale:.9g}, zero point {tensor.zero_point}" if tensor.scale else ""
+    kind = "input" if tensor.is_input else "output"
+    return _Record(
+        comment=_comment(f"{kind} {tensor.name}: {tensor.elements} {tensor.type.name.lower()}{quant}"),
+        lines=_wrapped([str(byte) for byte in pack_record(tensor)]),
+    )
+
+
+def _prediction(plan: Plan) -> _Prediction | None:
+    """None where the trainable layer predicts. Several integers are class numbers, whose largest says nothing: 0."""
+    tensor = plan.outputs[0].tensor
+    if plan.head:
+        return None
+    if tensor.type in (TensorType.INT32, TensorType.INT64):
+        # Class numbers are small: the low word of an int64 is all of it.
+        return _Prediction(c_type="uint32_t", elements=1, is_number=tensor.elements == 1)
+    c_type = "int8_t" if tensor.type is TensorType.INT8 else "float"
+    return _Prediction(c_type=c_type, elements=tensor.elements, is_number=False)
+
+
 def _headers(folder: Path, files: dict[str, str]) -> dict[str, str]:
     """The runtime's headers that the files include, directly or not."""
     found: dict[str, str] = {}
@@ -213,8 +260,6 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
     runtime = sorted(sources)
     hash_bytes = bytes.fromhex(plan.model_hash)[:8]
     low, high = struct.unpack("<II", hash_bytes)
-    graph = plan.graph
-    output = graph.output
     rate = plan.training.learning_rate
     files = {
         "src/model.c": render(
@@ -228,13 +273,10 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
             arena_bytes=plan.arena_bytes,
             hash_low=f"0x{low:08X}u",
             hash_high=f"0x{high:08X}u",
-            input=graph.input,
-            input_scale=_float(graph.input.scale),
-            input_offset=plan.input_offset,
-            output_elements=output.elements,
-            output_scale="0.0f" if head else _float(output.scale),
-            output_zero_point=0 if head else output.zero_point,
-            output_offset=plan.output_offset,
+            inputs=[_end(end) for end in plan.inputs],
+            outputs=[_end(end) for end in plan.outputs],
+            interface=[_record(end) for end in (*plan.inputs, *plan.outputs)],
+            features_offset=plan.features_offset,
             label_lines=_c_string_lines(plan.labels),
             labels_bytes=labels_bytes(plan.labels) if plan.labels else 0,
             head=head,
@@ -249,6 +291,10 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
         ),
         "src/elearn_config.h": render(
             "elearn_config.h.j2",
+            input_count=len(plan.inputs),
+            input_bytes=sum(end.tensor.size_bytes for end in plan.inputs),
+            output_count=len(plan.outputs),
+            prediction=_prediction(plan),
             trainable_count=len(plan.training.layers),
             residual=plan.residual.name,
             max_payload_bytes=plan.max_payload_bytes,

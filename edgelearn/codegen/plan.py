@@ -15,10 +15,11 @@ from edgelearn.codegen.arena import Lifetime, Placement, place
 from edgelearn.codegen.lowering import CONSTANT_SUFFIXES, Call, Target, lower
 from edgelearn.codegen.lowering.call import DOT
 from edgelearn.errors import DoesNotFitError
-from edgelearn.ir import AnyOp, DType, Graph, LossKind
+from edgelearn.ir import AnyOp, DType, Graph, LossKind, Tensor
 from edgelearn.ir.dense import FullyConnected
+from edgelearn.ir.edges import Dequantize, Quantize
 from edgelearn.project import Buffer
-from edgelearn.protocol import CRC_BYTES, HEADER_BYTES, MessageType, message
+from edgelearn.protocol import CRC_BYTES, HEADER_BYTES, MessageType, TensorInfo, TensorType, message, pack_record
 from edgelearn.recipe import DenseHead, IntegerRows, Residual, TrainingPlan
 
 BAUD = 115_200
@@ -63,8 +64,24 @@ class Step(Struct, frozen=True, kw_only=True):
     constants_bytes: int
 
 
+class End(Struct, frozen=True, kw_only=True):
+    """An input or output of the model: what the host is told of it, and where it lies.
+
+    Attributes:
+        place: None for the output of the trainable layer.
+    """
+
+    tensor: TensorInfo
+    place: Place | None
+
+
 class Plan(Struct, frozen=True, kw_only=True):
-    """Everything that is decided before text is written."""
+    """Everything that is decided before text is written.
+
+    Attributes:
+        inputs, outputs: in the order of the graph.
+        features_offset: where the input of the trainable layer lies; None without one.
+    """
 
     graph: Graph
     board: Board
@@ -73,8 +90,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     steps: tuple[Step, ...]
     placement: Placement
-    input_offset: int
-    output_offset: int
+    inputs: tuple[End, ...]
+    outputs: tuple[End, ...]
+    features_offset: int | None
     max_payload_bytes: int
     buffers: tuple[Buffer, ...]
     constants: tuple[Buffer, ...]
@@ -123,7 +141,7 @@ _RESERVED = frozenset(
         nearbyint nextafter pow printf putchar puts qsort realloc remainder rint round scalb scalbln scalbn scanf
         signbit significand sin sinh snprintf sprintf sqrt sscanf strcat strchr strcmp strcpy strlen strncat strncmp
         strncpy strstr tan tanh tgamma tolower toupper trunc y0 y1 yn
-        arena head labels trainable
+        arena head interface labels trainable
         """,
     )
 )
@@ -202,6 +220,10 @@ def plan_firmware(
         for op, name, call in zip(graph.ops, identifiers, calls, strict=True)
     ]
     head = training.layers[0] if training.layers else None
+    inputs = tuple(_end(graph, name, offsets, is_input=True) for name in graph.inputs)
+    outputs = tuple(_end(graph, name, offsets, is_input=False) for name in graph.outputs)
+    ends = (*inputs, *outputs)
+    max_payload_bytes = _max_payload_bytes(inputs, head)
     return Plan(
         graph=graph,
         board=board,
@@ -210,11 +232,12 @@ def plan_firmware(
         labels=labels,
         steps=tuple(steps),
         placement=placement,
-        input_offset=offsets[graph.inputs[0]],
-        output_offset=offsets[head.features_tensor if head else graph.outputs[0]],
-        max_payload_bytes=_max_payload_bytes(graph, head),
-        buffers=_buffers(graph, head, placement.size_bytes),
-        constants=_constants(steps, head, labels),
+        inputs=inputs,
+        outputs=outputs,
+        features_offset=offsets[head.features_tensor] if head else None,
+        max_payload_bytes=max_payload_bytes,
+        buffers=_buffers(head, placement.size_bytes, max_payload_bytes),
+        constants=_constants(steps, head, labels, interface_bytes=sum(len(pack_record(end.tensor)) for end in ends)),
         code_estimate_bytes=_code_estimate(steps, head),
     )
 
@@ -222,11 +245,51 @@ def plan_firmware(
 def _kept(graph: Graph, training: TrainingPlan) -> set[str]:
     """The tensors that must keep their bytes after the last op: what the link and the trainable layer read."""
     kept = {layer.features_tensor for layer in training.layers}
-    if not training.layers:
-        kept.update(graph.outputs)
+    kept.update(name for name in graph.outputs if not _is_logits(graph, name))
     if any(layer.input_target[0] for layer in training.layers):
         kept.update(graph.inputs)
     return kept
+
+
+def _is_logits(graph: Graph, name: str) -> bool:
+    """Whether a trainable layer gives the tensor."""
+    op = graph.producer(name)
+    return op is not None and graph.trains(op)
+
+
+_WIRE_TYPES = {
+    DType.INT8: TensorType.INT8,
+    DType.INT32: TensorType.INT32,
+    DType.INT64: TensorType.INT64,
+    DType.FLOAT32: TensorType.FLOAT32,
+}
+
+
+def _quantised(graph: Graph, name: str) -> Tensor | None:
+    """An input or output itself where it is int8, else the int8 tensor behind the float edge."""
+    if graph.tensor(name).dtype is DType.INT8:
+        return graph.tensor(name)
+    op = graph.producer(name)
+    behind = [reader.output for reader in graph.consumers(name) if isinstance(reader, Quantize)]
+    behind += [op.inputs[0]] if isinstance(op, Dequantize) else []
+    return graph.tensor(behind[0]) if behind else None
+
+
+def _end(graph: Graph, name: str, offsets: dict[str, int], *, is_input: bool) -> End:
+    tensor = graph.tensor(name)
+    is_logits = _is_logits(graph, name)
+    quantised = None if is_logits else _quantised(graph, name)
+    return End(
+        tensor=TensorInfo(
+            name=tensor.name,
+            is_input=is_input,
+            type=TensorType.LOGITS if is_logits else _WIRE_TYPES[tensor.dtype],
+            elements=tensor.elements,
+            scale=quantised.scale if quantised else 0.0,
+            zero_point=quantised.zero_point if quantised else 0,
+        ),
+        place=None if is_logits else Place(offset=offsets[name], dtype=tensor.dtype),
+    )
 
 
 def _in_arena(graph: Graph, op: AnyOp) -> list[str]:
@@ -295,14 +358,14 @@ def _title(graph: Graph, op: AnyOp) -> str:
     return f"{text} -> {shape(op.output)}"
 
 
-def _max_payload_bytes(graph: Graph, head: DenseHead | None) -> int:
-    sample = message(MessageType.SAMPLE).size_bytes + graph.input.elements
+def _max_payload_bytes(inputs: tuple[End, ...], head: DenseHead | None) -> int:
+    sample = message(MessageType.SAMPLE).size_bytes + sum(end.tensor.size_bytes for end in inputs)
     if head and head.loss is LossKind.SQUARED_ERROR:
         sample += 2 * head.outputs
     return max(sample, REPLY_PAYLOAD_BYTES)
 
 
-def _buffers(graph: Graph, head: DenseHead | None, arena_bytes: int) -> tuple[Buffer, ...]:
+def _buffers(head: DenseHead | None, arena_bytes: int, max_payload_bytes: int) -> tuple[Buffer, ...]:
     frame = HEADER_BYTES + CRC_BYTES
     kept = HEADER_BYTES + message(MessageType.RESULT).size_bytes
     buffers = [Buffer(symbol="arena", size_bytes=arena_bytes, purpose="activations")]
@@ -322,14 +385,16 @@ def _buffers(graph: Graph, head: DenseHead | None, arena_bytes: int) -> tuple[Bu
         if head.loss is LossKind.CROSS_ENTROPY:
             buffers.append(Buffer(symbol="head_probabilities", size_bytes=2 * head.outputs, purpose="head"))
     buffers += [
-        Buffer(symbol="receive_buffer", size_bytes=frame + _max_payload_bytes(graph, head), purpose="link"),
+        Buffer(symbol="receive_buffer", size_bytes=frame + max_payload_bytes, purpose="link"),
         Buffer(symbol="reply_buffer", size_bytes=frame + REPLY_PAYLOAD_BYTES, purpose="link"),
         Buffer(symbol="kept_reply", size_bytes=kept, purpose="link"),
     ]
     return tuple(buffers)
 
 
-def _constants(steps: list[Step], head: DenseHead | None, labels: tuple[str, ...]) -> tuple[Buffer, ...]:
+def _constants(
+    steps: list[Step], head: DenseHead | None, labels: tuple[str, ...], *, interface_bytes: int
+) -> tuple[Buffer, ...]:
     constants = [
         Buffer(symbol=f"{step.identifier}_{constant.suffix}", size_bytes=constant.size_bytes, purpose=step.op.name)
         for step in steps
@@ -343,6 +408,7 @@ def _constants(steps: list[Step], head: DenseHead | None, labels: tuple[str, ...
             sizes |= {"head_initial_row_t": head.outputs, "head_initial_row_rho": head.outputs}
             sizes |= {"head_row_m": 2 * head.outputs, "head_row_r": 2 * head.outputs}
         constants += [Buffer(symbol=s, size_bytes=n, purpose=head.op) for s, n in sizes.items() if n]
+    constants.append(Buffer(symbol="interface", size_bytes=interface_bytes, purpose="interface"))
     if labels:
         constants.append(Buffer(symbol="labels", size_bytes=labels_bytes(labels) + 1, purpose="labels"))
     return tuple(constants)

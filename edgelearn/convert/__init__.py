@@ -17,13 +17,13 @@ import numpy as np
 from edgelearn import __version__
 from edgelearn.bundle import Agreement, Bundle, Calibration, Provenance, SourceFile, file_sha256
 from edgelearn.convert.calibration import Samples, fit_samples, read_samples, six_digits, statistics
-from edgelearn.convert.head import MarkedHead, check_options, mark_head
+from edgelearn.convert.head import MarkedHead, check_options, gives_classes, mark_head
 from edgelearn.convert.litert import ReferenceInterpreter, interpreter_version
 from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
 from edgelearn.errors import CalibrationError, LabelError, ModelFileError
 from edgelearn.ir import DType, Graph, LossKind, dequantize_array, quantize_array
-from edgelearn.ir.activation import Softmax
+from edgelearn.ir.edges import Edges
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,21 +54,24 @@ def convert_model(
     classes: int | None = None,
     labels: Sequence[str] | None = None,
     name: str | None = None,
+    edges: Edges = Edges.INT8,
 ) -> Bundle:
     """Convert a model file into a bundle. The same input gives the same bundle, byte for byte.
 
     Args:
         path: an int8 `.tflite`, a Keras 3 `.keras` or `.h5` file, or a SavedModel folder.
-        calibration: `.npz` with x [N, ...] and perhaps y [N], or `.npy` with x, in the model's input units. Required
-            for a float model; with a `.tflite` it serves to measure accuracy.
+        calibration: `.npz` with x [N, ...] and perhaps y [N], or `.npy` with x, in the model's input units; for a
+            model of several inputs an array for each, called as the input is, or x, x_1 and so on. Required for a
+            float model; with a `.tflite` it serves to measure accuracy.
         head: name of the dense layer to train, "none" for inference only; by default the final one.
         loss: by default cross-entropy where a softmax follows the head, else squared error.
         classes: number of outputs of the head, spare ones included.
         labels: names of the outputs.
         name: the bundle's name; the file's name without its ending by default.
+        edges: whether the device takes and gives int8, or float32 where the file does and every Keras model can.
 
     Raises:
-        ModelFileError: not a model, a damaged one, or one of several inputs or outputs or of open shape.
+        ModelFileError: not a model, a damaged one, or one of open shape.
         NotQuantizedError: a `.tflite` whose arithmetic is not int8.
         UnsupportedOpError: naming all ops and parameters that are not supported.
         CalibrationError: calibration samples are missing or of the wrong shape.
@@ -80,18 +83,20 @@ def convert_model(
     """
     kind = _kind(path)
     check_options(head=head, loss=loss, classes=classes, labels=labels)
-    samples = read_samples(calibration, allow_int8=kind == "tflite") if calibration is not None else None
+    file = read_samples(calibration, allow_int8=kind == "tflite") if calibration is not None else None
+    samples: Samples | None = None
     sources = [_source(path)]
     tools = {"edgelearn": __version__, "numpy": np.__version__}
     model_name = _default_name(path) if name is None else name
     float_model: FloatModel | None = None
     if kind == "tflite":
         model_tflite = _read(path)
-        graph = run_passes(load_tflite(model_tflite, name=model_name))
-        if samples is not None:
-            samples = fit_samples(samples, input_shape=graph.input.shape[1:])
+        graph = run_passes(load_tflite(model_tflite, name=model_name, edges=edges))
+        if file is not None:
+            inputs = [(t.name, t.shape[1:]) for t in map(graph.tensor, graph.inputs)]
+            samples = fit_samples(file, inputs=inputs)
     else:
-        if samples is None:
+        if file is None:
             raise CalibrationError(
                 f"{path.name} is a float model and needs calibration samples",
                 hint="give a few hundred of the samples it was trained on: --calibration FILE.npz with the array x",
@@ -100,9 +105,9 @@ def convert_model(
 
         float_model = load_float_model(path)
         tools.update(tool_versions())
-        samples = fit_samples(samples, input_shape=float_model.input_shape)
-        model_tflite = float_model.quantize(samples.x)
-        graph = run_passes(load_tflite(model_tflite, name=model_name, layers=float_model.layers))
+        samples = fit_samples(file, inputs=float_model.inputs)
+        model_tflite = float_model.quantize(samples.inputs, edges)
+        graph = run_passes(load_tflite(model_tflite, name=model_name, layers=float_model.layers, edges=edges))
     tools["tflite"] = importlib.metadata.version("tflite")
     marked = mark_head(
         graph,
@@ -198,9 +203,13 @@ def _source(path: Path) -> SourceFile:
 
 
 def _statistics(samples: Samples, graph: Graph) -> Calibration:
-    if samples.x.dtype == np.int8 and graph.input.quant is not None:
-        return statistics(dequantize_array(samples.x, graph.input.quant))
-    return statistics(samples.x)
+    quants = [graph.tensor(name).quant for name in graph.inputs]
+    return statistics(
+        [
+            dequantize_array(x, quant) if x.dtype == np.int8 and quant is not None else x
+            for x, quant in zip(samples.inputs, quants, strict=True)
+        ]
+    )
 
 
 def _agreement(
@@ -210,23 +219,22 @@ def _agreement(
     if not marked.is_whole:
         return None  # the figures would be those of the whole model, which is not in the bundle
     loss = marked.graph.loss
-    classifies = (
-        loss.kind is LossKind.CROSS_ENTROPY
-        if loss is not None
-        else isinstance(graph.producer(graph.outputs[0]), Softmax)
-    )
+    classifies = loss.kind is LossKind.CROSS_ENTROPY if loss is not None else gives_classes(graph)
+    judged = marked.graph.outputs.index(loss.prediction) if loss is not None else 0
     truth = None
     if samples.y is not None and classifies:
         truth = _class_numbers(samples.y, marked.labels)
     if float_model is None and truth is None:
         return None
-    count = min(len(samples.x), _MAX_COMPARED)
-    chosen = np.arange(count) * len(samples.x) // count
-    x = samples.x[chosen]
-    outputs = _int8_outputs(graph, model_tflite, x)
-    predictions = outputs.argmax(axis=1)
-    float_outputs = float_model.predict(x) if float_model is not None else outputs
-    float_predictions = float_outputs.argmax(axis=1)
+    count = min(len(samples), _MAX_COMPARED)
+    chosen = np.arange(count) * len(samples) // count
+    inputs = samples.chosen(chosen)
+    outputs = _int8_outputs(graph, model_tflite, inputs, graph.outputs[judged])
+    float_outputs = float_model.predict(inputs)[judged] if float_model is not None else outputs
+    gives_number = graph.tensor(graph.outputs[judged]).dtype in (DType.INT32, DType.INT64)
+    predictions, float_predictions = (
+        values[:, 0] if gives_number else values.argmax(axis=1) for values in (outputs, float_outputs)
+    )
     accuracy = None if truth is None else float((predictions == truth[chosen]).mean())
     float_accuracy = None
     if truth is not None and float_model is not None:
@@ -244,7 +252,7 @@ def _agreement(
 def _calibration_notices(samples: Samples, agreement: Agreement | None) -> list[str]:
     """What speaks for too few calibration samples, or for untypical ones."""
     notices = []
-    count = len(samples.x)
+    count = len(samples)
     if count < _FEW_SAMPLES:
         notices.append(
             f"only {count} calibration sample{'' if count == 1 else 's'}; "
@@ -266,7 +274,8 @@ def _target_notices(samples: Samples, marked: MarkedHead, loss: LossKind | None)
         return []
     if marked.graph.loss.kind is not LossKind.SQUARED_ERROR:
         return []
-    outputs = marked.graph.output.elements
+    logits = marked.graph.tensor(marked.graph.loss.prediction)
+    outputs = logits.elements
     values = y.reshape(-1)
     is_one_each = len(values) == len(y)
     if loss is None and outputs > 1 and is_one_each and y.dtype.kind in "iu":
@@ -276,7 +285,7 @@ def _target_notices(samples: Samples, marked: MarkedHead, loss: LossKind | None)
                 "--loss cross-entropy"
             ]
         return []
-    quant = marked.graph.output.quant
+    quant = logits.quant
     if quant is None or y.dtype.kind not in "iuf" or math.prod(y.shape[1:]) != outputs or not np.isfinite(y).all():
         return []
     low, high = dequantize_array(np.array([-128, 127], np.int8), quant).tolist()
@@ -289,15 +298,22 @@ def _target_notices(samples: Samples, marked: MarkedHead, loss: LossKind | None)
     ]
 
 
-def _int8_outputs(graph: Graph, model_tflite: bytes, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The int8 model's outputs [N, outputs] in real units, by the reference kernels."""
-    input_quant, output_quant, index = graph.input.quant, graph.output.quant, graph.output.source_index
-    if input_quant is None or output_quant is None or index is None or graph.output.dtype is not DType.INT8:
-        raise ModelFileError("the model does not begin and end in int8")  # never, the loader sees to it
+def _int8_outputs(
+    graph: Graph, model_tflite: bytes, inputs: Sequence[npt.NDArray[Any]], output: str
+) -> npt.NDArray[np.float32]:
+    """One of the int8 model's outputs [N, elements] in real units, by the reference kernels."""
+    tensor = graph.tensor(output)
+    index = tensor.source_index
+    if index is None:
+        raise ModelFileError("the model's output is not in its file")  # never, the loader sees to it
+    quants = [graph.tensor(name).quant for name in graph.inputs]
+    fed = [
+        x if quant is None or x.dtype == np.int8 else quantize_array(x, quant)
+        for x, quant in zip(inputs, quants, strict=True)
+    ]
     interpreter = ReferenceInterpreter(model_tflite)
-    quantised = x if x.dtype == np.int8 else quantize_array(x, input_quant)
-    rows = [interpreter.run(sample, [index])[index].reshape(-1) for sample in quantised]
-    return dequantize_array(np.stack(rows), output_quant)
+    rows = np.stack([interpreter.run([x[n] for x in fed], [index])[index].reshape(-1) for n in range(len(fed[0]))])
+    return dequantize_array(rows, tensor.quant) if tensor.quant is not None else rows.astype(np.float32)
 
 
 def _class_numbers(y: npt.NDArray[Any], labels: tuple[str, ...]) -> npt.NDArray[np.int64]:

@@ -32,6 +32,7 @@ from edgelearn.ir import (
 )
 from edgelearn.ir.activation import Softmax
 from edgelearn.ir.dense import FullyConnected
+from edgelearn.ir.edges import Dequantize
 from edgelearn.ir.movement import Reshape
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def mark_head(
     Args:
         graph: an int8 graph without a loss.
         head: name of a dense op or of its Keras layer; "none" for inference only; by default the dense layer that the
-            model ends in, a softmax behind it or not. If it ends otherwise the graph stays as it is, with a notice.
+            model, or the first of its outputs that does, ends in, a softmax behind it or not. If it ends otherwise the
+            graph stays as it is, with a notice. Outputs that do not depend on the head stay as they are.
         loss: by default cross-entropy where a softmax follows the head, else squared error with a notice.
         classes: number of outputs, spare ones included; at least the head's own.
         labels: a name for each output, or for each of the head's own outputs.
@@ -98,12 +100,17 @@ def mark_head(
         return _without_head(graph, labels, ())
     notices: list[str] = []
     if head is None:
-        dense, why_not = _final_dense(graph)
+        dense, why_not = _default_dense(graph)
         if dense is None:
             if loss is not None or classes is not None:
                 raise HeadError(f"the model has no head: {why_not}", cause=_list_dense(graph), hint=_NAME_HINT)
             notice = f"{why_not}, so nothing in it is trainable; it converts for inference only (as with --head none)"
             return _without_head(graph, labels, (notice,))
+        if len(graph.outputs) > 1:
+            notices.append(
+                f"the model has {len(graph.outputs)} outputs: {dense.name} is the head, the others stay frozen; "
+                "--head NAME takes another"
+            )
     else:
         dense = _named_dense(graph, head, parameters)
         if dense.rows(graph.tensors_by_name) > 1:
@@ -145,7 +152,7 @@ def mark_head(
             graph,
             tensors=(*others, weight, bias, logits),
             ops=tuple(trained if op is dense else op for op in graph.ops),
-            outputs=(logits.name,),
+            outputs=_marked_outputs(graph, dense),
             loss=Loss(kind=loss, prediction=logits.name),
         )
     )
@@ -197,10 +204,16 @@ def _takes_rows(graph: Graph, op: FullyConnected) -> str:
     return f"takes {op.rows(graph.tensors_by_name)} rows of {graph.tensor(op.inputs[1]).shape[1]} values"
 
 
-def _final_dense(graph: Graph) -> tuple[FullyConnected | None, str]:
-    """The dense layer that the model ends in, or None and how it ends instead."""
-    op = graph.producer(graph.outputs[0])
-    while isinstance(op, Reshape | Softmax) and len(graph.consumers(op.inputs[0])) == 1:
+def _default_dense(graph: Graph) -> tuple[FullyConnected | None, str]:
+    """The dense layer that the model, or the first of its outputs that does, ends in; or None and how it ends."""
+    found = [_final_dense(graph, output) for output in graph.outputs]
+    return next((end for end in found if end[0] is not None), found[0])
+
+
+def _final_dense(graph: Graph, output: str) -> tuple[FullyConnected | None, str]:
+    """The dense layer that gives an output, or None and how it ends instead."""
+    op = graph.producer(output)
+    while isinstance(op, Reshape | Softmax | Dequantize) and len(graph.consumers(op.inputs[0])) == 1:
         op = graph.producer(op.inputs[0])
     if not isinstance(op, FullyConnected):
         ending = "nothing" if op is None else f"{op.name} ({op.TITLE})"
@@ -210,7 +223,7 @@ def _final_dense(graph: Graph) -> tuple[FullyConnected | None, str]:
     if op.activation is not Activation.NONE:
         return None, f"the model's last dense layer {op.name} has a fused {op.activation.value}"
     last = (op, *_own_tail(graph, op))[-1]
-    if last.output != graph.outputs[0]:
+    if last.output != output:
         return None, f"what follows the last dense layer {op.name} is no plain softmax over its outputs"
     return op, ""
 
@@ -232,7 +245,7 @@ def _named_dense(graph: Graph, head: str, parameters: Sequence[FloatParameter]) 
 
 
 def _own_tail(graph: Graph, dense: FullyConnected) -> tuple[AnyOp, ...]:
-    """The reshapes and the one plain softmax directly behind a dense layer, as far as nothing else reads between."""
+    """The reshapes, the one plain softmax and the float edge behind a dense layer; nothing else reads between them."""
     tail: list[AnyOp] = []
     outputs = graph.tensor(dense.output).elements
     name = dense.output
@@ -247,7 +260,7 @@ def _own_tail(graph: Graph, dense: FullyConnected) -> tuple[AnyOp, ...]:
             and op.beta == 1.0
             and graph.tensor(op.output).shape[-1] == outputs
         )
-        if not (plain_softmax or isinstance(op, Reshape)):
+        if not (plain_softmax or isinstance(op, Reshape | Dequantize)):
             # A reshape that leads to something else is not the head's own.
             while tail and isinstance(tail[-1], Reshape):
                 tail.pop()
@@ -256,9 +269,20 @@ def _own_tail(graph: Graph, dense: FullyConnected) -> tuple[AnyOp, ...]:
         name = op.output
 
 
+def _marked_outputs(graph: Graph, dense: FullyConnected) -> tuple[str, ...]:
+    """The outputs that do not depend on the head, and where the first that does stood, the head's own."""
+    computed_from = {dense.output}
+    for op in graph.ops:
+        if not computed_from.isdisjoint(op.inputs):
+            computed_from.update(op.outputs)
+    moved = (dense.output if name in computed_from else name for name in graph.outputs)
+    return tuple(dict.fromkeys(moved))
+
+
 def _dropped(graph: Graph, dense: FullyConnected, own: tuple[AnyOp, ...]) -> list[str]:
-    """Names of the ops that neither lead to the head nor are its own tail."""
-    kept = {op.name for op in drop_unused(replace(graph, outputs=(dense.output,))).ops} | {op.name for op in own}
+    """Names of the ops that lead neither to the head nor to another output and are not its own tail."""
+    cut = drop_unused(replace(graph, outputs=_marked_outputs(graph, dense)))
+    kept = {op.name for op in cut.ops} | {op.name for op in own}
     return [op.name for op in graph.ops if op.name not in kept]
 
 
@@ -338,15 +362,29 @@ def _matching_kernel(
 
 
 def _without_head(graph: Graph, labels: Sequence[str] | None, notices: tuple[str, ...]) -> MarkedHead:
-    outputs = graph.output.elements
-    numbered = isinstance(graph.producer(graph.outputs[0]), Softmax)
+    classes, numbered = _classes(graph)
     return MarkedHead(
         graph=graph,
-        labels=_labels(labels, outputs, outputs, numbered=numbered, has_head=False),
+        labels=_labels(labels, classes, classes, numbered=numbered, has_head=False),
         notices=notices,
         head=None,
         is_whole=True,
     )
+
+
+def _classes(graph: Graph) -> tuple[int, bool]:
+    """How many classes the first output tells apart, and whether it surely tells classes."""
+    op = graph.producer(graph.outputs[0])
+    if op is not None and graph.output.dtype in (DType.INT32, DType.INT64):  # ARG_MAX names the class itself
+        return graph.tensor(op.inputs[0]).elements // graph.output.elements, True
+    while isinstance(op, Reshape | Dequantize):
+        op = graph.producer(op.inputs[0])
+    return graph.output.elements, isinstance(op, Softmax)
+
+
+def gives_classes(graph: Graph) -> bool:
+    """Whether the first output of a graph without a head surely tells classes apart."""
+    return _classes(graph)[1]
 
 
 def _labels(

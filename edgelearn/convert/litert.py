@@ -30,14 +30,15 @@ _PACKAGES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-ru
 class ReferenceInterpreter:
     """Runs an int8 model through the reference kernels and gives any of its tensors.
 
-    A model with float edges is fed so that the int8 tensor behind its QUANTIZE is exactly the given one.
+    Int8 samples for a model with float edges are fed so that the int8 tensor behind its QUANTIZE is exactly the given
+    one.
     """
 
     def __init__(self, model: bytes) -> None:
         """Load a model.
 
         Args:
-            model: the bytes of a `.tflite` with one input.
+            model: the bytes of a `.tflite`.
 
         Raises:
             MissingPackageError: neither interpreter package is installed.
@@ -53,28 +54,31 @@ class ReferenceInterpreter:
                     experimental_preserve_all_tensors=True,
                 )
                 self._interpreter.allocate_tensors()
-                inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-                self._input_index: int = inputs[0]["index"]
-                self._input_shape: tuple[int, ...] = tuple(int(n) for n in inputs[0]["shape"])
-                self._input_dtype: np.dtype[Any] = np.dtype(inputs[0]["dtype"])
-                self._output_index: int = outputs[0]["index"]
-                self._float_scale, self._float_zero_point = np.float32(1.0), 0
-                if self._input_dtype == np.float32:
-                    self._float_scale, self._float_zero_point = self._quantisation_behind_the_input()
+                self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
+                self._behind: dict[int, tuple[np.float32, int]] = {}
+                self._output_indices = tuple(int(d["index"]) for d in self._interpreter.get_output_details())
         except (LookupError, RuntimeError, ValueError) as error:
             raise ModelFileError("the LiteRT interpreter refuses the model", cause=_first_line(error)) from error
 
     @property
     def output_index(self) -> int:
         """The number of the model's first output tensor."""
-        return self._output_index
+        return self._output_indices[0]
 
-    def run(self, sample: npt.NDArray[np.int8], tensor_indices: Sequence[int]) -> dict[int, npt.NDArray[Any]]:
+    @property
+    def output_indices(self) -> tuple[int, ...]:
+        """The numbers of the model's output tensors."""
+        return self._output_indices
+
+    def run(
+        self, sample: npt.NDArray[Any] | Sequence[npt.NDArray[Any]], tensor_indices: Sequence[int]
+    ) -> dict[int, npt.NDArray[Any]]:
         """Run one sample, from a state of zero where the model has one.
 
         Args:
-            sample: int8 input, in the quantisation of the model's first int8 tensor; any shape with as many elements
-                as the model's input.
+            sample: an array for each input in the order of the file, or the array of the only one; any shape with as
+                many elements as the input. Int8 in the quantisation of the model's first int8 tensor, or float32 for
+                a float input.
             tensor_indices: numbers of the tensors to return, as `ir.Tensor.source_index` has them.
 
         Returns:
@@ -83,22 +87,34 @@ class ReferenceInterpreter:
         Raises:
             ModelFileError: the interpreter fails on the model, or a number is not a tensor of it.
         """
-        values: npt.NDArray[Any] = np.asarray(sample, dtype=np.int8).reshape(self._input_shape)
-        if self._input_dtype == np.float32:
-            values = (values.astype(np.float32) - np.float32(self._float_zero_point)) * self._float_scale
+        arrays = (sample,) if isinstance(sample, np.ndarray) else tuple(sample)
+        if len(arrays) != len(self._inputs):
+            raise ModelFileError(f"the model has {len(self._inputs)} inputs, the sample {len(arrays)}")
+        values = [self._fed(details, array) for details, array in zip(self._inputs, arrays, strict=True)]
         try:
             self._interpreter.reset_all_variables()
-            self._interpreter.set_tensor(self._input_index, values)
+            for details, value in zip(self._inputs, values, strict=True):
+                self._interpreter.set_tensor(details["index"], value)
             self._interpreter.invoke()
             return {index: self._interpreter.get_tensor(index) for index in tensor_indices}
         except (ValueError, RuntimeError) as error:
             raise ModelFileError("the LiteRT interpreter fails on the model", cause=_first_line(error)) from error
 
-    def _quantisation_behind_the_input(self) -> tuple[np.float32, int]:
+    def _fed(self, details: Mapping[str, Any], values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What an input is set to."""
+        if details["dtype"] == np.float32 and values.dtype == np.int8:
+            index = int(details["index"])
+            if index not in self._behind:
+                self._behind[index] = self._quantisation_behind(index)
+            scale, zero_point = self._behind[index]
+            values = (values.astype(np.float32) - np.float32(zero_point)) * scale
+        return values.astype(details["dtype"]).reshape(details["shape"])
+
+    def _quantisation_behind(self, input_index: int) -> tuple[np.float32, int]:
         # The interpreter's list of ops says what reads the input; it is the same private call in both packages.
         details: Mapping[int, Mapping[str, Any]] = {d["index"]: d for d in self._interpreter.get_tensor_details()}
         for op in self._interpreter._get_ops_details():
-            if op["op_name"] == "QUANTIZE" and self._input_index in op["inputs"]:
+            if op["op_name"] == "QUANTIZE" and input_index in op["inputs"]:
                 scale, zero_point = details[int(op["outputs"][0])]["quantization"]
                 return np.float32(scale), int(zero_point)
         raise ModelFileError("the model has a float input without a QUANTIZE behind it")

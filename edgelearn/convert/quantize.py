@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,10 @@ import numpy as np
 
 from edgelearn.convert.head import FloatParameter
 from edgelearn.convert.lstm import fuse_lstm, untie_outputs
-from edgelearn.convert.naming import layers_by_scope
+from edgelearn.convert.naming import layers_by_scope, tensor_name
 from edgelearn.convert.quiet import captured_output
-from edgelearn.convert.tflite_loader import several_ends
 from edgelearn.errors import EdgelearnError, MissingPackageError, ModelFileError, UnsupportedOpError
+from edgelearn.ir.edges import Edges
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -46,10 +46,10 @@ _COMPARED_SAMPLES = 8
 
 
 class FloatModel:
-    """A float model with one float32 input and one output, traced for a batch of one.
+    """A float model with float32 inputs, traced for a batch of one.
 
     Attributes:
-        input_shape: shape of one sample, without the batch.
+        inputs: name, as the graph will have it, and shape, without the batch, of each input.
         parameters: its kernels, biases and other weights, with the layers they belong to.
         layers: part of a TensorFlow path -> name of the layer, see `naming.layers_by_scope`.
         size_bytes: bytes of all its weights in float32.
@@ -60,8 +60,7 @@ class FloatModel:
         tensorflow: Any,
         call: Callable[[Any], Any],
         *,
-        input_shape: tuple[int, ...],
-        input_name: str,
+        inputs: Sequence[tuple[str, tuple[int, ...]]],
         variables: list[tuple[str, npt.NDArray[Any]]],
         layer_names: list[str],
     ) -> None:
@@ -69,9 +68,8 @@ class FloatModel:
 
         Args:
             tensorflow: the module.
-            call: from a tensor [1, *input_shape] to the output tensor.
-            input_shape: shape of one sample.
-            input_name: name of the input.
+            call: from a tensor [1, *shape] for each input to the outputs, in any structure.
+            inputs: name and shape of a sample of each input.
             variables: path and value of each weight.
             layer_names: names of the layers.
 
@@ -81,10 +79,12 @@ class FloatModel:
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
         self._tensorflow = tensorflow
-        spec = tensorflow.TensorSpec((1, *input_shape), tensorflow.float32, name=input_name)
-        concrete = tensorflow.function(call, autograph=False).get_concrete_function(spec)
+        specs = [
+            tensorflow.TensorSpec((1, *shape), tensorflow.float32, name=_graph_name(name)) for name, shape in inputs
+        ]
+        concrete = tensorflow.function(call, autograph=False).get_concrete_function(*specs)
         self._frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
-        self.input_shape = input_shape
+        self.inputs = tuple((tensor_name(_graph_name(name)), shape) for name, shape in inputs)
         self.parameters = tuple(
             FloatParameter(layer=_layer_of(path), values=value.astype(np.float32)) for path, value in variables
         )
@@ -111,32 +111,40 @@ class FloatModel:
                 "sigmoid, no mask, no initial state; or give the layer unroll=True, or use convolutions over time",
             )
         function = function_from_graph_def(fused.definition, [tensor.name for tensor in self._frozen.inputs], outputs)
-        function.inputs[0].set_shape((1, *self.input_shape))
+        for tensor, (_, shape) in zip(function.inputs, self.inputs, strict=True):
+            tensor.set_shape((1, *shape))
         return function
 
-    def predict(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The model's outputs [N, outputs], in its own units, for samples [N, *input_shape]."""
-        with captured_output():
-            outputs = [self._frozen(self._tensorflow.constant(sample[None]))[0].numpy().reshape(-1) for sample in x]
-        return np.stack(outputs).astype(np.float32)
+    def predict(self, inputs: Sequence[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float32], ...]:
+        """Each of the model's outputs [N, elements], in its own units, for samples [N, *shape] of each input."""
+        return self._run(self._frozen, inputs)
 
-    def quantize(self, x: npt.NDArray[np.float32]) -> bytes:
-        """The model as a full-int8 `.tflite`, input and output int8; the same bytes for the same input.
+    def _run(self, function: Any, inputs: Sequence[npt.NDArray[np.float32]]) -> tuple[npt.NDArray[np.float32], ...]:
+        with captured_output():
+            rows = [function(*(self._tensorflow.constant(x[n : n + 1]) for x in inputs)) for n in range(len(inputs[0]))]
+        outputs = [[np.asarray(row[k]).reshape(-1) for row in rows] for k in range(len(rows[0]))]
+        return tuple(np.stack(values).astype(np.float32) for values in outputs)
+
+    def quantize(self, inputs: Sequence[npt.NDArray[np.float32]], edges: Edges = Edges.INT8) -> bytes:
+        """The model as a full-int8 `.tflite`; the same bytes for the same input.
 
         Args:
-            x: calibration samples [N, *input_shape] in the model's input units.
+            inputs: calibration samples [N, *shape] of each input, in the model's units.
+            edges: whether its inputs and outputs are int8 or float.
 
         Raises:
             UnsupportedOpError: the converter has no int8 form of some op.
             ModelFileError: the converter fails otherwise.
         """
+        names = [tensor.name.partition(":")[0] for tensor in self._frozen.inputs]
 
-        def representative() -> Iterator[list[npt.NDArray[np.float32]]]:
-            for sample in x:
-                yield [sample[None]]
+        def representative() -> Iterator[list[npt.NDArray[np.float32]] | dict[str, npt.NDArray[np.float32]]]:
+            for n in range(len(inputs[0])):
+                sample = [x[n : n + 1] for x in inputs]
+                yield sample if self._fused is None else dict(zip(names, sample, strict=True))
 
         lite = self._tensorflow.lite
-        self._check_fused(x[:_COMPARED_SAMPLES])
+        self._check_fused([x[:_COMPARED_SAMPLES] for x in inputs])
         with captured_output() as captured, warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             warnings.simplefilter("ignore")
             try:
@@ -150,25 +158,36 @@ class FloatModel:
                 converter.optimizations = [lite.Optimize.DEFAULT]
                 converter.representative_dataset = representative
                 converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
-                converter.inference_input_type = self._tensorflow.int8
-                converter.inference_output_type = self._tensorflow.int8
+                type_ = self._tensorflow.float32 if edges is Edges.FLOAT else self._tensorflow.int8
+                converter.inference_input_type = converter.inference_output_type = type_
                 converted = bytes(converter.convert())
-                return converted if self._fused is None else untie_outputs(converted)
+                return converted if self._fused is None else untie_outputs(_in_order(converted, self._fused))
             except Exception as error:  # the converter raises whatever its C++ side does
                 failure = error
         raise _converter_error(failure, captured.last_lines()) from failure
 
-    def _check_fused(self, x: npt.NDArray[np.float32]) -> None:
+    def _check_fused(self, inputs: Sequence[npt.NDArray[np.float32]]) -> None:
         """Make sure that ops in the place of loops compute the same."""
         if self._fused is None:
             return
-        expected = self.predict(x)
-        with captured_output():
-            found = np.stack([self._fused(self._tensorflow.constant(s[None]))[0].numpy().reshape(-1) for s in x])
-        if not np.abs(found - expected).max() <= 1e-4 + 1e-3 * np.abs(expected).max():
+        pairs = zip(self._run(self._fused, inputs), self.predict(inputs), strict=True)
+        if not all(np.abs(found - want).max() <= 1e-4 + 1e-3 * np.abs(want).max() for found, want in pairs):
             raise UnsupportedOpError(
                 ("a recurrent layer that is no plain LSTM",), hint="use keras.layers.LSTM as it is"
             )
+
+
+def _in_order(model: bytes, function: Any) -> bytes:
+    """A `.tflite` made from a SavedModel, which forgets their order, with the inputs and outputs as the function's."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    file = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    graph, signature = file.subgraphs[0], file.signatureDefs[0]
+    inputs = {named.name.decode(): named.tensorIndex for named in signature.inputs}
+    outputs = {named.name.decode(): named.tensorIndex for named in signature.outputs}
+    graph.inputs = [inputs[tensor.name.partition(":")[0]] for tensor in function.inputs]
+    graph.outputs = [outputs[f"output_{number}"] for number in range(len(function.outputs))]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 
 def _control_flow(operations: Iterable[Any]) -> list[str]:
@@ -182,8 +201,8 @@ def load_float_model(path: Path) -> FloatModel:
 
     Raises:
         MissingPackageError: TensorFlow or Keras is not installed.
-        ModelFileError: the file is damaged, needs classes that only its author has, has several inputs or outputs, or
-            an input of open shape or of another type than float32.
+        ModelFileError: the file is damaged, needs classes that only its author has, or has an input of open shape or
+            of another type than float32.
         UnsupportedOpError: it holds loops or branches other than those of LSTM layers.
     """
     tensorflow, keras = import_tensorflow()
@@ -251,15 +270,17 @@ def import_tensorflow() -> tuple[Any, Any]:
 
 def _load_keras(tensorflow: Any, keras: Any, path: Path) -> FloatModel:
     model = keras.models.load_model(path, compile=False)
-    inputs, outputs = list(getattr(model, "inputs", None) or ()), list(getattr(model, "outputs", None) or ())
+    inputs = list(getattr(model, "inputs", None) or ())
     if not inputs:
         raise ValueError("the model was saved before its input shape was known")
-    _require_one(len(inputs), len(outputs))
+
+    def call(*x: Any) -> Any:
+        return tensorflow.nest.flatten(model(list(x) if len(x) > 1 else x[0], training=False))
+
     return FloatModel(
         tensorflow,
-        lambda x: _single(model(x, training=False)),
-        input_shape=_fixed_shape(tuple(inputs[0].shape), str(inputs[0].dtype)),
-        input_name=_graph_name(inputs[0].name),
+        call,
+        inputs=[(x.name, _fixed_shape(tuple(x.shape), str(x.dtype), x.name)) for x in inputs],
         variables=[(variable.path, np.asarray(variable)) for variable in model.weights],
         layer_names=_leaf_layers(model),
     )
@@ -272,8 +293,7 @@ def _load_saved_model(tensorflow: Any, path: Path) -> FloatModel:
     if signature is None:
         raise ValueError("it has no serving signature")
     inputs: dict[str, Any] = signature.structured_input_signature[1]
-    _require_one(len(inputs), len(signature.structured_outputs))
-    ((key, spec),) = inputs.items()
+    keys = list(inputs)
     variables = [
         (variable.name.partition(":")[0], variable.numpy())
         for variable in loaded.variables
@@ -281,27 +301,23 @@ def _load_saved_model(tensorflow: Any, path: Path) -> FloatModel:
     ]
     return FloatModel(
         tensorflow,
-        lambda x: _single(list(signature(**{key: x}).values())),
-        input_shape=_fixed_shape(tuple(spec.shape), spec.dtype.name),
-        input_name=_graph_name(key),
+        lambda *x: list(signature(**dict(zip(keys, x, strict=True))).values()),
+        inputs=[(key, _fixed_shape(tuple(spec.shape), spec.dtype.name, key)) for key, spec in inputs.items()],
         variables=variables,
         layer_names=list(dict.fromkeys(_layer_of(path_) for path_, _ in variables)),
     )
 
 
-def _require_one(inputs: int, outputs: int) -> None:
-    if inputs != 1 or outputs != 1:
-        raise several_ends(inputs, outputs)
-
-
-def _fixed_shape(shape: tuple[int | None, ...], dtype: str) -> tuple[int, ...]:
+def _fixed_shape(shape: tuple[int | None, ...], dtype: str, name: str) -> tuple[int, ...]:
     if dtype != "float32":
-        raise ModelFileError(f"the model's input is {dtype}, edgelearn takes float32", hint="give it a float32 input")
+        raise ModelFileError(
+            f"the model's input {name} is {dtype}, edgelearn takes float32", hint="give it a float32 input"
+        )
     sizes = tuple(int(n) for n in shape[1:] if n is not None)
     if len(sizes) != len(shape) - 1:
         open_shape = ", ".join("?" if n is None else str(n) for n in shape[1:])
         raise ModelFileError(
-            f"the model's input has the open shape [{open_shape}], edgelearn needs a fixed one",
+            f"the model's input {name} has the open shape [{open_shape}], edgelearn needs a fixed one",
             hint="give the model's input a fixed shape, keras.Input((height, width, channels))",
         )
     return sizes
@@ -312,12 +328,6 @@ def _leaf_layers(model: Any) -> list[str]:
     for layer in model.layers:
         names += _leaf_layers(layer) if getattr(layer, "layers", None) else [str(layer.name)]
     return names
-
-
-def _single(output: Any) -> Any:
-    return (
-        next(iter(output.values())) if isinstance(output, dict) else output[0] if isinstance(output, list) else output
-    )
 
 
 def _layer_of(path: str) -> str:

@@ -1,7 +1,7 @@
 """From the bytes of an int8 `.tflite` to a Graph, or one error that names everything that stands in the way.
 
-Edges are stripped (the graph begins and ends with int8), SAME and VALID become explicit padding, missing biases become
-zeros, and ops that only compute the shape of a RESHAPE vanish because shapes are static.
+Float edges are stripped (the graph begins and ends with int8) unless they are asked for, SAME and VALID become explicit
+padding, missing biases become zeros, and ops that only compute the shape of a RESHAPE vanish because shapes are static.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from edgelearn.convert.naming import layer_name, tensor_name
 from edgelearn.convert.tflite_file import FileModel, FileOp, FileTensor, read_tflite
 from edgelearn.convert.translators import TRANSLATORS
 from edgelearn.convert.translators.context import Context, UnsupportedParameter, activation_quant, contradiction
-from edgelearn.errors import GraphError, ModelFileError, NotQuantizedError, UnsupportedOpError
+from edgelearn.errors import GraphError, ModelFileError, NotQuantizedError, OptionError, UnsupportedOpError
 from edgelearn.ir import AnyOp, Graph, Quant, verify
+from edgelearn.ir.edges import Dequantize, Edges, Quantize
 
 #: What to do about ops that people meet most.
 _ADVICE = {
     "MUL": "scale the data before the model; a BatchNormalization must directly follow its convolution or dense layer",
     "SUB": "scale the data before it enters the model",
-    "QUANTIZE": "requantisation inside the model; let one converter quantise the whole model",
-    "DEQUANTIZE": "part of the model is still float; quantise it in full-integer mode",
     "RELU": "let the activation directly follow a convolution, dense layer or addition",
     "RELU6": "let the activation directly follow a convolution, dense layer or addition",
     "LEAKY_RELU": "use ReLU",
@@ -45,22 +44,24 @@ _VALUE_INPUTS: dict[str, tuple[int, ...]] = {
 }
 
 
-def load_tflite(data: bytes, *, name: str, layers: Mapping[str, str] | None = None) -> Graph:
+def load_tflite(data: bytes, *, name: str, layers: Mapping[str, str] | None = None, edges: Edges = Edges.INT8) -> Graph:
     """Read an int8 `.tflite` into a verified graph.
 
     Args:
         data: the bytes of the file.
         name: the graph's name.
         layers: part of a path in the file's names -> name of the layer, see `naming.layers_by_scope`.
+        edges: what becomes of the QUANTIZE and DEQUANTIZE at float inputs and outputs.
 
     Raises:
+        OptionError: float edges are asked for, and the file has none.
         ModelFileError: the bytes are no `.tflite`, are damaged, or contradict themselves.
         NotQuantizedError: its activations are not int8.
         UnsupportedOpError: naming every op and every parameter that is not supported.
         MissingPackageError: the `tflite` schema package is not installed.
     """
     model = read_tflite(data)
-    graph = _Loader(model, name, layers or {}).graph()
+    graph = _Loader(model, name, layers or {}, edges).graph()
     try:
         return verify(graph, after="load")
     except (GraphError, IndexError) as error:
@@ -70,8 +71,9 @@ def load_tflite(data: bytes, *, name: str, layers: Mapping[str, str] | None = No
 
 
 class _Loader:
-    def __init__(self, model: FileModel, name: str, layers: Mapping[str, str]) -> None:
+    def __init__(self, model: FileModel, name: str, layers: Mapping[str, str], edges: Edges) -> None:
         self._layers = layers
+        self._edges = edges
         self._model = model
         self._name = name
         self._problems: list[tuple[str, str]] = []  # what is not supported, and why
@@ -83,26 +85,38 @@ class _Loader:
             raise ModelFileError("the model has no input or no output", hint="export the model again")
         live = self._live_ops()
         self._require_int8(live)
-        if len(self._model.inputs) != 1 or len(self._model.outputs) != 1:
-            raise several_ends(len(self._model.inputs), len(self._model.outputs))
-        input_index, output_index, inner = self._without_edges(live)
+        inputs, outputs, inner = self._ends(live)
         if not inner:
             raise ModelFileError("the model has no ops")
-        self._add_input(self._model.tensors[input_index])
+        tensors = self._model.tensors
+        for file_index, index in zip(self._model.inputs, inputs, strict=True):
+            self._add_input(tensors[index], tensor_name(tensors[file_index].name))
         ops = [op for file_op in inner for op in self._translated(file_op)]
         if self._problems:
             raise self._unsupported()
-        context = self._context
-        input_name, output_name = context.name_of(input_index), context.name_of(output_index)
-        if input_name is None or output_name is None:
-            raise ModelFileError("the .tflite file contradicts itself", cause="nothing computes the output")
+        if self._edges is Edges.FLOAT and not any(isinstance(op, Quantize | Dequantize) for op in ops):
+            raise OptionError(
+                "the model has no float edges: its file begins and ends in int8",
+                hint="leave out --edges float, or convert the Keras model or SavedModel it was made from",
+            )
         return Graph(
             name=self._name,
-            tensors=tuple(context.tensors.values()),
+            tensors=tuple(self._context.tensors.values()),
             ops=tuple(ops),
-            inputs=(input_name,),
-            outputs=(output_name,),
+            inputs=tuple(self._name_of_end(index) for index in inputs),
+            outputs=tuple(self._name_of_end(index) for index in outputs),
         )
+
+    def _name_of_end(self, index: int) -> str:
+        name = self._context.name_of(index)
+        if name is None:
+            constant = bool(self._model.tensors[index].data)
+            raise ModelFileError(
+                "the .tflite file contradicts itself" if not constant else "an output of the model is a constant",
+                cause="" if constant else f"nothing computes the output #{index}",
+                hint="export the model again" + (" without that output" if constant else ""),
+            )
+        return name
 
     # The whole graph
 
@@ -131,31 +145,48 @@ class _Loader:
                 "or quantise it in full-integer mode",
             )
 
-    def _without_edges(self, live: list[FileOp]) -> tuple[int, int, list[FileOp]]:
-        """The int8 input and output behind a QUANTIZE and before a DEQUANTIZE, and the ops between."""
-        tensors = self._model.tensors
-        input_index, output_index = self._model.inputs[0], self._model.outputs[0]
+    def _ends(self, live: list[FileOp]) -> tuple[list[int], list[int], list[FileOp]]:
+        """Inputs, outputs and the ops between; without float edges, behind a QUANTIZE and before a DEQUANTIZE."""
+        inputs, outputs = list(self._model.inputs), list(self._model.outputs)
+        if len(set(inputs)) != len(inputs):
+            raise ModelFileError("the .tflite file contradicts itself", cause="two inputs are the same tensor")
+        for index in inputs:
+            if not any(index in op.inputs for op in live) and index not in outputs:
+                raise ModelFileError(
+                    f"the model does not read its input {tensor_name(self._model.tensors[index].name)}",
+                    hint="export the model without it",
+                )
         inner = list(live)
-        if tensors[input_index].type == "FLOAT32":
-            readers = [op for op in live if input_index in op.inputs]
-            if len(readers) == 1 and readers[0].code == "QUANTIZE" and len(readers[0].outputs) == 1:
-                if tensors[readers[0].outputs[0]].shape != tensors[input_index].shape:
+        if self._edges is Edges.FLOAT:
+            return inputs, outputs, inner
+        tensors = self._model.tensors
+        for number, index in enumerate(inputs):
+            readers = [op for op in live if index in op.inputs]
+            is_float = tensors[index].type == "FLOAT32" and index not in outputs
+            if is_float and len(readers) == 1 and readers[0].code == "QUANTIZE" and len(readers[0].outputs) == 1:
+                if tensors[readers[0].outputs[0]].shape != tensors[index].shape:
                     raise contradiction(readers[0], "input and output differ in shape")
-                input_index = readers[0].outputs[0]
+                inputs[number] = readers[0].outputs[0]
                 inner.remove(readers[0])
-        if tensors[output_index].type == "FLOAT32":
-            writers = [op for op in live if output_index in op.outputs]
-            if len(writers) == 1 and writers[0].code == "DEQUANTIZE" and len(writers[0].inputs) == 1:
-                output_index = writers[0].inputs[0]
-                inner.remove(writers[0])
-        return input_index, output_index, inner
+        for number, index in enumerate(outputs):
+            writers = [op for op in live if index in op.outputs]
+            read = any(index in op.inputs for op in live)
+            is_float = tensors[index].type == "FLOAT32" and not read
+            if is_float and len(writers) == 1 and writers[0].code == "DEQUANTIZE" and len(writers[0].inputs) == 1:
+                outputs[number] = writers[0].inputs[0]
+                if writers[0] in inner:
+                    inner.remove(writers[0])
+        return inputs, outputs, inner
 
-    def _add_input(self, tensor: FileTensor) -> None:
-        try:
-            quant = activation_quant(tensor, "the input")
-        except UnsupportedParameter as problem:
-            self._refuse(str(problem), "")
-            quant = Quant(scale=(1.0,), zero_point=(0,))
+    def _add_input(self, tensor: FileTensor, name: str) -> None:
+        what = "the input" if len(self._model.inputs) == 1 else f"the input {name}"
+        quant: Quant | None = None
+        if self._edges is Edges.INT8 or tensor.type != "FLOAT32":
+            try:
+                quant = activation_quant(tensor, what)
+            except UnsupportedParameter as problem:
+                self._refuse(str(problem), "")
+                quant = Quant(scale=(1.0,), zero_point=(0,))
         if any(axis != 0 for axis in tensor.dynamic_axes):
             raise ModelFileError(
                 "the model's input has a dynamic shape, edgelearn needs a fixed one",
@@ -166,7 +197,7 @@ class _Loader:
                 f"the model takes a batch of {tensor.shape[0]} samples, edgelearn takes one at a time",
                 hint="export the model with a batch of 1",
             )
-        self._context.define(self._context.take_name(tensor_name(tensor.name)), tensor, quant)
+        self._context.define(self._context.take_name(name), tensor, quant)
 
     def _translated(self, op: FileOp) -> tuple[AnyOp, ...]:
         translate = TRANSLATORS.get(op.code)
@@ -205,14 +236,3 @@ class _Loader:
             advice = "; ".join(f"{code}: {text}" for code, text in self._advice.items())
             hint = f"{advice}; or cut the model before these layers and convert again"
         return UnsupportedOpError((*ops, *plain), hint=hint)
-
-
-def several_ends(inputs: int, outputs: int) -> ModelFileError:
-    """The error for a model that has not one input and one output."""
-    counted = " and ".join(
-        f"{count} {word}{'' if count == 1 else 's'}" for count, word in ((inputs, "input"), (outputs, "output"))
-    )
-    return ModelFileError(
-        f"the model has {counted}, edgelearn takes one of each",
-        hint="cut the model to one input and one output, keras.Model(input, output), and convert again",
-    )

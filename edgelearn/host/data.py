@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +17,9 @@ from edgelearn.errors import DataError, HeadError, LabelError
 from edgelearn.host.device import DeviceInfo
 from edgelearn.host.words import count
 from edgelearn.ir import LossKind, Quant, quantize_array
-from edgelearn.protocol import LossCode
+from edgelearn.protocol import LossCode, TensorInfo, TensorType
 from edgelearn.recipe import DenseHead
+from edgelearn.samples import TARGETS, input_arrays, wanted_names
 
 _INT16_MAX = 32767
 #: Share of the targets; with more beyond what the device holds, the loss is no longer that of the targets given.
@@ -34,23 +35,31 @@ class Dataset:
     Attributes:
         name: the file's name.
         sha256: of the file, in hex; "" for arrays that came from no file.
-        x_q: int8 [N, input_elements].
+        inputs: one for each of the model's inputs, [N, elements] in the type the device takes.
         labels: class numbers, int64 [N]; None without classes.
-        targets: int16 [N, output_elements] for squared error; None without.
+        targets: int16 [N, logits] for squared error; None without.
         target_is_input: the targets are the inputs themselves (an autoencoder).
         notices: what a person should know: values that were clipped, targets that saturated.
     """
 
     name: str
     sha256: str
-    x_q: npt.NDArray[np.int8]
+    inputs: tuple[npt.NDArray[Any], ...]
     labels: npt.NDArray[np.int64] | None = None
     targets: npt.NDArray[np.int16] | None = None
     target_is_input: bool = False
     notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return int(self.x_q.shape[0])
+        return int(self.inputs[0].shape[0])
+
+    def sample(self, number: int) -> tuple[npt.NDArray[Any], ...]:
+        """One sample, as `Device.predict` takes it."""
+        return tuple(values[number] for values in self.inputs)
+
+    def samples(self) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+        """All samples in order."""
+        return (self.sample(number) for number in range(len(self)))
 
     @property
     def can_train(self) -> bool:
@@ -59,7 +68,9 @@ class Dataset:
 
 
 def random_dataset(info: DeviceInfo, head: DenseHead | None, samples: int) -> Dataset:
-    """Random int8 inputs with random classes or targets; an autoencoder's targets are its inputs.
+    """Random inputs with random classes or targets; an autoencoder's targets are its inputs.
+
+    Float inputs lie on and between the steps of their QUANTIZE and a little beyond its range.
 
     Args:
         info: of the device, which says how large samples are.
@@ -67,7 +78,7 @@ def random_dataset(info: DeviceInfo, head: DenseHead | None, samples: int) -> Da
         samples: how many; the inputs of the first ones are the same for any number.
     """
     generator = np.random.default_rng(_RANDOM_SEED)
-    x_q = generator.integers(-128, 128, (samples, info.input_elements)).astype(np.int8)
+    inputs = tuple(_random_input(tensor, samples, number) for number, tensor in enumerate(info.inputs))
     labels = targets = None
     target_is_input = False
     if head and head.loss is LossKind.CROSS_ENTROPY:
@@ -77,8 +88,24 @@ def random_dataset(info: DeviceInfo, head: DenseHead | None, samples: int) -> Da
     elif head:
         targets = generator.integers(-(2**14), 2**14, (samples, info.output_elements)).astype(np.int16)
     return Dataset(
-        name="random", sha256="", x_q=x_q, labels=labels, targets=targets, target_is_input=target_is_input, notices=()
+        name="random",
+        sha256="",
+        inputs=inputs,
+        labels=labels,
+        targets=targets,
+        target_is_input=target_is_input,
+        notices=(),
     )
+
+
+def _random_input(tensor: TensorInfo, samples: int, number: int) -> npt.NDArray[Any]:
+    shape = (samples, tensor.elements)
+    values = np.random.default_rng(_RANDOM_SEED + number).integers(-128, 128, shape).astype(np.int8)
+    if tensor.type is TensorType.INT8:
+        return values
+    between = np.random.default_rng((_RANDOM_SEED, number)).choice((0.0, 0.5, 0.3, -7.1), shape)
+    scale = tensor.scale or 1 / 64
+    return np.asarray((values.astype(np.float32) - tensor.zero_point + between) * scale, dtype=np.float32)
 
 
 class Visit(NamedTuple):
@@ -125,10 +152,11 @@ def check_trainable(info: DeviceInfo) -> None:
 def load_dataset(path: Path, info: DeviceInfo, *, train: bool = False) -> Dataset:
     """Read an `.npz` file for a device.
 
-    `x` holds the samples, [N, ...], in the model's input units, or int8 when already quantised. `y` holds class numbers
-    or names [N]; for squared error targets in the model's output units [N, output_elements], or it is left out for an
-    autoencoder. Without learning `y` may be left out; floats [N, output_elements] are passed over, with a notice, by a
-    model without a trainable head.
+    `x` holds the samples, [N, ...], in the model's input units, or int8 when already quantised; a model of several
+    inputs takes an array for each, called as the input is, or x, x_1 and so on. `y` holds class numbers or names [N];
+    for squared error targets in the model's output units [N, outputs], or it is left out for an autoencoder. Without
+    learning `y` may be left out; floats [N, outputs] are passed over, with a notice, by a model without a trainable
+    head. Of several outputs all this is about the trainable one, or else the first.
 
     Args:
         path: of the file.
@@ -148,12 +176,12 @@ def load_dataset(path: Path, info: DeviceInfo, *, train: bool = False) -> Datase
         raise DataError(f"{path} cannot be read", cause=str(error)) from error
     if train:
         check_trainable(info)
-    x, y = _arrays(path, data)
+    x, y = _arrays(path, data, info)
     return make_dataset(x, y, info, name=path.name, sha256=hashlib.sha256(data).hexdigest(), train=train)
 
 
 def make_dataset(
-    x: npt.NDArray[Any],
+    x: npt.NDArray[Any] | Sequence[npt.NDArray[Any]],
     y: npt.NDArray[Any] | None,
     info: DeviceInfo,
     *,
@@ -163,6 +191,14 @@ def make_dataset(
 ) -> Dataset:
     """Check arrays against the model on a device and turn them into its integers; see `load_dataset`.
 
+    Args:
+        x: the samples of each input, in order, or of the only one.
+        y: labels or targets.
+        info: the device.
+        name: of the data, for messages.
+        sha256: of its file.
+        train: the samples are to be learned.
+
     Raises:
         HeadError: the samples are to be learned, and the model has no trainable head.
         DataError: the arrays do not fit the model.
@@ -170,20 +206,21 @@ def make_dataset(
     """
     if train:
         check_trainable(info)
-    x_q, notices = _quantised_samples(name, x, info)
+    inputs, notices = _inputs(name, (x,) if isinstance(x, np.ndarray) else tuple(x), info)
+    samples = len(inputs[0])
     labels: npt.NDArray[np.int64] | None = None
     targets: npt.NDArray[np.int16] | None = None
     target_is_input = False
-    if y is not None and (y.ndim == 0 or y.shape[0] != x.shape[0]):
+    if y is not None and (y.ndim == 0 or y.shape[0] != samples):
         entries = "a single value" if y.ndim == 0 else count(y.shape[0], "entry", "entries")
         raise DataError(
-            f"{name}: x has {count(x.shape[0], 'sample')}, y has {entries}", hint="each sample needs one entry in y"
+            f"{name}: x has {count(samples, 'sample')}, y has {entries}", hint="each sample needs one entry in y"
         )
     if info.loss is LossCode.SQUARED_ERROR:
         if y is not None:
             targets, more = _targets(name, y, info)
             notices += more
-        elif train or info.input_elements == info.output_elements:
+        elif train or _is_autoencoder(info):
             target_is_input = _check_autoencoder(name, info)
     elif y is not None and _is_output(y, info):
         notices.append(
@@ -195,7 +232,7 @@ def make_dataset(
     return Dataset(
         name=name,
         sha256=sha256,
-        x_q=x_q,
+        inputs=inputs,
         labels=labels,
         targets=targets,
         target_is_input=target_is_input,
@@ -228,7 +265,7 @@ def class_numbers(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> npt.NDArr
     if flat.dtype.kind not in "iufb":
         raise DataError(f"{name}: y has the type {flat.dtype}, labels are class numbers or names")
     with np.errstate(invalid="ignore"):
-        bad = ~((flat >= 0) & (flat < info.output_elements) & (flat == np.floor(flat)))
+        bad = ~((flat >= 0) & (flat < info.classes) & (flat == np.floor(flat)))
     if bad.any():
         sample = int(np.flatnonzero(bad)[0])
         raise LabelError(
@@ -239,7 +276,8 @@ def class_numbers(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> npt.NDArr
     return flat.astype(np.int64)
 
 
-def _arrays(path: Path, data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+def _arrays(path: Path, data: bytes, info: DeviceInfo) -> tuple[tuple[npt.NDArray[Any], ...], npt.NDArray[Any] | None]:
+    """The arrays of the inputs, and y."""
     try:
         # From memory: numpy leaves a damaged file open.
         loaded = np.load(io.BytesIO(data), allow_pickle=False)
@@ -249,14 +287,21 @@ def _arrays(path: Path, data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
     if not isinstance(loaded, np.lib.npyio.NpzFile):
         raise DataError(f"{path} holds a single array, not x and y", hint=f"an .npz holds both: {_MAKE_ONE}")
     with loaded as file:
-        if "x" not in file.files:
+        wanted = [tensor.name for tensor in info.inputs]
+        names = input_arrays(file.files, wanted)
+        if names is None:
+            one = len(wanted) == 1
             raise DataError(
-                f"{path} has no array x",
+                f"{path} has no array x"
+                if one
+                else f"{path} has no array for each of the model's {len(wanted)} inputs",
                 cause=f"it holds {', '.join(file.files) or 'no arrays at all'}",
-                hint=f"name the samples x, the labels y: {_MAKE_ONE}",
+                hint=f"name the samples x, the labels y: {_MAKE_ONE}"
+                if one
+                else f"name the samples {wanted_names(wanted)}, the labels y",
             )
         arrays: dict[str, npt.NDArray[Any]] = {}
-        for key in ("x", "y"):
+        for key in (*names, TARGETS):
             if key not in file.files:
                 continue
             try:
@@ -270,45 +315,73 @@ def _arrays(path: Path, data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
                     if pickled
                     else "",
                 ) from error
-    return arrays["x"], arrays.get("y")
+    return tuple(arrays[key] for key in names), arrays.get(TARGETS)
 
 
-def _quantised_samples(name: str, x: npt.NDArray[Any], info: DeviceInfo) -> tuple[npt.NDArray[np.int8], list[str]]:
+def _inputs(
+    name: str, x: tuple[npt.NDArray[Any], ...], info: DeviceInfo
+) -> tuple[tuple[npt.NDArray[Any], ...], list[str]]:
+    """The samples of each input in the type that the device takes, and notices."""
+    if len(x) != len(info.inputs):
+        raise DataError(
+            f"{name}: there {'is' if len(x) == 1 else 'are'} {count(len(x), 'array')} of samples, "
+            f"the model has {count(len(info.inputs), 'input')}",
+            hint=f"give one for each: {', '.join(tensor.name for tensor in info.inputs)}",
+        )
+    inputs: list[npt.NDArray[Any]] = []
+    notices: list[str] = []
+    for values, tensor in zip(x, info.inputs, strict=True):
+        array = "x" if len(x) == 1 else tensor.name
+        converted, more = _samples(name, array, values, tensor)
+        if inputs and len(converted) != len(inputs[0]):
+            raise DataError(
+                f"{name}: {array} has {count(len(converted), 'sample')}, {info.inputs[0].name} has {len(inputs[0])}",
+                hint="each sample needs an entry for each input",
+            )
+        inputs.append(converted)
+        notices += more
+    return tuple(inputs), notices
+
+
+def _samples(name: str, array: str, x: npt.NDArray[Any], tensor: TensorInfo) -> tuple[npt.NDArray[Any], list[str]]:
+    """The samples of one input, [N, elements], and notices."""
     if x.dtype.kind not in "iufb":
-        raise DataError(f"{name}: x has the type {x.dtype}, samples are numbers")
+        raise DataError(f"{name}: {array} has the type {x.dtype}, samples are numbers")
     if x.ndim == 0 or x.shape[0] == 0:
         raise DataError(
-            f"{name}: x holds no samples",
-            cause=f"x has the shape {list(x.shape)}",
-            hint=f"x has a first axis over the samples, each with {count(info.input_elements, 'value')}",
+            f"{name}: {array} holds no samples",
+            cause=f"{array} has the shape {list(x.shape)}",
+            hint=f"{array} has a first axis over the samples, each with {count(tensor.elements, 'value')}",
         )
     elements = int(np.prod(x.shape[1:], dtype=np.int64))
-    if elements != info.input_elements:
+    if elements != tensor.elements:
         raise DataError(
-            f"{name}: a sample of x has {count(elements, 'element')}, the model takes {info.input_elements}",
-            cause=f"x has the shape {list(x.shape)}",
-            hint="x has a first axis over the samples: x[numpy.newaxis] makes one of a single sample"
-            if x.size == info.input_elements
-            else f"x is [N, ...] with {count(info.input_elements, 'value')} for each sample, in any arrangement: "
+            f"{name}: a sample of {array} has {count(elements, 'element')}, the model takes {tensor.elements}",
+            cause=f"{array} has the shape {list(x.shape)}",
+            hint=f"{array} has a first axis over the samples: {array}[numpy.newaxis] makes one of a single sample"
+            if x.size == tensor.elements
+            else f"{array} is [N, ...] with {count(tensor.elements, 'value')} for each sample, in any arrangement: "
             "numbers in the model's input units, or int8 as the model itself takes them",
         )
     flat = x.reshape(x.shape[0], elements)
-    if x.dtype == np.int8:
+    if x.dtype == np.int8 and tensor.type is TensorType.INT8:
         return np.ascontiguousarray(flat), []
-    _check_finite(name, "x", flat)
+    _check_finite(name, array, flat)
     with np.errstate(over="ignore"):
         values = flat.astype(np.float32)
-    _check_finite(name, "x", values)
+    _check_finite(name, array, values)
+    if tensor.type is TensorType.FLOAT32:
+        return np.ascontiguousarray(values), []
     # Values beyond float32 once divided by the scale are clamped like all that are too large.
     with np.errstate(over="ignore", invalid="ignore"):
-        x_q = quantize_array(values, Quant(scale=(info.input_scale,), zero_point=(info.input_zero_point,)))
-    low = info.input_scale * (-128 - info.input_zero_point)
-    high = info.input_scale * (127 - info.input_zero_point)
-    clipped = int(np.count_nonzero((values < low - info.input_scale / 2) | (values > high + info.input_scale / 2)))
+        x_q = quantize_array(values, Quant(scale=(tensor.scale,), zero_point=(tensor.zero_point,)))
+    low = tensor.scale * (-128 - tensor.zero_point)
+    high = tensor.scale * (127 - tensor.zero_point)
+    clipped = int(np.count_nonzero((values < low - tensor.scale / 2) | (values > high + tensor.scale / 2)))
     if not clipped:
         return x_q, []
     return x_q, [
-        f"{100 * clipped / values.size:.2g} % of the values of x are outside the model's input range "
+        f"{100 * clipped / values.size:.2g} % of the values of {array} are outside the model's input range "
         f"{low:.4g} to {high:.4g} and were clipped"
     ]
 
@@ -370,9 +443,9 @@ def _is_output(y: npt.NDArray[Any], info: DeviceInfo) -> bool:
 def _known_classes(info: DeviceInfo) -> str:
     named = [label for label in info.labels if label]
     if not named:
-        return f"the model has the classes 0 to {info.output_elements - 1}"
+        return f"the model has the classes 0 to {info.classes - 1}"
     shown = ", ".join(named[:20]) + (", ..." if len(named) > 20 else "")
-    return f"the model has the classes 0 to {info.output_elements - 1}: {shown}"
+    return f"the model has the classes 0 to {max(len(named), info.output_elements) - 1}: {shown}"
 
 
 def _targets(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> tuple[npt.NDArray[np.int16], list[str]]:
@@ -412,11 +485,19 @@ def _targets(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> tuple[npt.NDAr
     return clipped.astype(np.int16), [f"{share} beyond what the device holds, {limits}: saturated"]
 
 
+def _is_autoencoder(info: DeviceInfo) -> bool:
+    """Whether the device can take its only int8 input as the targets."""
+    is_int8 = len(info.inputs) == 1 and info.inputs[0].type is TensorType.INT8
+    return is_int8 and info.inputs[0].elements == info.output_elements
+
+
 def _check_autoencoder(name: str, info: DeviceInfo) -> bool:
-    if info.input_elements != info.output_elements:
+    if not _is_autoencoder(info):
         raise DataError(
             f"{name} has no y, and the model is no autoencoder",
-            cause=f"it takes {info.input_elements} elements and gives {info.output_elements}",
+            cause=f"it takes {info.input_elements} elements and gives {info.output_elements}"
+            if info.input_elements != info.output_elements
+            else "only a single int8 input can be the target itself",
             hint="add targets as y, [N, outputs]",
         )
     return True

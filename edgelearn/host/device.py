@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 import struct
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from edgelearn.errors import (
 from edgelearn.host.head import HeadState, head_parts
 from edgelearn.host.link import Link, LinkCounters, LinkOptions
 from edgelearn.host.transport import Transport, open_transport
+from edgelearn.host.words import count
 from edgelearn.protocol import (
     PROTOCOL_VERSION,
     FrameError,
@@ -37,11 +39,14 @@ from edgelearn.protocol import (
     ResidualCode,
     SampleFlag,
     Status,
+    TensorInfo,
+    TensorType,
     decode_learning_rate,
     encode_learning_rate,
     message,
     pack,
     unpack,
+    unpack_interface,
 )
 
 if TYPE_CHECKING:
@@ -54,12 +59,8 @@ _WRITE_FIXED_BYTES = message(MessageType.WRITE).size_bytes
 #: Fields of HELLO_REPLY that DeviceInfo takes over as they are.
 _INFO_INTEGERS = (
     "max_payload_bytes",
-    "input_elements",
-    "input_zero_point",
     "feature_elements",
     "feature_zero_point",
-    "output_elements",
-    "output_zero_point",
     "logit_fraction_bits",
     "error_shift",
     "target_shift",
@@ -68,6 +69,16 @@ _INFO_INTEGERS = (
     "static_ram_bytes",
     "stack_size_bytes",
 )
+#: Little-endian element type of each type on the wire, as NumPy names it.
+DTYPES = {
+    TensorType.INT8: "<i1",
+    TensorType.INT32: "<i4",
+    TensorType.INT64: "<i8",
+    TensorType.FLOAT32: "<f4",
+    TensorType.LOGITS: "<i4",
+}
+#: One sample: an array for each input, or the array of the only one.
+Sample = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 #: HELLO is repeated fast at first: a board that is just starting hears none of the first ones.
 _HELLO_TIMES = LinkOptions(first_timeout_s=0.1, min_timeout_s=0.1, max_timeout_s=0.5)
 
@@ -77,11 +88,10 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
 
     Attributes:
         board: the board's name, "" if the firmware holds none.
-        labels: one name for each output, spare classes included; empty if the model has none.
+        labels: one name for each class, spare ones included; empty if the model has none.
         model_hash: the first 8 bytes of the model hash, 16 hex digits.
-        input_elements: int8 elements of one sample; real = input_scale * (q - input_zero_point).
+        inputs, outputs: of the model, in order.
         feature_elements: int8 elements of the trainable layer's input, 0 without one.
-        output_scale: of an int8 output, 0 with a trainable head.
         logit_fraction_bits: logits are int32 with that many fraction bits, biases have 8 more.
         error_shift: squared error: gradient = (output - target) >> shift, rounded.
         target_shift: squared error: a target is int16, shifted left by this to a logit.
@@ -97,15 +107,11 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
     protocol_version: int
     model_hash: str
     max_payload_bytes: int
-    input_elements: int
-    input_scale: float
-    input_zero_point: int
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     feature_elements: int
     feature_scale: float
     feature_zero_point: int
-    output_elements: int
-    output_scale: float
-    output_zero_point: int
     logit_fraction_bits: int
     error_shift: int
     target_shift: int
@@ -121,6 +127,27 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
     def is_trainable(self) -> bool:
         """Whether the model has a head that learns."""
         return self.feature_elements > 0
+
+    @property
+    def predicted(self) -> TensorInfo:
+        """The output that predictions, labels and losses are about: the trainable layer's, else the first."""
+        return next((output for output in self.outputs if output.type is TensorType.LOGITS), self.outputs[0])
+
+    @property
+    def output_elements(self) -> int:
+        """Elements of the output that predictions are about."""
+        return self.predicted.elements
+
+    @property
+    def classes(self) -> int:
+        """How many classes a prediction may name: one an element, or any that a model names itself (ARG_MAX)."""
+        gives_numbers = self.predicted.type in (TensorType.INT32, TensorType.INT64)
+        return 2**16 if gives_numbers else self.output_elements
+
+    @property
+    def input_elements(self) -> int:
+        """Elements of all inputs."""
+        return sum(tensor.elements for tensor in self.inputs)
 
     def label_name(self, number: int) -> str:
         """The name of a class, or its number where it has none."""
@@ -256,7 +283,7 @@ class Device:
 
     def predict(
         self,
-        x_q: npt.NDArray[np.int8],
+        x: Sample,
         *,
         label: int | None = None,
         targets: npt.NDArray[np.int16] | None = None,
@@ -265,19 +292,20 @@ class Device:
         """Run one sample without learning; with a label or targets the loss is told too.
 
         Args:
-            x_q: int8, `input_elements` elements of any shape.
+            x: an array for each input, or the array of the only one, each in the type that `DeviceInfo.inputs` names
+                (int8 as the model itself takes it, or float32) and of any shape.
             label: class number.
-            targets: int16 [output_elements], see `DeviceInfo.target_shift`.
+            targets: int16, one for each logit, see `DeviceInfo.target_shift`.
             target_is_input: the targets are the input itself (an autoencoder).
 
         Raises:
             DataError: the sample does not fit the model.
         """
-        return self._sample(x_q, SampleFlag(0), label, targets, target_is_input)
+        return self._sample(x, SampleFlag(0), label, targets, target_is_input)
 
     def train(
         self,
-        x_q: npt.NDArray[np.int8],
+        x: Sample,
         *,
         label: int | None = None,
         targets: npt.NDArray[np.int16] | None = None,
@@ -290,14 +318,14 @@ class Device:
         Raises:
             DataError: the sample does not fit the model.
         """
-        return self._sample(x_q, SampleFlag.TRAIN, label, targets, target_is_input)
+        return self._sample(x, SampleFlag.TRAIN, label, targets, target_is_input)
 
     def read_region(self, region: Region, index: int = 0) -> bytes:
         """All bytes of a region.
 
         Args:
             region: which.
-            index: number of the trainable layer.
+            index: number of the trainable layer, input or output.
         """
         chunk_bytes = min(self._max_payload_bytes - _READ_FIXED_BYTES, 65535)
         data = b""
@@ -311,6 +339,19 @@ class Device:
                 raise DeviceRefusedError(
                     f"the device sent {len(data)} of the {total_bytes} bytes of {region.name.lower()} and stopped"
                 )
+
+    def read_outputs(self) -> tuple[npt.NDArray[Any], ...]:
+        """The outputs of the last sample, each flat and in its own type; of the trainable layer its logits."""
+        values = []
+        for number, tensor in enumerate(self.info.outputs):
+            is_logits = tensor.type is TensorType.LOGITS
+            data = self.read_region(Region.LOGITS) if is_logits else self.read_region(Region.OUTPUT, number)
+            if len(data) != tensor.size_bytes:
+                raise DeviceRefusedError(
+                    f"the device's output {tensor.name} has {len(data)} bytes, it said {tensor.size_bytes}"
+                )
+            values.append(np.frombuffer(data, dtype=DTYPES[tensor.type]))
+        return tuple(values)
 
     def write_region(self, region: Region, data: bytes, index: int = 0) -> None:
         """Write a region from its first byte on, in as many requests as it takes.
@@ -421,17 +462,13 @@ class Device:
 
     def _sample(
         self,
-        x_q: npt.NDArray[np.int8],
+        x: Sample,
         flags: SampleFlag,
         label: int | None,
         targets: npt.NDArray[np.int16] | None,
         target_is_input: bool,
     ) -> Result:
-        if x_q.dtype != np.int8 or x_q.size != self.info.input_elements:
-            raise DataError(
-                f"the sample is {x_q.size} elements of {x_q.dtype}, the model takes {self.info.input_elements} of int8"
-            )
-        tail = np.ascontiguousarray(x_q).tobytes()
+        tail = self._input_bytes(x)
         if label is not None:
             flags |= SampleFlag.HAS_LABEL
         if target_is_input:
@@ -461,6 +498,25 @@ class Device:
             train_ticks=reply.integer("train_ticks"),
             stack_bytes=reply.integer("stack_bytes"),
         )
+
+    def _input_bytes(self, x: Sample) -> bytes:
+        arrays = (x,) if isinstance(x, np.ndarray) else tuple(x)
+        if len(arrays) != len(self.info.inputs):
+            raise DataError(
+                f"the sample has {count(len(arrays), 'array')}, the model has {count(len(self.info.inputs), 'input')}",
+                hint=f"give one array for each: {', '.join(tensor.name for tensor in self.info.inputs)}",
+            )
+        data = b""
+        for array, tensor in zip(arrays, self.info.inputs, strict=True):
+            dtype = np.dtype(DTYPES[tensor.type])
+            if array.dtype != dtype or array.size != tensor.elements:
+                which = "the sample" if len(arrays) == 1 else f"the sample's {tensor.name}"
+                raise DataError(
+                    f"{which} is {array.size} elements of {array.dtype}, "
+                    f"the model takes {tensor.elements} of {dtype.name}"
+                )
+            data += np.ascontiguousarray(array).astype(dtype).tobytes()
+        return data
 
     def _loss(self, reply: Payload, flags: SampleFlag) -> float | None:
         a, b = reply.integer("loss_a"), reply.integer("loss_b")
@@ -511,15 +567,22 @@ class Device:
 
     def _read_info(self, hello: Payload) -> DeviceInfo:
         board = _names(self._optional_region(Region.BOARD))
+        try:
+            ends = unpack_interface(self.read_region(Region.INTERFACE))
+        except FrameError as error:
+            raise DeviceRefusedError("the device describes its model wrongly", cause=str(error)) from error
+        inputs, outputs = tuple(t for t in ends if t.is_input), tuple(t for t in ends if not t.is_input)
+        if not inputs or not outputs:
+            raise DeviceRefusedError("the device names no input or no output of its model")
         values: dict[str, Any] = {name: hello.integer(name) for name in _INFO_INTEGERS}
         return DeviceInfo(
             board=board[0] if board else "",
             labels=_names(self._optional_region(Region.LABELS)),
             protocol_version=hello.integer("version"),
             model_hash=_model_hash(hello),
-            input_scale=float(hello.values["input_scale"]),
+            inputs=inputs,
+            outputs=outputs,
             feature_scale=float(hello.values["feature_scale"]),
-            output_scale=float(hello.values["output_scale"]),
             loss=LossCode(hello.integer("loss")),
             residual=ResidualCode(hello.integer("residual")),
             learning_rate=decode_learning_rate(

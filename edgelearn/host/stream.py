@@ -227,7 +227,7 @@ class _Stream:
         if not self._device.info.is_trainable:
             judgement = {}
         send = self._device.train if self._options.train else self._device.predict
-        return send(data.x_q[sample], **judgement)
+        return send(data.sample(sample), **judgement)
 
     def _take(self, record: Record, total: int) -> None:
         if self._folder is not None:

@@ -12,6 +12,7 @@ from edgelearn.errors import GraphError
 from edgelearn.ir.activation import ActivationOp
 from edgelearn.ir.convolution import ConvolutionOp
 from edgelearn.ir.dense import DenseOp
+from edgelearn.ir.edges import EdgeOp
 from edgelearn.ir.elementwise import ElementwiseOp
 from edgelearn.ir.movement import MovementOp
 from edgelearn.ir.op import Op
@@ -20,7 +21,9 @@ from edgelearn.ir.recurrent import RecurrentOp
 from edgelearn.ir.reduction import ReductionOp
 from edgelearn.ir.tensor import Tensor, tensor_problems
 
-AnyOp = ConvolutionOp | DenseOp | RecurrentOp | PoolingOp | ReductionOp | ElementwiseOp | ActivationOp | MovementOp
+AnyOp = (
+    EdgeOp | ConvolutionOp | DenseOp | RecurrentOp | PoolingOp | ReductionOp | ElementwiseOp | ActivationOp | MovementOp
+)
 #: All op types.
 OP_TYPES: tuple[type[Op], ...] = get_args(AnyOp)
 

@@ -85,7 +85,7 @@ def plan_training(
     trainable = graph.trainable_ops
     if not trainable:
         return NO_TRAINING
-    if len(trainable) > 1 or not isinstance(trainable[0], FullyConnected) or graph.ops[-1] is not trainable[0]:
+    if len(trainable) > 1 or not isinstance(trainable[0], FullyConnected) or graph.consumers(trainable[0].output):
         raise HeadError(
             "only a dense layer at the end of the network can be trained by this recipe",
             cause=f"trainable: {', '.join(op.name for op in trainable)}",
@@ -148,7 +148,7 @@ def _plan_dense(graph: Graph, op: FullyConnected, residual: Residual) -> DenseHe
         outputs=outputs.elements,
         feature_scale=features.scale,
         feature_zero_point=features.zero_point,
-        input_zero_point=graph.input.zero_point,
+        input_zero_point=graph.input.zero_point if graph.input.dtype is DType.INT8 else 0,
         loss=graph.loss.kind,
         residual=residual,
         logit_fraction_bits=bits,
@@ -228,7 +228,7 @@ def _error_shift(name: str, output_range: float, most_bits: int) -> tuple[int, i
 
 def _input_target(graph: Graph, outputs: int, bits: int) -> tuple[int, int]:
     """Mantissa and shift that turn an input element into a target, or (0, 0) where this is not possible."""
-    if graph.input.elements != outputs:
+    if len(graph.inputs) != 1 or graph.input.dtype is not DType.INT8 or graph.input.elements != outputs:
         return 0, 0
     mantissa, shift = mantissa_and_exponent(graph.input.scale * 2.0**bits)
     if shift > 30:

@@ -84,8 +84,12 @@ static void open_session(uint32_t session)
 static void learn(uint8_t seed)
 {
     uint8_t payload[ELEARN_MAX_PAYLOAD_BYTES];
-    const uint32_t inputs = elearn_the_model.input_elements;
-    const uint32_t outputs = elearn_the_model.output_elements;
+    const uint32_t inputs = ELEARN_INPUT_BYTES;
+#if ELEARN_TRAINABLE_COUNT
+    const uint32_t outputs = (uint32_t)elearn_the_model.trainable[0].params->outputs;
+#else
+    const uint32_t outputs = 1;
+#endif
     uint32_t size = ELEARN_SAMPLE_BYTES + inputs;
     payload[ELEARN_SAMPLE_FLAGS] = ELEARN_SAMPLE_TRAIN;
     elearn_put_u16(payload + ELEARN_SAMPLE_LABEL, seed % outputs);
@@ -173,7 +177,7 @@ static void frames(input in)
             }
             if (choice & 16) {
                 /* As long as the type wants it; READ is the longest of the others. */
-                length = type == ELEARN_MSG_SAMPLE ? ELEARN_SAMPLE_BYTES + elearn_the_model.input_elements : ELEARN_READ_BYTES;
+                length = type == ELEARN_MSG_SAMPLE ? ELEARN_SAMPLE_BYTES + ELEARN_INPUT_BYTES : ELEARN_READ_BYTES;
             }
             length = length > sizeof payload ? (uint32_t)sizeof payload : length;
             for (uint32_t i = 0; i < length; i++) {

@@ -26,11 +26,14 @@ from edgelearn.protocol import (
     ResidualCode,
     SampleFlag,
     Status,
+    TensorInfo,
+    TensorType,
     decode_learning_rate,
     encode_frame,
     encode_learning_rate,
     message,
     pack,
+    pack_record,
     unpack,
 )
 
@@ -55,6 +58,15 @@ class Model(Struct, frozen=True, kw_only=True):
     version: int = PROTOCOL_VERSION
     error_shift: int = 3
     target_shift: int = 2
+
+    @property
+    def interface(self) -> tuple[TensorInfo, ...]:
+        """What it says of its input and output."""
+        one = TensorInfo(name="x", is_input=True, type=TensorType.INT8, elements=self.inputs, scale=FEATURE_SCALE)
+        if self.trainable:
+            return one, TensorInfo(name="y", is_input=False, type=TensorType.LOGITS, elements=self.outputs)
+        int8 = {"type": TensorType.INT8, "scale": 1 / 256, "zero_point": -128}
+        return one, TensorInfo(name="y", is_input=False, elements=self.outputs, **int8)
 
 
 class Faults(Struct, frozen=True, kw_only=True):
@@ -280,15 +292,9 @@ class FakeDevice:
             model_hash_low=low,
             model_hash_high=high,
             max_payload_bytes=m.max_payload_bytes,
-            input_elements=m.inputs,
-            input_scale=FEATURE_SCALE,
-            input_zero_point=0,
             feature_elements=m.inputs if m.trainable else 0,
             feature_scale=FEATURE_SCALE,
             feature_zero_point=0,
-            output_elements=m.outputs,
-            output_scale=0.0 if m.trainable else 1 / 256,
-            output_zero_point=0 if m.trainable else -128,
             logit_fraction_bits=FRACTION_BITS,
             error_shift=m.error_shift,
             target_shift=m.target_shift,
@@ -321,6 +327,8 @@ class FakeDevice:
         m = self.model
         if region == Region.BOARD:
             return m.board.encode()
+        if region == Region.INTERFACE:
+            return b"".join(pack_record(tensor) for tensor in m.interface)
         if region == Region.LABELS:
             return "\n".join(m.labels).encode() if m.labels else None
         if not m.trainable:

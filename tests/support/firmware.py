@@ -29,6 +29,7 @@ from edgelearn.codegen.lowering import Target
 from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
 from edgelearn.ir import Graph
+from edgelearn.ir.edges import Edges
 from edgelearn.protocol import PROTOCOL_VERSION, Frame, FrameReader, MessageType, Region, encode_frame, pack, unpack
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
 from tests.support.tools import require_tool
@@ -36,7 +37,7 @@ from tests.support.tools import require_tool
 MODEL_HASH = "0123456789abcdef" * 4
 _OPTIMIZATION = "-O1"
 
-#: Reads samples from stdin until it ends and writes the model's int8 output of each to stdout.
+#: Reads samples from stdin until it ends and writes the model's outputs of each to stdout.
 _RUNNER = """\
 #include <stdio.h>
 #include "elearn_model.h"
@@ -44,11 +45,17 @@ int main(void);
 int main(void)
 {
     const elearn_model *m = &elearn_the_model;
-    while (fread(m->input, 1, m->input_elements, stdin) == m->input_elements) {
+    for (;;) {
+        for (unsigned i = 0; i < ELEARN_INPUT_COUNT; i++) {
+            if (fread(m->inputs[i].bytes, 1, m->inputs[i].size_bytes, stdin) != m->inputs[i].size_bytes) {
+                return 0;
+            }
+        }
         elearn_model_run();
-        (void)fwrite(m->output, 1, m->output_elements, stdout);
+        for (unsigned i = 0; i < ELEARN_OUTPUT_COUNT; i++) {
+            (void)fwrite(m->outputs[i].bytes, 1, m->outputs[i].size_bytes, stdout);
+        }
     }
-    return 0;
 }
 """
 
@@ -80,9 +87,9 @@ uint32_t elearn_port_stack_bytes(void) { return 0; }
 Request = tuple[MessageType, bytes]
 
 
-def load_graph(model: bytes, name: str = "model") -> Graph:
+def load_graph(model: bytes, name: str = "model", edges: Edges = Edges.INT8) -> Graph:
     """The graph of an int8 `.tflite` after all passes."""
-    return run_passes(load_tflite(model, name=name))
+    return run_passes(load_tflite(model, name=name, edges=edges))
 
 
 def plan(
@@ -126,19 +133,24 @@ def build(files: dict[str, str], *, compiler: str = "cc", flags: tuple[str, ...]
 
 
 def build_runner(files: dict[str, str]) -> Path:
-    """The model and its kernels without link and driver: samples on stdin, int8 outputs on stdout."""
+    """The model and its kernels without link and driver: samples on stdin, outputs on stdout."""
     files = {**files, "src/runner.c": _RUNNER}
     return _link(files, ["src/model.c", "src/runner.c", *_kernels(files)], "cc", SANITIZE_FLAGS)
 
 
 def run_model(files: dict[str, str], samples: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
     """The int8 outputs of a frozen model, one row for each sample; a sanitizer's complaint is an error."""
+    return np.frombuffer(run_model_bytes(files, samples.tobytes()), np.int8).reshape(len(samples), -1)
+
+
+def run_model_bytes(files: dict[str, str], samples: bytes) -> bytes:
+    """The bytes of all outputs of a frozen model, for samples of the bytes of all inputs."""
     program = build_runner(files)
-    done = subprocess.run([program], input=samples.tobytes(), capture_output=True, check=False)
+    done = subprocess.run([program], input=samples, capture_output=True, check=False)
     program.unlink()
     if done.returncode != 0:
         raise AssertionError(done.stderr.decode(errors="replace"))
-    return np.frombuffer(done.stdout, np.int8).reshape(len(samples), -1)
+    return done.stdout
 
 
 def build_piped(files: dict[str, str]) -> Path:

@@ -16,6 +16,7 @@ from edgelearn import resources
 from edgelearn.codegen.lowering import LOWERINGS
 from edgelearn.convert.translators import TRANSLATORS
 from edgelearn.ir import OP_TYPES, Op
+from edgelearn.ir.edges import Dequantize, Edges, Quantize
 from tests.support.firmware import load_graph, plan
 from tests.support.tflite_builder import TfliteBuilder
 
@@ -47,7 +48,8 @@ def test_every_op_is_complete(op_type: type[Op]):
     assert any(hasattr(module, f"test_{op_type.TITLE.lower()}") for module in MODULES), "no vector test"
     builder = TfliteBuilder(1)
     out = SMALLEST[op_type](builder, builder.input((1, 4, 4, 2)))
-    graph = load_graph(builder.build(out))
+    edges = Edges.FLOAT if op_type in (Quantize, Dequantize) else Edges.INT8
+    graph = load_graph(builder.build(out), edges=edges)
     assert op_type in {type(op) for op in graph.ops}
     step = next(step for step in plan(graph).steps if type(step.op) is op_type)
     if step.call is None:

@@ -12,6 +12,7 @@ from edgelearn.codegen.lowering import (
     activation,
     convolution,
     dense,
+    edges,
     elementwise,
     movement,
     pooling,
@@ -28,6 +29,7 @@ from edgelearn.ir.activation import Softmax
 __all__ = ["CONSTANT_SUFFIXES", "LOWERINGS", "Call", "Constant", "Initializer", "Source", "Target", "lower"]
 
 LOWERINGS: Lowerings = {
+    **edges.LOWERINGS,
     **convolution.LOWERINGS,
     **transpose_conv.LOWERINGS,
     **dense.LOWERINGS,

@@ -10,8 +10,9 @@ from msgspec import Struct
 from edgelearn.codegen.requantize import Scale
 from edgelearn.ir import Graph, Op, Tensor, Window
 
-#: A field's initializer: a number, a row of initializers for a nested struct, or the name of a constant.
-Initializer = int | str | tuple["Initializer", ...]
+#: A field's initializer: a number (float32 where it is a float), a row of initializers for a nested struct, or the name
+#: of a constant.
+Initializer = int | float | str | tuple["Initializer", ...]
 
 #: What the names of an op's constants end in.
 CONSTANT_SUFFIXES = ("weights", "bias", "scales", "table", "pieces", "axes", "rows", "columns")

@@ -9,6 +9,7 @@ from edgelearn.convert.translators import (
     activation,
     convolution,
     dense,
+    edges,
     elementwise,
     movement,
     pooling,
@@ -22,6 +23,7 @@ from edgelearn.ir import AnyOp
 Translated = AnyOp | tuple[AnyOp, ...]
 #: Op of the schema -> its translator.
 TRANSLATORS: Mapping[str, Callable[[Context, FileOp], Translated]] = {
+    **edges.TRANSLATORS,
     **convolution.TRANSLATORS,
     **dense.TRANSLATORS,
     **recurrent.TRANSLATORS,

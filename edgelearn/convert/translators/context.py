@@ -88,17 +88,18 @@ class Context:
             return ""  # its producer was refused; the graph is never built
         return self._name_of[index]
 
-    def output(self, op: FileOp) -> FileTensor:
-        """The only output, an int8 activation, checked."""
+    def output(self, op: FileOp, *, types: tuple[str, ...] = ("INT8",)) -> FileTensor:
+        """The only output, checked: an int8 activation, or of other types where these are named."""
         if len(op.outputs) != 1:
             raise contradiction(op, f"it has {len(op.outputs)} outputs")
-        return self.outputs(op)[0]
+        return self.outputs(op, types=types)[0]
 
-    def outputs(self, op: FileOp) -> tuple[FileTensor, ...]:
-        """The outputs, int8 activations, checked."""
+    def outputs(self, op: FileOp, *, types: tuple[str, ...] = ("INT8",)) -> tuple[FileTensor, ...]:
+        """The outputs, checked: int8 activations, or of other types where these are named."""
         outs = tuple(self._model.tensors[n] for n in op.outputs)
         for out in outs:
-            activation_quant(out, "its output")
+            if out.type == "INT8" or out.type not in types:
+                activation_quant(out, "its output")
             if any(axis != 0 for axis in out.dynamic_axes):
                 raise UnsupportedParameter("an output of dynamic shape; export the model with a fixed one")
         return outs
@@ -148,6 +149,10 @@ class Context:
             raise contradiction(op, f"bias of the shape {bias.shape} for {channels} channels")
         return self.define_constant(name, "bias", bias, quant, shape=(channels,))
 
+    def is_output(self, index: int) -> bool:
+        """Whether a tensor of the file is an output of the model."""
+        return index in self._model.outputs
+
     def name_op(self, op: FileOp, out: FileTensor, weight: FileTensor | None = None) -> str:
         """A unique name for the op."""
         return self._names.take(op_name(op.code, out.name, weight.name if weight else "", layers=self._layers))
@@ -156,7 +161,7 @@ class Context:
         """Add the output to the graph under the op's name."""
         if out.index in self._name_of or out.data:
             raise contradiction(op, f"it writes tensor #{out.index}, which is already written")
-        return self.define(name, out, activation_quant(out, "its output"))
+        return self.define(name, out, activation_quant(out, "its output") if out.type == "INT8" else None)
 
     def define_constant(
         self, op_name_: str, role: str, tensor: FileTensor, quant: Quant, *, shape: tuple[int, ...] | None = None
@@ -167,7 +172,9 @@ class Context:
             return known
         return self.define(self._names.take(f"{op_name_}_{role}"), tensor, quant, shape=shape)
 
-    def define(self, name: str, tensor: FileTensor, quant: Quant, *, shape: tuple[int, ...] | None = None) -> str:
+    def define(
+        self, name: str, tensor: FileTensor, quant: Quant | None, *, shape: tuple[int, ...] | None = None
+    ) -> str:
         """Add a tensor of the file to the graph under a name."""
         self.tensors[name] = Tensor(
             name=name,

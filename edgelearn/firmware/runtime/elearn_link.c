@@ -83,12 +83,6 @@ static void put_model(uint8_t *p)
     const elearn_model *m = &elearn_the_model;
     elearn_put_u32(p + ELEARN_HELLO_REPLY_MODEL_HASH_LOW, m->hash_low);
     elearn_put_u32(p + ELEARN_HELLO_REPLY_MODEL_HASH_HIGH, m->hash_high);
-    elearn_put_u32(p + ELEARN_HELLO_REPLY_INPUT_ELEMENTS, m->input_elements);
-    elearn_put_f32(p + ELEARN_HELLO_REPLY_INPUT_SCALE, m->input_scale);
-    p[ELEARN_HELLO_REPLY_INPUT_ZERO_POINT] = (uint8_t)m->input_zero_point;
-    elearn_put_u16(p + ELEARN_HELLO_REPLY_OUTPUT_ELEMENTS, m->output_elements);
-    elearn_put_f32(p + ELEARN_HELLO_REPLY_OUTPUT_SCALE, m->output_scale);
-    p[ELEARN_HELLO_REPLY_OUTPUT_ZERO_POINT] = (uint8_t)m->output_zero_point;
 #if ELEARN_TRAINABLE_COUNT
     {
         const elearn_head_params *h = m->trainable[0].params;
@@ -119,7 +113,7 @@ static void hello(uint32_t sequence, const uint8_t *payload)
     memset(reply, 0, ELEARN_HELLO_REPLY_BYTES);
     elearn_put_u16(reply + ELEARN_HELLO_REPLY_VERSION, ELEARN_PROTOCOL_VERSION);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_SESSION, session);
-    elearn_put_u16(reply + ELEARN_HELLO_REPLY_MAX_PAYLOAD_BYTES, ELEARN_MAX_PAYLOAD_BYTES);
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_MAX_PAYLOAD_BYTES, ELEARN_MAX_PAYLOAD_BYTES);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_STEP, step);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_COUNTER_HZ, elearn_port_counter_hz());
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_STATIC_RAM_BYTES, elearn_port_static_ram_bytes());
@@ -150,33 +144,57 @@ static uint32_t check_judgement(const elearn_head_params *h, uint32_t flags, uin
 }
 #endif
 
+#if !ELEARN_TRAINABLE_COUNT
+/* What the model says: the number of the first output's largest element, or where it gives one integer, that. */
+static uint32_t prediction(void)
+{
+    const ELEARN_PREDICTION_TYPE *values = elearn_the_model.outputs[0].bytes;
+    uint32_t largest = 0;
+#if ELEARN_PREDICTION_IS_NUMBER
+    largest = (uint32_t)values[0];
+#else
+    for (uint32_t i = 1; i < ELEARN_PREDICTION_ELEMENTS; i++) {
+        if (values[i] > values[largest]) {
+            largest = i;
+        }
+    }
+#endif
+    return largest;
+}
+#endif
+
 /* Test, then train. Fills the RESULT in `reply`; a Status. */
 static uint32_t sample(const uint8_t *payload, uint32_t size)
 {
     const elearn_model *m = &elearn_the_model;
     const uint32_t flags = payload[ELEARN_SAMPLE_FLAGS];
     const uint32_t label = elearn_get_u16(payload + ELEARN_SAMPLE_LABEL);
-    uint32_t expected = ELEARN_SAMPLE_BYTES + m->input_elements;
+    const uint8_t *bytes = payload + ELEARN_SAMPLE_BYTES;
+    uint32_t expected = ELEARN_SAMPLE_BYTES + ELEARN_INPUT_BYTES;
     elearn_head_result result = {0, 0, 0, 0};
     uint32_t start;
     uint32_t inference_ticks;
     uint32_t train_ticks = 0;
 
+#if ELEARN_TRAINABLE_COUNT
     if (flags & ELEARN_SAMPLE_HAS_TARGETS) {
-        expected += 2u * m->output_elements;
+        expected += 2u * (uint32_t)m->trainable[0].params->outputs;
     }
+#endif
     if (size != expected) {
         return ELEARN_STATUS_BAD_LENGTH;
     }
-    memcpy(m->input, payload + ELEARN_SAMPLE_BYTES, m->input_elements);
+    for (uint32_t i = 0; i < ELEARN_INPUT_COUNT; i++) {
+        memcpy(m->inputs[i].bytes, bytes, m->inputs[i].size_bytes);
+        bytes += m->inputs[i].size_bytes;
+    }
 #if ELEARN_TRAINABLE_COUNT
     {
         const elearn_trainable *t = &m->trainable[0];
         const uint32_t status = check_judgement(t->params, flags, label);
         elearn_head_targets targets;
-        targets.targets =
-            flags & ELEARN_SAMPLE_HAS_TARGETS ? payload + ELEARN_SAMPLE_BYTES + m->input_elements : NULL;
-        targets.input = m->input;
+        targets.targets = flags & ELEARN_SAMPLE_HAS_TARGETS ? bytes : NULL;
+        targets.input = m->inputs[0].bytes;
         if (status != ELEARN_STATUS_OK) {
             return status;
         }
@@ -204,11 +222,7 @@ static uint32_t sample(const uint8_t *payload, uint32_t size)
     start = elearn_port_ticks();
     elearn_model_run();
     inference_ticks = elearn_port_ticks() - start;
-    for (uint32_t i = 1; i < m->output_elements; i++) {
-        if (m->output[i] > m->output[result.prediction]) {
-            result.prediction = (uint16_t)i;
-        }
-    }
+    result.prediction = (uint16_t)prediction();
 #endif
     elearn_put_u16(reply + ELEARN_RESULT_PREDICTION, result.prediction);
     elearn_put_u16(reply + ELEARN_RESULT_CONFIDENCE, result.confidence);
@@ -289,10 +303,18 @@ static region find_region(uint32_t name, uint32_t index)
         return readable(m->labels, m->labels_bytes);
     case ELEARN_REGION_BOARD:
         return readable(ELEARN_BOARD_NAME, (uint32_t)sizeof ELEARN_BOARD_NAME - 1u);
+    case ELEARN_REGION_INTERFACE:
+        return readable(m->interface, m->interface_bytes);
     case ELEARN_REGION_INPUT:
-        return readable(m->input, m->input_elements);
+        if (index < ELEARN_INPUT_COUNT) {
+            return readable(m->inputs[index].bytes, m->inputs[index].size_bytes);
+        }
+        break;
     case ELEARN_REGION_OUTPUT:
-        return readable(m->output, m->output == NULL ? 0 : m->output_elements);
+        if (index < ELEARN_OUTPUT_COUNT) {
+            return readable(m->outputs[index].bytes, m->outputs[index].size_bytes);
+        }
+        break;
     default:
         break;
     }

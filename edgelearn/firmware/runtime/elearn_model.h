@@ -15,17 +15,19 @@ typedef struct {
     const int8_t *features;
 } elearn_trainable;
 
+/* An input or output: its bytes in the arena; no bytes for the output of a trainable layer, whose logits are its own. */
+typedef struct {
+    void *bytes;
+    uint32_t size_bytes;
+} elearn_end;
+
 typedef struct {
     uint32_t hash_low;
     uint32_t hash_high;
-    int8_t *input;
-    uint32_t input_elements;
-    float input_scale;
-    int8_t input_zero_point;
-    const int8_t *output; /* int8 outputs; NULL where a trainable layer gives the outputs */
-    uint32_t output_elements;
-    float output_scale;
-    int8_t output_zero_point;
+    elearn_end inputs[ELEARN_INPUT_COUNT];
+    elearn_end outputs[ELEARN_OUTPUT_COUNT];
+    const uint8_t *interface; /* what inputs and outputs are, for the host: see edgelearn/protocol.py */
+    uint32_t interface_bytes;
     const char *labels; /* UTF-8, one name a line */
     uint32_t labels_bytes;
     const elearn_trainable *trainable; /* ELEARN_TRAINABLE_COUNT of them */
@@ -33,7 +35,7 @@ typedef struct {
 
 extern const elearn_model elearn_the_model;
 
-/* Run every frozen op, from the input to the int8 output or the features of the trainable layer. */
+/* Run every frozen op, from the inputs to the outputs and the features of the trainable layer. */
 void elearn_model_run(void);
 
 #endif

@@ -15,26 +15,26 @@ def save(path, **arrays):
 
 
 def read(path, shape=(2, 3), *, allow_int8=False):
-    return fit_samples(read_samples(path, allow_int8=allow_int8), input_shape=shape)
+    return fit_samples(read_samples(path, allow_int8=allow_int8), inputs=[("image", shape)])
 
 
 def test_npz_with_labels(tmp_path):
     samples = read(save(tmp_path / "c.npz", x=np.ones((4, 2, 3)), y=np.arange(4)))
-    assert samples.x.dtype == np.float32
-    assert samples.x.shape == (4, 2, 3)
+    assert samples.inputs[0].dtype == np.float32
+    assert samples.inputs[0].shape == (4, 2, 3)
     assert samples.y.tolist() == [0, 1, 2, 3]
 
 
 def test_npy_and_flat_samples(tmp_path):
     np.save(tmp_path / "c.npy", np.arange(12, dtype=np.uint8).reshape(2, 6))
     samples = read(tmp_path / "c.npy")
-    assert samples.x.shape == (2, 2, 3)
+    assert samples.inputs[0].shape == (2, 2, 3)
     assert samples.y is None
 
 
 def test_int8_is_for_int8_models(tmp_path):
     path = save(tmp_path / "c.npz", x=np.ones((4, 2, 3), np.int8))
-    assert read(path, allow_int8=True).x.dtype == np.int8
+    assert read(path, allow_int8=True).inputs[0].dtype == np.int8
     with pytest.raises(CalibrationError, match="int8"):
         read(path)
 
@@ -130,6 +130,6 @@ def test_damaged_archives_never_crash(tmp_path):
 
 
 def test_statistics():
-    figures = statistics(np.array([[1.0], [2.0], [3.0]], np.float32))
+    figures = statistics([np.array([[1.0], [2.0], [3.0]], np.float32)])
     assert (figures.samples, figures.minimum, figures.maximum, figures.mean) == (3, 1.0, 3.0, 2.0)
     assert figures.standard_deviation == pytest.approx(0.816497)

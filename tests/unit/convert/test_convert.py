@@ -28,6 +28,7 @@ from edgelearn.errors import (
     OptionError,
     UnsupportedOpError,
 )
+from edgelearn.ir.edges import Edges
 from tests.support.models import REFERENCE_MODELS, reference_model
 from tests.support.tflite_builder import FLOAT32, TfliteBuilder, single_op_model
 
@@ -302,7 +303,16 @@ np.savez(folder + "/head.npz", kernel=kernel, bias=bias)
 samples = np.random.default_rng(0).normal(size=(24, 8, 8, 1)).astype(np.float32)
 np.savez(folder + "/c.npz", x=samples, y=model.predict(samples, verbose=0).argmax(1))
 flat = keras.Sequential([keras.Input((4, 4, 1)), l.Flatten(), l.Dense(3)]); flat.save(folder + "/flat.keras")
-two = keras.Model(i, [x, x]); two.save(folder + "/two.keras")
+left, right = keras.Input((4, 4, 1), name="left"), keras.Input((4, 4, 2), name="right")
+y = l.Add()([l.Conv2D(3, 3, name="of_left")(left), l.Conv2D(3, 3, name="of_right")(right)])
+y = l.Dense(6, activation="relu", name="mixed")(l.Flatten()(y))
+classes, value = l.Dense(3, activation="softmax", name="classes")(y), l.Dense(2, name="value")(y)
+two = keras.Model({"left": left, "right": right}, [value, classes])
+two.save(folder + "/two.keras"); two.export(folder + "/two", verbose=False)
+rng = np.random.default_rng(1)
+a, b = rng.normal(size=(30, 4, 4, 1)).astype(np.float32), rng.normal(size=(30, 4, 4, 2)).astype(np.float32)
+predicted = two.predict({"left": a, "right": b}, verbose=0)
+np.savez(folder + "/two.npz", left=a, right=b, y=predicted[1].argmax(1), values=predicted[0])
 wide = keras.Sequential([keras.Input((None, 8, 1)), l.GlobalMaxPooling2D()]); wide.save(folder + "/open.keras")
 sigmoid = keras.Sequential([keras.Input((4,)), l.Dense(3, activation="sigmoid"), l.Dense(2)])
 sigmoid.save(folder + "/sigmoid.keras")
@@ -391,6 +401,50 @@ def test_a_flat_regression_model(float_models, tmp_path):
 
 
 @needs_tensorflow
+@pytest.mark.parametrize("edges", list(Edges))
+@pytest.mark.parametrize("name", ["two.keras", "two"])
+def test_several_inputs_and_outputs(float_models, name, edges):
+    """Keras keeps its order, a SavedModel may have another one: inputs and outputs are known by name."""
+    bundle = convert_model(float_models / name, calibration=float_models / "two.npz", head="classes", edges=edges)
+    graph = bundle.graph
+    assert sorted(graph.inputs) == ["left", "right"]
+    assert [graph.tensor(name).shape for name in sorted(graph.inputs)] == [(1, 4, 4, 1), (1, 4, 4, 2)]
+    assert {graph.tensor(name).dtype for name in graph.inputs} == {
+        ir.DType.INT8 if edges is Edges.INT8 else ir.DType.FLOAT32
+    }
+    head = graph.outputs.index("classes")
+    assert graph.loss == ir.Loss(kind=ir.LossKind.CROSS_ENTROPY, prediction="classes")
+    value = graph.tensor(graph.outputs[1 - head])
+    assert (value.shape, value.dtype) == ((1, 2), ir.DType.INT8 if edges is Edges.INT8 else ir.DType.FLOAT32)
+    assert len(bundle.labels) == 3
+    agreement = bundle.provenance.agreement
+    assert agreement.float_accuracy == 1.0
+    assert agreement.int8_accuracy > 0.8
+    assert agreement.mean_absolute_difference < 0.02
+
+
+@needs_tensorflow
+def test_the_first_output_that_ends_in_a_dense_layer_is_the_head(float_models, tmp_path):
+    arrays = np.load(float_models / "two.npz")
+    numbered = save(tmp_path / "n.npz", x=arrays["left"], x_1=arrays["right"])
+    bundle = convert_model(float_models / "two.keras", calibration=numbered)
+    assert bundle.graph.loss.prediction == bundle.graph.outputs[0] == "value"
+    assert any("2 outputs: value is the head, the others stay frozen" in n for n in bundle.provenance.notices)
+    with pytest.raises(DataError, match="no array for each of the model's 2 inputs") as error:
+        convert_model(float_models / "two.keras", calibration=save(tmp_path / "l.npz", left=arrays["left"]))
+    assert "left, right (or x, x_1)" in error.value.hint
+    with pytest.raises(DataError, match="right has 5 samples, left has 30"):
+        convert_model(
+            float_models / "two.keras",
+            calibration=save(tmp_path / "m.npz", left=arrays["left"], right=arrays["right"][:5]),
+        )
+    with pytest.raises(CalibrationError, match=r"the model's input right \[4, 4, 2\]"):
+        convert_model(
+            float_models / "two.keras", calibration=save(tmp_path / "s.npz", left=arrays["left"], right=arrays["left"])
+        )
+
+
+@needs_tensorflow
 def test_no_figures_of_the_whole_model_for_a_part_of_it(float_models):
     bundle = convert_model(float_models / "m.keras", calibration=float_models / "c.npz", head="dense")
     assert bundle.graph.ops[-1].name == "dense"
@@ -420,9 +474,7 @@ def test_float_models_that_are_refused(float_models, tmp_path):
             convert_model(path, calibration=calibration)
         assert error.value.cause
         assert error.value.hint
-    with pytest.raises(ModelFileError, match="has 1 input and 2 outputs, edgelearn takes one of each"):
-        convert_model(float_models / "two.keras", calibration=calibration)
-    with pytest.raises(ModelFileError, match=r"open shape \[\?, 8, 1\]"):
+    with pytest.raises(ModelFileError, match=r"input input_layer\w* has the open shape \[\?, 8, 1\]"):
         convert_model(float_models / "open.keras", calibration=calibration)
     with pytest.raises(UnsupportedOpError, match="it has not four gates"):
         convert_model(float_models / "loop.keras", calibration=calibration)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from edgelearn import ir
 from edgelearn.convert.head import FloatParameter, mark_head
@@ -11,6 +12,7 @@ from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
 from edgelearn.errors import HeadError, LabelError, OptionError
 from edgelearn.ir import Activation, DType, LossKind
+from edgelearn.ir.edges import Edges
 from tests.support.models import reference_model
 from tests.support.tflite_builder import TfliteBuilder
 
@@ -261,3 +263,61 @@ def test_a_dense_layer_on_several_rows_is_no_head():
     marked = mark_head(graph)
     assert marked.head is None
     assert "each_step takes 5 rows of 6 values" in marked.notices[0]
+
+
+# Several outputs
+
+
+def two_outputs(*, float_edges: bool = False) -> ir.Graph:
+    """Outputs: a convolution's image, a softmax of `classes`, and `value`, on the same features."""
+    builder = TfliteBuilder(7)
+    image = builder.conv_2d(builder.input((1, 4, 4, 2)), filters=3, name="image")
+    x = builder.fully_connected(image, units=5, activation="relu", name="hidden")
+    classes = builder.softmax(builder.fully_connected(x, units=4, name="classes"))
+    value = builder.fully_connected(x, units=2, name="value")
+    outputs = (image, builder.dequantize(classes) if float_edges else classes, value)
+    edges = Edges.FLOAT if float_edges else Edges.INT8
+    return run_passes(load_tflite(builder.build(*outputs), name="model", edges=edges))
+
+
+@pytest.mark.parametrize("float_edges", [False, True])
+def test_the_first_output_that_ends_in_a_dense_layer_is_the_head_and_the_others_stay(float_edges):
+    marked = mark_head(two_outputs(float_edges=float_edges))
+    assert marked.head == "classes"
+    assert marked.graph.outputs == ("image", "classes", "value")
+    assert [marked.graph.tensor(name).dtype.value for name in marked.graph.outputs] == ["int8", "float32", "int8"]
+    assert marked.graph.loss == ir.Loss(kind=LossKind.CROSS_ENTROPY, prediction="classes")
+    assert [op.name for op in marked.graph.ops] == ["image", "hidden", "classes", "value"]
+    assert marked.is_whole
+    assert len(marked.labels) == 4
+    (notice,) = marked.notices
+    assert "3 outputs: classes is the head, the others stay frozen" in notice
+
+
+def test_another_output_can_be_the_head():
+    marked = mark_head(two_outputs(), head="value")
+    graph = marked.graph
+    assert graph.loss == ir.Loss(kind=LossKind.SQUARED_ERROR, prediction="value")
+    assert [graph.tensor(name).shape for name in graph.outputs] == [(1, 2, 2, 3), (1, 4), (1, 2)]
+    assert graph.producer(graph.outputs[1]).TITLE == "SOFTMAX"
+    assert marked.is_whole
+
+
+def test_outputs_that_depend_on_the_head_go():
+    marked = mark_head(two_outputs(), head="hidden")
+    assert marked.graph.outputs == ("image", "hidden")
+    assert not marked.is_whole
+    assert any("dropped, because the head is hidden" in notice and "value" in notice for notice in marked.notices)
+
+
+def test_a_classifier_that_names_the_class_itself_has_that_many_labels():
+    graph = two_outputs()
+    image = graph.outputs[0]
+    number = ir.Tensor(name="number", shape=(1,), dtype=DType.INT32)
+    # As ARG_MAX over the four classes would give it; the op itself does not matter here.
+    ops = tuple(replace(op, outputs=("number",)) if op.TITLE == "SOFTMAX" else op for op in graph.ops)
+    named = replace(graph, tensors=(*graph.tensors, number), ops=ops, outputs=("number", image))
+    assert mark_head(named, head="none").labels == ("0", "1", "2", "3")
+    assert mark_head(named, head="none", labels=["a", "b", "c", "d"]).labels == ("a", "b", "c", "d")
+    with pytest.raises(LabelError, match="2 labels do not fit 4 outputs"):
+        mark_head(named, head="none", labels=["a", "b"])

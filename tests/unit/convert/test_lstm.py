@@ -48,6 +48,10 @@ make("gru", l.GRU(3), l.Dense(2))
 make("simple", l.SimpleRNN(3), l.Dense(2))
 make("masked", l.Masking(), l.LSTM(3), l.Dense(2))
 make("relu", l.LSTM(3, activation="relu"), l.Dense(2))
+late, early = keras.Input((9, 5), name="late"), keras.Input((9, 5), name="early")
+ends = [l.Dense(2, name="second")(l.LSTM(4)(late)), l.Dense(3, name="first")(l.LSTM(4)(early))]
+keras.Model([late, early], ends).save(folder + "/two.keras")
+np.savez(folder + "/two.npz", late=samples * 3, early=samples)
 """
 
 
@@ -94,9 +98,19 @@ def assert_close_to_keras(model: bytes, samples: np.ndarray, expected: Path) -> 
 
 def test_two_directions_keep_their_own_scales(folder):
     samples = np.load(folder / "c.npz")["x"]
-    model = load_float_model(folder / "both_ways.keras").quantize(samples)
+    model = load_float_model(folder / "both_ways.keras").quantize([samples])
     assert [op.code for op in read_tflite(model).ops].count("QUANTIZE") == 2
     assert_close_to_keras(model, samples, folder / "both_ways_expected.npy")
+
+
+def test_several_inputs_and_outputs_keep_their_order(folder):
+    """The converter's way through a SavedModel forgets it."""
+    bundle = convert_model(folder / "two.keras", calibration=folder / "two.npz", head="none")
+    graph = bundle.graph
+    assert graph.inputs == ("late", "early")
+    assert graph.tensor("late").scale > 2 * graph.tensor("early").scale
+    assert graph.outputs == ("second", "first")
+    assert bundle.provenance.agreement.mean_absolute_difference < 0.02
 
 
 def test_the_same_model_gives_the_same_bundle(folder):

@@ -16,7 +16,8 @@ from edgelearn.convert.litert import ReferenceInterpreter
 from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
 from edgelearn.convert.translators import TRANSLATORS
-from edgelearn.errors import MissingPackageError, ModelFileError, NotQuantizedError, UnsupportedOpError
+from edgelearn.errors import MissingPackageError, ModelFileError, NotQuantizedError, OptionError, UnsupportedOpError
+from edgelearn.ir.edges import Edges
 from tests.support import tflite_builder
 from tests.support.models import REFERENCE_MODELS, reference_model
 from tests.support.tflite_builder import TfliteBuilder, single_op_model
@@ -275,13 +276,62 @@ def test_requantisation_inside_is_refused_with_advice():
     assert "QUANTIZE (op #0)" in refusal(builder.build(builder.softmax(out))).ops[0]
 
 
-def test_several_inputs_or_outputs_are_refused():
+def test_several_inputs_and_outputs_keep_their_order():
     builder = TfliteBuilder()
-    a, b = builder.input((1, 4)), builder.input((1, 4), name="input_2")
+    a, b = builder.input((1, 4), name="serving_default_left:0"), builder.input((1, 4), name="right")
     out = builder.add(a, b)
-    with pytest.raises(ModelFileError, match="has 2 inputs and 2 outputs, edgelearn takes one of each") as error:
-        load(builder.build(out, builder.softmax(out)))
-    assert error.value.hint.startswith("cut ")
+    graph = load(builder.build(builder.softmax(out), out))
+    assert graph.inputs == ("left", "right")
+    assert [graph.tensor(name).source_index for name in graph.inputs] == [a, b]
+    assert [graph.producer(name).TITLE for name in graph.outputs] == ["SOFTMAX", "ADD"]
+
+
+def test_an_input_that_nothing_reads_is_refused():
+    builder = TfliteBuilder()
+    x = builder.input((1, 4))
+    builder.input((1, 4), name="spare")
+    with pytest.raises(ModelFileError, match="does not read its input spare") as error:
+        load(builder.build(builder.softmax(x)))
+    assert "without it" in error.value.hint
+
+
+def test_a_constant_output_is_refused():
+    builder = TfliteBuilder()
+    x = builder.softmax(builder.input((1, 4)))
+    constant = builder.tensor((1, 2), scale=1.0, data=np.zeros((1, 2), np.int8))
+    with pytest.raises(ModelFileError, match="an output of the model is a constant"):
+        load(builder.build(x, constant))
+
+
+@pytest.mark.parametrize("edges", list(Edges))
+def test_each_float_edge_is_folded_or_kept(edges):
+    builder = TfliteBuilder()
+    a, b = builder.input((1, 4), float_edge=True, name="a"), builder.input((1, 4), name="b")
+    out = builder.add(a, b)
+    model = builder.build(builder.dequantize(out), out)
+    graph = load_tflite(model, name="model", edges=edges)
+    assert graph.inputs == ("a", "b")
+    assert [graph.tensor(name).dtype.value for name in graph.inputs + graph.outputs] == (
+        ["int8"] * 4 if edges is Edges.INT8 else ["float32", "int8", "float32", "int8"]
+    )
+
+
+def test_a_float_input_of_two_quantisations_can_only_be_kept():
+    builder = TfliteBuilder()
+    a = builder.input((1, 4), float_edge=True)
+    b = builder.tensor((1, 4), scale=0.3, zero_point=1)
+    builder.op("QUANTIZE", builder._inputs, b)
+    model = builder.build(builder.add(a, b))
+    assert "the input is float32" in refusal(model).ops[0]
+    assert [op.TITLE for op in load_tflite(model, name="m", edges=Edges.FLOAT).ops] == ["QUANTIZE", "QUANTIZE", "ADD"]
+
+
+def test_float_edges_of_an_int8_file_are_refused():
+    builder = TfliteBuilder()
+    model = builder.build(builder.softmax(builder.input((1, 4))))
+    with pytest.raises(OptionError, match="no float edges") as error:
+        load_tflite(model, name="model", edges=Edges.FLOAT)
+    assert "--edges float" in error.value.hint
 
 
 def test_a_batch_is_refused():
@@ -331,8 +381,8 @@ def test_a_float_part_inside_is_named():
     out = builder.tensor((1, 4), tflite_builder.FLOAT32)
     builder.op("SOFTMAX", [x], out)
     error = refusal(builder.build(out))
-    assert error.ops[1] == "DEQUANTIZE (op #0) in float"
-    assert "float32" in error.ops[0]
+    assert error.ops[0].startswith("DEQUANTIZE (op #0) in float: part of the model is still float")
+    assert "float32" in error.ops[1]
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"hello, this is a text file", b"\0\0\0\0TFL3", b"\x1c\0\0\0TFL3" * 9])

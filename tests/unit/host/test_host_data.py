@@ -9,7 +9,7 @@ import pytest
 from edgelearn.errors import DataError, HeadError, LabelError
 from edgelearn.host.data import load_dataset, make_dataset, visits
 from edgelearn.host.device import DeviceInfo
-from edgelearn.protocol import LossCode, ResidualCode
+from edgelearn.protocol import LossCode, ResidualCode, TensorInfo, TensorType
 
 INFO = DeviceInfo(
     board="b",
@@ -17,15 +17,11 @@ INFO = DeviceInfo(
     protocol_version=1,
     model_hash="00" * 8,
     max_payload_bytes=100,
-    input_elements=4,
-    input_scale=0.5,
-    input_zero_point=-10,
+    inputs=(TensorInfo(name="image", is_input=True, type=TensorType.INT8, elements=4, scale=0.5, zero_point=-10),),
+    outputs=(TensorInfo(name="classes", is_input=False, type=TensorType.LOGITS, elements=3),),
     feature_elements=8,
     feature_scale=0.1,
     feature_zero_point=0,
-    output_elements=3,
-    output_scale=0.0,
-    output_zero_point=0,
     logit_fraction_bits=16,
     error_shift=0,
     target_shift=4,
@@ -39,17 +35,17 @@ INFO = DeviceInfo(
 )
 SQUARED = msgspec.structs.replace(INFO, loss=LossCode.SQUARED_ERROR)
 INFERENCE = msgspec.structs.replace(INFO, loss=LossCode.NONE, feature_elements=0, labels=())
-AUTOENCODER = msgspec.structs.replace(SQUARED, output_elements=4)
+AUTOENCODER = msgspec.structs.replace(SQUARED, outputs=(msgspec.structs.replace(INFO.outputs[0], elements=4),))
 X = np.arange(24, dtype=np.float32).reshape(6, 2, 2) / 10
 Y = np.array([0, 1, 2, 0, 1, 2])
 
 
 def test_floats_are_quantised_and_int8_is_taken_as_it_is():
     data = make_dataset(X, Y, INFO)
-    assert data.x_q.shape == (6, 4)
-    assert data.x_q.dtype == np.int8
-    assert data.x_q[0].tolist() == [-10, -10, -10, -9]
-    assert make_dataset(data.x_q.reshape(6, 2, 2), Y, INFO).x_q.tolist() == data.x_q.tolist()
+    assert data.inputs[0].shape == (6, 4)
+    assert data.inputs[0].dtype == np.int8
+    assert data.inputs[0][0].tolist() == [-10, -10, -10, -9]
+    assert make_dataset(data.inputs[0].reshape(6, 2, 2), Y, INFO).inputs[0].tolist() == data.inputs[0].tolist()
     assert data.labels.tolist() == Y.tolist()
     assert data.can_train
     assert len(data) == 6
@@ -58,12 +54,12 @@ def test_floats_are_quantised_and_int8_is_taken_as_it_is():
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.uint8, np.int32, np.bool_])
 def test_other_numbers_are_in_the_models_input_units(dtype):
     x = np.array([[0, 1, 1, 0]], dtype)
-    assert make_dataset(x, None, INFO).x_q.tolist() == [[-10, -8, -8, -10]]
+    assert make_dataset(x, None, INFO).inputs[0].tolist() == [[-10, -8, -8, -10]]
 
 
 def test_halves_are_rounded_away_from_zero_and_large_values_clamped():
     x = np.array([[0.25, 0.75, -0.25, -0.75], [0.2499999, -0.2499999, 3e38, -3e38]], np.float32)
-    assert make_dataset(x, None, INFO).x_q.tolist() == [[-9, -8, -11, -12], [-10, -10, 127, -128]]
+    assert make_dataset(x, None, INFO).inputs[0].tolist() == [[-9, -8, -11, -12], [-10, -10, 127, -128]]
 
 
 def test_clipped_inputs_are_told():
@@ -200,7 +196,7 @@ def test_an_inference_only_model_passes_over_floats_for_each_output(y):
     assert data.labels is None
     assert data.targets is None
     assert "is not compared" in data.notices[0]
-    one = msgspec.structs.replace(INFERENCE, output_elements=1)
+    one = msgspec.structs.replace(INFERENCE, outputs=(msgspec.structs.replace(INFO.outputs[0], elements=1),))
     assert make_dataset(X, np.linspace(0, 1, 6), one).labels is None
 
 

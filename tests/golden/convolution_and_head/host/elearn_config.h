@@ -5,6 +5,9 @@
 #include "elearn_board.h"
 #include "elearn_protocol.h"
 
+#define ELEARN_INPUT_COUNT 1u
+#define ELEARN_INPUT_BYTES 25u /* of all inputs */
+#define ELEARN_OUTPUT_COUNT 1u
 #define ELEARN_TRAINABLE_COUNT 1
 #define ELEARN_RESIDUAL ELEARN_RESIDUAL_INT8
 #define ELEARN_MAX_PAYLOAD_BYTES 256u

@@ -3,7 +3,7 @@
 #ifndef ELEARN_PROTOCOL_H
 #define ELEARN_PROTOCOL_H
 
-#define ELEARN_PROTOCOL_VERSION 1u
+#define ELEARN_PROTOCOL_VERSION 2u
 #define ELEARN_FRAME_HEADER_BYTES 5u
 #define ELEARN_FRAME_CRC_BYTES 4u
 
@@ -56,6 +56,7 @@
 #define ELEARN_REGION_HEAD_ROW_RHO 11u
 #define ELEARN_REGION_HEAD_ROW_M 12u
 #define ELEARN_REGION_HEAD_ROW_R 13u
+#define ELEARN_REGION_INTERFACE 14u
 
 /* The loss on the wire. */
 #define ELEARN_LOSS_NONE 0u
@@ -78,36 +79,30 @@
 #define ELEARN_HELLO_REPLY_SESSION 2u /* u32: the session now open, 0 if none */
 #define ELEARN_HELLO_REPLY_MODEL_HASH_LOW 6u /* u32: bytes 0 to 3 of the model hash */
 #define ELEARN_HELLO_REPLY_MODEL_HASH_HIGH 10u /* u32: bytes 4 to 7 of the model hash */
-#define ELEARN_HELLO_REPLY_MAX_PAYLOAD_BYTES 14u /* u16: largest payload the device takes or sends */
-#define ELEARN_HELLO_REPLY_INPUT_ELEMENTS 16u /* u32: int8 elements of one input sample */
-#define ELEARN_HELLO_REPLY_INPUT_SCALE 20u /* f32: real = scale * (q - zero_point) */
-#define ELEARN_HELLO_REPLY_INPUT_ZERO_POINT 24u /* i8: zero point of the input */
-#define ELEARN_HELLO_REPLY_FEATURE_ELEMENTS 25u /* u32: int8 elements of the trainable layer's input, 0 without one */
-#define ELEARN_HELLO_REPLY_FEATURE_SCALE 29u /* f32: real = scale * (q - zero_point) */
-#define ELEARN_HELLO_REPLY_FEATURE_ZERO_POINT 33u /* i8: zero point of the features */
-#define ELEARN_HELLO_REPLY_OUTPUT_ELEMENTS 34u /* u16: outputs, spare classes included */
-#define ELEARN_HELLO_REPLY_OUTPUT_SCALE 36u /* f32: of an int8 output, 0 with a trainable head */
-#define ELEARN_HELLO_REPLY_OUTPUT_ZERO_POINT 40u /* i8: of an int8 output */
-#define ELEARN_HELLO_REPLY_LOGIT_FRACTION_BITS 41u /* u8: logits are int32 with that many fraction bits, biases with 8 more */
-#define ELEARN_HELLO_REPLY_ERROR_SHIFT 42u /* u8: squared error: gradient g = (output - target) >> shift, rounded */
-#define ELEARN_HELLO_REPLY_TARGET_SHIFT 43u /* u8: squared error: a target is int16, shifted left by this to a logit */
-#define ELEARN_HELLO_REPLY_LOSS 44u /* u8: a LossCode */
-#define ELEARN_HELLO_REPLY_RESIDUAL 45u /* u8: a ResidualCode */
-#define ELEARN_HELLO_REPLY_LEARNING_RATE_MANTISSA 46u /* u16: A of lr = A 2^-a */
-#define ELEARN_HELLO_REPLY_LEARNING_RATE_EXPONENT 48u /* u8: a of lr = A 2^-a */
-#define ELEARN_HELLO_REPLY_STEP 49u /* u32: training steps since reset */
-#define ELEARN_HELLO_REPLY_COUNTER_HZ 53u /* u32: ticks a second of the counter, 0 without one */
-#define ELEARN_HELLO_REPLY_STATIC_RAM_BYTES 57u /* u32: data and bss */
-#define ELEARN_HELLO_REPLY_STACK_SIZE_BYTES 61u /* u32: bytes reserved for the stack */
-#define ELEARN_HELLO_REPLY_BYTES 65u
+#define ELEARN_HELLO_REPLY_MAX_PAYLOAD_BYTES 14u /* u32: largest payload the device takes or sends */
+#define ELEARN_HELLO_REPLY_FEATURE_ELEMENTS 18u /* u32: int8 elements of the trainable layer's input, 0 without one */
+#define ELEARN_HELLO_REPLY_FEATURE_SCALE 22u /* f32: real = scale * (q - zero_point) */
+#define ELEARN_HELLO_REPLY_FEATURE_ZERO_POINT 26u /* i8: zero point of the features */
+#define ELEARN_HELLO_REPLY_LOGIT_FRACTION_BITS 27u /* u8: logits are int32 with that many fraction bits, biases with 8 more */
+#define ELEARN_HELLO_REPLY_ERROR_SHIFT 28u /* u8: squared error: gradient g = (output - target) >> shift, rounded */
+#define ELEARN_HELLO_REPLY_TARGET_SHIFT 29u /* u8: squared error: a target is int16, shifted left by this to a logit */
+#define ELEARN_HELLO_REPLY_LOSS 30u /* u8: a LossCode */
+#define ELEARN_HELLO_REPLY_RESIDUAL 31u /* u8: a ResidualCode */
+#define ELEARN_HELLO_REPLY_LEARNING_RATE_MANTISSA 32u /* u16: A of lr = A 2^-a */
+#define ELEARN_HELLO_REPLY_LEARNING_RATE_EXPONENT 34u /* u8: a of lr = A 2^-a */
+#define ELEARN_HELLO_REPLY_STEP 35u /* u32: training steps since reset */
+#define ELEARN_HELLO_REPLY_COUNTER_HZ 39u /* u32: ticks a second of the counter, 0 without one */
+#define ELEARN_HELLO_REPLY_STATIC_RAM_BYTES 43u /* u32: data and bss */
+#define ELEARN_HELLO_REPLY_STACK_SIZE_BYTES 47u /* u32: bytes reserved for the stack */
+#define ELEARN_HELLO_REPLY_BYTES 51u
 
-/* SAMPLE: then int8 input[input_elements], then with HAS_TARGETS int16 target[output_elements] */
+/* SAMPLE: then the inputs in order, then with HAS_TARGETS an int16 for each logit */
 #define ELEARN_SAMPLE_FLAGS 0u /* u8: SampleFlag */
 #define ELEARN_SAMPLE_LABEL 1u /* u16: class number, with HAS_LABEL */
 #define ELEARN_SAMPLE_BYTES 3u
 
 /* RESULT */
-#define ELEARN_RESULT_PREDICTION 0u /* u16: the largest output before learning */
+#define ELEARN_RESULT_PREDICTION 0u /* u16: largest logit before learning, else of the first output; of one integer, itself */
 #define ELEARN_RESULT_CONFIDENCE 2u /* u16: its probability, Q15 (0 for squared error) */
 #define ELEARN_RESULT_LOSS_A 4u /* u32: cross-entropy: max logit - logit of the label; squared error: sum of (g*g >> 16) */
 #define ELEARN_RESULT_LOSS_B 8u /* u32: cross-entropy: sum of exponentials, Q15; squared error: sum of (g*g & 0xFFFF) */
@@ -119,7 +114,7 @@
 
 /* READ */
 #define ELEARN_READ_REGION 0u /* u8: a Region */
-#define ELEARN_READ_INDEX 1u /* u8: number of the trainable layer, 0 for the first */
+#define ELEARN_READ_INDEX 1u /* u8: of the trainable layer, input or output, 0 for the first */
 #define ELEARN_READ_OFFSET 2u /* u32: first byte */
 #define ELEARN_READ_LENGTH 6u /* u16: bytes wanted */
 #define ELEARN_READ_BYTES 8u

@@ -100,17 +100,25 @@ static const char labels[] =
     "two\012"
     "three";
 
+/* Inputs and outputs, for the host. */
+static const uint8_t interface[] = {
+    /* input input_1: 25 int8, scale 0.0500000007, zero point -128 */
+    1, 0, 25, 0, 0, 0, 205, 204, 76, 61, 128, 7, 105, 110, 112, 117, 116, 95, 49,
+    /* output last: 4 logits */
+    0, 4, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 108, 97, 115, 116,
+};
+
 const elearn_model elearn_the_model = {
     .hash_low = 0x67452301u,
     .hash_high = 0xEFCDAB89u,
-    .input = arena.bytes + 96,
-    .input_elements = 25,
-    .input_scale = 0.0500000007f,
-    .input_zero_point = -128,
-    .output = NULL,
-    .output_elements = 4,
-    .output_scale = 0.0f,
-    .output_zero_point = 0,
+    .inputs = {
+        {arena.bytes + 96, 25},
+    },
+    .outputs = {
+        {NULL, 0},
+    },
+    .interface = interface,
+    .interface_bytes = sizeof interface,
     .labels = labels,
     .labels_bytes = 18,
     .trainable = trainable,
