@@ -132,7 +132,7 @@ def markdown(rows: Sequence[Row], *, about: bool = True) -> str:
     """The table in Markdown."""
     text = [f"| {' | '.join(COLUMNS)} |", "|---" + "|---:" * (len(COLUMNS) - 1) + "|"]
     for row, values in lines(rows):
-        title = f"... {row.name}" if row.is_peer else f"**{row.name}**" + (f", {row.about}" if about else "")
+        title = f"- {row.name}" if row.is_peer else f"**{row.name}**" + (f", {row.about}" if about else "")
         text.append(f"| {title} | {' | '.join(values)} |")
     return "\n".join(text)
 

@@ -55,7 +55,7 @@ def model_names(files: Sequence[Path], only: Sequence[str] = ()) -> list[str]:
     Raises:
         OptionError: `only` has a name that is none of them.
     """
-    names = [*(path.stem for path in files), *(network.name for network in NETWORKS)]
+    names = [*sorted(path.stem for path in files), *(network.name for network in NETWORKS)]
     unknown = [name for name in only if name not in names]
     if unknown:
         raise OptionError(f"no model is called {', '.join(unknown)}", hint=f"the models are {', '.join(names)}")
