@@ -132,6 +132,20 @@ static inline void elearn_max_sixteen(const int8_t *input, const elearn_grid *g,
     largest[3] = d;
 }
 
+/* The same for four channels. */
+static inline uint32_t elearn_max_four(const int8_t *input, const elearn_grid *g, uint32_t flip, uint32_t largest)
+{
+    for (int32_t row = g->rows; row > 0; row--) {
+        const int8_t *place = input;
+        for (int32_t column = g->columns; column > 0; column--) {
+            largest = elearn_max_bytes(largest, elearn_load4(place) ^ flip);
+            place += g->column_step;
+        }
+        input += g->row_step;
+    }
+    return largest;
+}
+
 /* The largest of one channel of all places and of `largest`. */
 static inline int32_t elearn_max_one(const int8_t *input, const elearn_grid *g, int32_t flip, int32_t largest)
 {

@@ -126,6 +126,11 @@ void elearn_max_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input, in
                 elearn_store4(output + 12, largest[3]);
                 output += 16;
             }
+            for (; c + 4 <= depth; c += 4) {
+                const uint32_t largest = elearn_max_four(window + c, &grid, 0, low);
+                elearn_store4(output, ~elearn_max_bytes(~largest, not_high));
+                output += 4;
+            }
             for (; c < depth; c++) {
                 const int32_t largest = elearn_max_one(window + c, &grid, 0, p->output_min);
                 *output++ = (int8_t)(largest > high ? high : largest);

@@ -5,25 +5,40 @@
 #include "elearn_grid.h"
 #include "elearn_math.h"
 
-/* Sums of eight neighbouring channels over all places of a grid. */
-static void add_eight(const int8_t *input, const elearn_grid *grid, int32_t *sums)
+/* Adds eight neighbouring channels of all places of a grid. A function of its own: inlined, its loop lacks registers. */
+__attribute__((noinline)) static void add_eight(const int8_t *input, const elearn_grid *grid, int32_t *sums)
 {
     elearn_grid part = *grid;
     if (grid->rows * grid->columns > ELEARN_LANE_TERMS) {
         part.rows = 1;
     }
     for (int32_t row = 0; row < grid->rows; row += part.rows) {
-        for (int32_t column = 0; column < grid->columns; column += ELEARN_LANE_TERMS) {
-            const int32_t left = grid->columns - column;
+        const int8_t *place = input + row * grid->row_step;
+        for (int32_t left = grid->columns; left > 0; left -= ELEARN_LANE_TERMS) {
             uint32_t lanes[4];
             part.columns = left < ELEARN_LANE_TERMS ? left : ELEARN_LANE_TERMS;
-            elearn_sum_eight(input + row * grid->row_step + column * grid->column_step, &part, lanes);
-            for (int32_t i = 0; i < 4; i++) {
-                int32_t *sum = sums + (i & 1) + 4 * (i >> 1);
-                sum[0] += elearn_low_lane(lanes[i]);
-                sum[2] += elearn_high_lane(lanes[i]);
-            }
+            elearn_sum_eight(place, &part, lanes);
+            sums[0] += elearn_low_lane(lanes[0]);
+            sums[1] += elearn_low_lane(lanes[1]);
+            sums[2] += elearn_high_lane(lanes[0]);
+            sums[3] += elearn_high_lane(lanes[1]);
+            sums[4] += elearn_low_lane(lanes[2]);
+            sums[5] += elearn_low_lane(lanes[3]);
+            sums[6] += elearn_high_lane(lanes[2]);
+            sums[7] += elearn_high_lane(lanes[3]);
+            place += ELEARN_LANE_TERMS * grid->column_step;
         }
+    }
+}
+
+__attribute__((noinline)) static void store_means(const elearn_mean_params *p, const int32_t *sums, int32_t count,
+                                                  int8_t *output)
+{
+    const elearn_scale scale = p->scale;
+    const int32_t zero_point = p->output_zero_point;
+    for (int32_t i = 0; i < count; i++) {
+        const int32_t mean = elearn_requantize_twice(sums[i], scale.multiplier, scale.shift);
+        output[i] = (int8_t)elearn_clamp(mean + zero_point, -128, 127);
     }
 }
 
@@ -57,10 +72,7 @@ static void mean_of_row(const elearn_mean_params *p, const int8_t *input, int8_t
                 sums[0] += elearn_sum_one(input + c + i * step, &grid);
             }
         }
-        for (int32_t i = 0; i < channels; i++) {
-            const int32_t mean = elearn_requantize_twice(sums[i], p->scale.multiplier, p->scale.shift);
-            output[c + i] = (int8_t)elearn_clamp(mean + p->output_zero_point, -128, 127);
-        }
+        store_means(p, sums, channels, output + c);
     }
 }
 
@@ -88,6 +100,13 @@ static void max_of_row(const elearn_reduce_max_params *p, const int8_t *input, i
         for (int32_t i = 0; i < 4; i++) {
             elearn_store4(output + c + 4 * i, largest[i] ^ flip);
         }
+    }
+    for (; c + 4 <= p->axes.channels; c += 4) {
+        uint32_t largest = 0x80808080u;
+        for (int32_t i = 0; i < p->axes.outer.count; i++) {
+            largest = elearn_max_four(input + c + i * step, &grid, flip, largest);
+        }
+        elearn_store4(output + c, largest ^ flip);
     }
     for (; c < p->axes.channels; c++) {
         int32_t largest = -128;
