@@ -17,6 +17,7 @@ _ENDINGS: dict[str, tuple[frozenset[str], str]] = {
     "TRANSPOSE_CONV": (frozenset({"conv_transpose", "conv2d_transpose"}), "transpose_conv"),
     "FULLY_CONNECTED": (frozenset({"MatMul", "Tensordot"}), "dense"),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (frozenset(), "lstm"),
+    "BATCH_MATMUL": (frozenset({"MatMul", "BatchMatMulV2", "einsum"}), "batch_matmul"),
     "AVERAGE_POOL_2D": (frozenset({"AvgPool"}), "average_pool"),
     "MAX_POOL_2D": (frozenset({"MaxPool", "MaxPool2d"}), "max_pool"),
     "MEAN": (frozenset({"Mean"}), "mean"),

@@ -1,4 +1,4 @@
-"""Products of matrices: dense layers."""
+"""Products of matrices: dense layers, and products of two tensors."""
 
 from __future__ import annotations
 
@@ -45,4 +45,36 @@ class FullyConnected(Op, frozen=True, kw_only=True):
         return tensors[self.output].elements * tensors[self.inputs[1]].shape[1]
 
 
-DenseOp = FullyConnected
+class BatchMatMul(Op, frozen=True, kw_only=True):
+    """Products of matrices [...,M,K] by [...,K,N], one perhaps constant; a leading axis of 1 serves all of the other's.
+
+    Inputs: left, right, int8; with `adj_x` the left ones are [...,K,M], with `adj_y` the right ones [...,N,K].
+    """
+
+    TITLE: ClassVar[str] = "BATCH_MATMUL"
+    LIMITS: ClassVar[str] = "at most five axes"
+    adj_x: bool = False
+    adj_y: bool = False
+
+    def problems(self, tensors: Tensors) -> Iterator[str]:
+        """Shapes of both operands and of the output."""
+        left, right, out = (tensors[name].shape for name in (*self.inputs, self.output))
+        if min(len(left), len(right)) < 2 or max(len(left), len(right)) > MOST_AXES:
+            yield f"{left} by {right}"
+            return
+        rows, depth = left[:-3:-1] if self.adj_x else left[-2:]
+        depth_of_right, columns = right[:-3:-1] if self.adj_y else right[-2:]
+        axes = max(len(left), len(right)) - 2
+        leads = [(1,) * (axes + 2 - len(shape)) + shape[:-2] for shape in (left, right)]
+        fits = depth == depth_of_right and all(a == b or 1 in (a, b) for a, b in zip(*leads, strict=True))
+        if not fits or out != (*(max(a, b) for a, b in zip(*leads, strict=True)), rows, columns):
+            yield f"{left} by {right} is not {out}"
+
+    def multiply_accumulates(self, tensors: Tensors) -> int:
+        """One for each output element and step of the inner axis."""
+        return tensors[self.output].elements * tensors[self.inputs[0]].shape[-2 if self.adj_x else -1]
+
+
+#: Of each operand of BATCH_MATMUL.
+MOST_AXES = 5
+DenseOp = FullyConnected | BatchMatMul

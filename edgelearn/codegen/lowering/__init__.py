@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from edgelearn.codegen.lowering import (
     activation,
+    batch_matmul,
     convolution,
     dense,
     edges,
@@ -33,6 +34,7 @@ LOWERINGS: Lowerings = {
     **convolution.LOWERINGS,
     **transpose_conv.LOWERINGS,
     **dense.LOWERINGS,
+    **batch_matmul.LOWERINGS,
     **recurrent.LOWERINGS,
     **pooling.LOWERINGS,
     **reduction.LOWERINGS,
