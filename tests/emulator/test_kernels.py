@@ -1,0 +1,76 @@
+"""The kernels for DSP instructions as they run on emulated cores: the same bytes as the LiteRT reference kernels.
+
+The portable twins are compared on this machine in tests/vectors; here it is the instructions themselves.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgelearn.board import board_names, load_board
+from edgelearn.cli import main
+from tests.support.tflite_builder import TfliteBuilder
+from tests.support.tools import require_tool, require_toolchain
+
+#: A board of each core that has the instructions.
+BOARDS = {
+    load_board(name).core: name
+    for name in board_names()
+    if load_board(name).core.has_dsp and load_board(name).emulator is not None
+}
+
+
+def chain(seed: int) -> bytes:
+    """Convolutions, depthwise and dense layers of odd and even sizes, strides, windows and activations."""
+    b = TfliteBuilder(seed)
+    rng = np.random.default_rng(seed)
+
+    def one_of(*values):
+        return values[rng.integers(len(values))]
+
+    def activation():
+        return one_of("none", "relu", "relu6")
+
+    x = b.input((1, int(rng.integers(7, 14)), int(rng.integers(7, 14)), one_of(1, 2, 3, 4)))
+    x = b.conv_2d(
+        x,
+        filters=one_of(5, 6, 8, 9),
+        kernel=one_of((3, 3), (2, 5), (1, 1)),
+        stride=one_of((1, 1), (2, 1)),
+        padding=one_of("same", "valid"),
+        activation=activation(),
+    )
+    for _ in range(3):
+        kernel, stride = one_of(((3, 3), (1, 1)), ((3, 3), (2, 2)), ((5, 2), (1, 1)), ((3, 1), (1, 3)))
+        x = b.depthwise_conv_2d(x, kernel=kernel, stride=stride, padding="same", activation=activation())
+        x = b.conv_2d(
+            x,
+            filters=one_of(7, 8, 12, 16),
+            kernel=one_of((1, 1), (3, 3)),
+            padding="same",
+            dilation=one_of((1, 1), (2, 2)),
+            activation=activation(),
+        )
+    _, height, width, depth = b.shape(x)
+    x = b.fully_connected(b.reshape(x, (1, height * width * depth)), units=one_of(9, 10, 12), activation=activation())
+    return b.build(b.fully_connected(x, units=one_of(3, 4, 5)))
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=[core.value for core in BOARDS])
+@pytest.mark.parametrize(("seed", "toolchain"), [*((seed, "gnu") for seed in range(6)), (6, "zig"), (7, "zig")])
+def test_dsp_kernels(board, seed, toolchain, tmp_path):
+    require_tool("qemu-system-arm")
+    require_toolchain(toolchain, board)
+    (tmp_path / "chain.tflite").write_bytes(chain(seed))
+    bundle = str(tmp_path / "chain.elb")
+    for argv in (
+        ["convert", str(tmp_path / "chain.tflite"), "-o", bundle, "--head", "none"],
+        ["verify", bundle, "--board", board, "--toolchain", toolchain, "--samples", "12", "--json"],
+    ):
+        result = CliRunner().invoke(main, argv, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert json.loads(result.output.splitlines()[-1])["output_bytes_different"] == 0
