@@ -27,7 +27,9 @@ _ENDINGS: dict[str, tuple[frozenset[str], str]] = {
     "SOFTMAX": (frozenset({"Softmax"}), "softmax"),
 }
 _BIAS = frozenset({"BiasAdd"})
-_GENERIC = re.compile(r"(Identity|StatefulPartitionedCall|PartitionedCall|tfl|arith|tensor|output)([._:]?\w*)?")
+_GENERIC = re.compile(
+    r"(Identity|StatefulPartitionedCall|PartitionedCall|tfl|arith|tensor|output|convolution)([._:]?\w*)?"
+)
 
 
 def op_name(code: str, output: str, weight: str = "", *, layers: Mapping[str, str] | None = None) -> str:
@@ -48,6 +50,8 @@ def op_name(code: str, output: str, weight: str = "", *, layers: Mapping[str, st
     for paths, wanted in searches:
         for path in paths:
             *parents, last = path.split("/")
+            if parents[1:] and parents[-1] == "Tensordot":  # Keras' dense layer on a sequence
+                parents.pop()
             if parents and (code not in _ENDINGS or last in wanted or last.rstrip("0123456789_") in wanted):
                 return clean((layers or {}).get(parents[-1], parents[-1]))
     if output and not {"/", ";"} & set(output) and not _GENERIC.fullmatch(output):

@@ -8,7 +8,9 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgelearn.errors import ModelFileError, UnsupportedOpError
 from edgelearn.ir.recurrent import UnidirectionalSequenceLstm
+from tests.support.firmware import load_graph
 from tests.support.tflite_builder import FLOAT32, INT16, INT32, TfliteBuilder
 from tests.vectors.models import Drawn, assert_same_bytes, check, examples
 
@@ -101,3 +103,75 @@ def test_all_sums_of_a_gate(cell_exponent):
     biases = [first + 256 * b.rng.permutation(units) for _ in range(4)]
     out = _lstm(b, x, weights, biases, output=(1 / 128, 3), cell_exponent=cell_exponent, cell_clip=0.0)
     assert_same_bytes(b.build(out), np.arange(-128, 128).astype(np.int8).reshape(1, 256, 1))
+
+
+def _plain_lstm() -> tuple[TfliteBuilder, int, schema.OperatorT]:
+    b = TfliteBuilder(2)
+    out = b.unidirectional_sequence_lstm(b.input((1, 4, 3)), units=2)
+    return b, out, b._operators[-1]
+
+
+@pytest.mark.parametrize(
+    ("position", "shape", "words"),
+    [
+        (9, (2,), "peephole"),
+        (16, (2, 2), "projection"),
+        (21, (2,), "layer normalisation"),
+        (1, None, "coupled input and forget gates"),
+    ],
+)
+def test_variants_with_other_inputs_are_refused(position, shape, words):
+    b, out, op = _plain_lstm()
+    op.inputs[position] = -1 if shape is None else b.tensor(shape, scale=0.1, data=np.ones(shape, np.int8))
+    with pytest.raises(UnsupportedOpError, match=words):
+        load_graph(b.build(out))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("fusedActivationFunction", schema.ActivationFunctionType.RELU, "another activation than tanh"),
+        ("diagonalRecurrentTensors", True, "diagonal"),
+        ("timeMajor", True, "a batch of 4"),
+    ],
+)
+def test_variants_by_options_are_refused(option, value, words):
+    b, out, op = _plain_lstm()
+    setattr(op.builtinOptions, option, value)
+    with pytest.raises(UnsupportedOpError, match=words):
+        load_graph(b.build(out))
+
+
+@pytest.mark.parametrize("scale", [2.0**-16, 2.0**-8, 1.5 * 2.0**-12, 0.0])
+def test_cell_states_of_other_scales_are_refused(scale):
+    b, out, op = _plain_lstm()
+    b._tensors[op.inputs[19]].quantization.scale = [scale]
+    with pytest.raises(UnsupportedOpError, match="a cell state in steps of"):
+        load_graph(b.build(out))
+
+
+def test_a_cell_state_of_another_type_and_weights_of_many_scales_are_refused():
+    b, out, op = _plain_lstm()
+    b._tensors[op.inputs[19]].type = INT32
+    with pytest.raises(UnsupportedOpError, match="a cell state that is not int16"):
+        load_graph(b.build(out))
+    b, out, op = _plain_lstm()
+    quant = b._tensors[op.inputs[5]].quantization
+    quant.scale, quant.zeroPoint = [0.1, 0.2], [0, 0]
+    with pytest.raises(UnsupportedOpError, match="weights with several scales"):
+        load_graph(b.build(out))
+
+
+def test_files_that_contradict_themselves():
+    b, out, op = _plain_lstm()
+    op.intermediates = op.intermediates[:4]
+    with pytest.raises(ModelFileError, match="intermediate 4 is missing"):
+        load_graph(b.build(out))
+    b, out, op = _plain_lstm()
+    op.builtinOptions.cellClip = -1.0
+    with pytest.raises(ModelFileError, match="its cell clip is -1"):
+        load_graph(b.build(out))
+    b, out, op = _plain_lstm()
+    op.inputs[5] = op.inputs[1]
+    with pytest.raises(ModelFileError, match="is no constant"):
+        load_graph(b.build(out))
