@@ -23,7 +23,7 @@ from edgelearn.codegen.requantize import convolution_scales, output_range
 from edgelearn.ir import Graph
 from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D
 
-_PAIRS = Source(name="elearn_conv2d_pairs_s8.c", code_bytes=1270)
+_PAIRS = Source(name="elearn_conv2d_pairs_s8.c", code_bytes=1530)
 _CONV = Source(name="elearn_conv2d_s8.c", code_bytes=880)
 _DEPTHWISE = Source(name="elearn_depthwise_conv2d_s8.c", code_bytes=650)
 

@@ -13,7 +13,7 @@ from edgelearn.codegen.requantize import convolution_scales, output_range
 from edgelearn.ir import Graph
 from edgelearn.ir.convolution import DepthwiseConv2D
 
-_SOURCE = Source(name="elearn_depthwise_conv2d_fours_s8.c", code_bytes=2320)
+_SOURCE = Source(name="elearn_depthwise_conv2d_fours_s8.c", code_bytes=2440)
 #: Expanded lines take as much of the arena, or as much as one line of outputs needs.
 _BAND_BYTES = 4096
 #: Sums are doubled where they are requantised with two roundings.

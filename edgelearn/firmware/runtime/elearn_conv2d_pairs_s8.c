@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "elearn_lanes.h"
 #include "elearn_math.h"
 #include "elearn_matmul_s8.h"
 
@@ -59,24 +60,45 @@ static void expand_windows(const elearn_conv2d_pairs_params *p, const int8_t *in
     }
 }
 
+/* Copy `rows` pieces of `length` bytes, from and to places that are a fixed step apart. */
+static void copy_rows(int8_t *destination, int32_t destination_step, const int8_t *source, int32_t source_step,
+                      int32_t rows, int32_t length)
+{
+    for (; rows > 0; rows--) {
+        int32_t k = 0;
+        for (; k + 4 <= length; k += 4) {
+            const uint32_t four = elearn_load4(source + k);
+            memcpy(destination + k, &four, sizeof four);
+        }
+        for (; k < length; k++) {
+            destination[k] = source[k];
+        }
+        destination += destination_step;
+        source += source_step;
+    }
+}
+
 /* Copy the values under a window one after another. */
 static void gather_window(const elearn_conv2d_pairs_params *p, const int8_t *input, corner c, int8_t *gathered)
 {
     const elearn_window *w = &p->window;
     const int32_t depth = p->input.channels;
-    const int32_t joined = w->dilation_w == 1 && has_columns_inside(p, c);
-    const int32_t columns = joined ? 1 : w->kernel_w;
-    const int32_t length = joined ? w->kernel_w * depth : depth;
-    for (int32_t i = 0; i < w->kernel_h; i++) {
-        const int32_t row = c.top + i * w->dilation_h;
-        for (int32_t j = 0; j < columns; j++) {
-            const int32_t column = c.left + j * w->dilation_w;
-            const int8_t *const values = values_at(p, input, NULL, row, column);
-            for (int32_t k = 0; k < length; k++) {
-                gathered[k] = values ? values[k] : (int8_t)p->offsets.input_zero_point;
-            }
-            gathered += length;
-        }
+    const int32_t row_bytes = w->kernel_w * depth;
+    const elearn_range rows = elearn_taps_inside(c.top, w->kernel_h, w->dilation_h, p->input.height);
+    const elearn_range columns = elearn_taps_inside(c.left, w->kernel_w, w->dilation_w, p->input.width);
+    /* Taps next to each other are next to each other in memory. */
+    const int32_t joined = w->dilation_w == 1;
+    const int32_t length = joined ? (columns.end - columns.first) * depth : depth;
+    const int32_t row_step = w->dilation_h * p->input.width * depth;
+    const int32_t top = c.top + rows.first * w->dilation_h;
+
+    if (rows.end - rows.first < w->kernel_h || columns.end - columns.first < w->kernel_w) {
+        memset(gathered, p->offsets.input_zero_point, (size_t)(w->kernel_h * row_bytes));
+    }
+    for (int32_t j = columns.first; j < columns.end; j += joined ? w->kernel_w : 1) {
+        const int8_t *const source = input + (top * p->input.width + c.left + j * w->dilation_w) * depth;
+        int8_t *const destination = gathered + rows.first * row_bytes + j * depth;
+        copy_rows(destination, row_bytes, source, row_step, rows.end - rows.first, length);
     }
 }
 

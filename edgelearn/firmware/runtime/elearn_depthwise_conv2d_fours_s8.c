@@ -288,28 +288,66 @@ static void store_places(uint32_t *destination, uint32_t one, uint32_t two)
     destination[3] = odd1 >> 16 | (odd2 & 0xFFFF0000u);
 }
 
-/* Expand one line of four channels, with its padding; a line outside the input is all padding. */
+/* Pairs of places of four channels, `step` apart; returns the end of what was written. */
+static uint32_t *expand_places(uint32_t *destination, const int8_t *values, int32_t step, int32_t pairs)
+{
+    for (; pairs > 0; pairs--) {
+#if defined(__ARM_FEATURE_DSP)
+        __asm__ volatile(
+            "ldr r4, [%[values]]\n"
+            "ldr r5, [%[values], %[step]]\n"
+            "sxtb16 r6, r4\n"
+            "sxtb16 r8, r5\n"
+            "sxtb16 r4, r4, ror #8\n"
+            "sxtb16 r5, r5, ror #8\n"
+            "pkhtb r9, r8, r6, asr #16\n"
+            "pkhbt r6, r6, r8, lsl #16\n"
+            "pkhbt r8, r4, r5, lsl #16\n"
+            "pkhtb r10, r5, r4, asr #16\n"
+            "stm %[destination]!, {r6, r8, r9, r10}\n"
+            : [destination] "+r"(destination)
+            : [values] "r"(values), [step] "r"(step)
+            : "r4", "r5", "r6", "r8", "r9", "r10", "memory");
+#else
+        store_places(destination, elearn_load4(values), elearn_load4(values + step));
+        destination += WORD_STEP;
+#endif
+        values += 2 * step;
+    }
+    return destination;
+}
+
+/* A line of padding. */
+static void fill_line(const elearn_depthwise_conv2d_fours_params *p, uint32_t *destination)
+{
+    const uint32_t zeros = elearn_lanes(p->input_zero_point, p->input_zero_point);
+    uint32_t *const end = destination + WORD_STEP * p->words;
+    while (destination != end) {
+        destination[0] = zeros;
+        destination[1] = zeros;
+        destination[2] = zeros;
+        destination[3] = zeros;
+        destination += WORD_STEP;
+    }
+}
+
+/* Expand one line of four channels, with the padding at its ends. */
 static void expand_line(const elearn_depthwise_conv2d_fours_params *p, const int8_t *input, int32_t line,
                         uint32_t *destination)
 {
     const uint32_t zeros = 0x01010101u * (uint8_t)p->input_zero_point;
     const int32_t step = p->place.input_step;
-    const int32_t count = line >= 0 && line < p->line.inputs ? p->place.inputs : 0;
-    const int8_t *const source = count > 0 ? input + line * p->line.input_step : input;
+    const int32_t count = p->place.inputs;
+    const int8_t *const source = input + line * p->line.input_step;
     for (int32_t word = 0; word < p->words; word++) {
         const int32_t place = 2 * word - p->place.pad;
         uint32_t one = zeros;
         uint32_t two = zeros;
         if (place >= 0 && place + 1 < count) {
             /* Inside, on to the last whole pair or to what the sweep reads. */
-            const int8_t *values = source + place * step;
             const int32_t whole = (count - place) / 2;
             const int32_t pairs = whole < p->words - word ? whole : p->words - word;
-            for (int32_t i = 0; i < pairs; i++) {
-                store_places(destination, elearn_load4(values), elearn_load4(values + step));
-                values += 2 * step;
-                destination += WORD_STEP;
-            }
+            destination = expand_places(destination, source + place * step, step, pairs);
             word += pairs - 1;
             continue;
         }
@@ -374,7 +412,11 @@ void elearn_depthwise_conv2d_fours_s8(const elearn_depthwise_conv2d_fours_params
             }
             top = first;
             for (; held < needed; held++) {
-                expand_line(p, input + channel, top + held, values + held * line_words);
+                if (top + held < 0 || top + held >= p->line.inputs) {
+                    fill_line(p, values + held * line_words);
+                } else {
+                    expand_line(p, input + channel, top + held, values + held * line_words);
+                }
             }
             sweep_channels(p, values, channel, output + y * p->line.output_step, lines);
         }
