@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgelearn.convert.oracle import sums_as_means, with_older_op
 from edgelearn.convert.quiet import captured_output
-from edgelearn.convert.sums import sums_as_means
 from edgelearn.errors import MissingPackageError, ModelFileError
 
 if TYPE_CHECKING:
@@ -47,13 +47,7 @@ class ReferenceInterpreter:
         module = _interpreter_module()
         try:
             with captured_output():
-                self._interpreter: Any = module.Interpreter(
-                    model_content=sums_as_means(model),
-                    num_threads=1,
-                    experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF,
-                    experimental_preserve_all_tensors=True,
-                )
-                self._interpreter.allocate_tensors()
+                self._interpreter = _made_interpreter(module, sums_as_means(model))
                 self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
                 self._behind: dict[int, tuple[np.float32, int]] = {}
                 self._output_indices = tuple(int(d["index"]) for d in self._interpreter.get_output_details())
@@ -118,6 +112,23 @@ class ReferenceInterpreter:
                 scale, zero_point = details[int(op["outputs"][0])]["quantization"]
                 return np.float32(scale), int(zero_point)
         raise ModelFileError("the model has a float input without a QUANTIZE behind it")
+
+
+def _made_interpreter(module: Any, model: bytes) -> Any:
+    try:
+        interpreter = module.Interpreter(
+            model_content=model,
+            num_threads=1,
+            experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF,
+            experimental_preserve_all_tensors=True,
+        )
+        interpreter.allocate_tensors()
+    except ValueError as error:
+        older = with_older_op(model, str(error))
+        if older is None:
+            raise
+        return _made_interpreter(module, older)
+    return interpreter
 
 
 def interpreter_version() -> tuple[str, str]:

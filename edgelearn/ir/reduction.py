@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from edgelearn.ir.op import Op, Tensors
+from edgelearn.ir.tensor import DType
 
 
 class Mean(Op, frozen=True, kw_only=True):
@@ -68,6 +69,22 @@ class ReduceMin(Op, frozen=True, kw_only=True):
             yield "input and output differ in quantisation"
 
 
+class ArgMax(Op, frozen=True, kw_only=True):
+    """The place of the largest element along an axis, the first of equal ones, as int32 or int64."""
+
+    TITLE: ClassVar[str] = "ARG_MAX"
+    LIMITS: ClassVar[str] = "only at outputs of the model; a constant axis"
+    axis: int
+
+    def problems(self, tensors: Tensors) -> Iterator[str]:
+        """An integer for each place along the other axes."""
+        x, out = tensors[self.inputs[0]], tensors[self.output]
+        if out.dtype not in (DType.INT32, DType.INT64):
+            yield f"places as {out.dtype.value}"
+        if not 0 <= self.axis < len(x.shape) or out.shape != (*x.shape[: self.axis], *x.shape[self.axis + 1 :]):
+            yield f"places along axis {self.axis} of {x.shape} are not {out.shape}"
+
+
 def _reduction_problems(op: Mean | Sum | ReduceMax | ReduceMin, tensors: Tensors) -> Iterator[str]:
     x, out = tensors[op.inputs[0]], tensors[op.output]
     if not all(0 <= axis < len(x.shape) for axis in op.axes):
@@ -90,4 +107,4 @@ def reduced_elements(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     return math.prod(shape[axis] for axis in set(axes))
 
 
-ReductionOp = Mean | Sum | ReduceMax | ReduceMin
+ReductionOp = Mean | Sum | ReduceMax | ReduceMin | ArgMax

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from edgelearn.convert.litert import ReferenceInterpreter
 from edgelearn.errors import ModelFileError, UnsupportedOpError
-from edgelearn.ir.reduction import Mean, ReduceMax, ReduceMin, Sum
+from edgelearn.ir.reduction import ArgMax, Mean, ReduceMax, ReduceMin, Sum
 from tests.support.firmware import load_graph
 from tests.support.tflite_builder import INT32, TfliteBuilder
 from tests.vectors.models import Drawn, check, examples
+from tests.vectors.test_ends import assert_same_bytes as assert_same_outputs
 
 
 def _reduce(
@@ -44,12 +45,22 @@ def _reduce(
     return b.op(code, [x, constant], out, options=options, version=2)
 
 
+def _arg_max(b: TfliteBuilder, x: int, axis: int, type_: int = schema.TensorType.INT64) -> int:
+    shape = b.shape(x)
+    axis_ = b.tensor((), INT32, data=np.array(axis, np.int32))
+    out = b.tensor([n for i, n in enumerate(shape) if i != axis % len(shape)], type_)
+    options = schema.ArgMaxOptionsT()
+    options.outputType = type_
+    return b.op("ARG_MAX", [x, axis_], out, options=options)
+
+
 #: Op -> the op on an input of 1x4x4x2.
 SMALLEST = {
     Mean: lambda b, x: b.mean(x),
     Sum: lambda b, x: _reduce(b, x, "SUM", (1, 2)),
     ReduceMax: lambda b, x: _reduce(b, x, "REDUCE_MAX", (1, 2)),
     ReduceMin: lambda b, x: _reduce(b, x, "REDUCE_MIN", (3,)),
+    ArgMax: lambda b, x: _arg_max(b, x, 3),
 }
 
 
@@ -72,6 +83,7 @@ class Reduced(Drawn):
         self.keep_dims = self.choice(False, True)
 
     def check(self, out: int) -> None:
+        ReferenceInterpreter(self.builder.build(out))  # that it refuses nothing
         check(self, self.input, out)
 
 
@@ -127,6 +139,27 @@ def test_reduce_max(data):
 def test_reduce_min(data):
     drawn = Reduced(data)
     drawn.check(_reduce(drawn.builder, drawn.x, "REDUCE_MIN", drawn.axes, keep_dims=drawn.keep_dims))
+
+
+@examples(60)
+@given(st.data())
+def test_arg_max(data):
+    """Few different values, so that there are ties."""
+    drawn = Reduced(data)
+    b = drawn.builder
+    type_ = drawn.choice(schema.TensorType.INT32, schema.TensorType.INT64)
+    out = _arg_max(b, drawn.x, drawn.axes[0], type_)
+    shape = b.shape(drawn.input)[1:]
+    samples = [drawn.rng.integers(-n, n + 1, (1, *shape)).astype(np.int8) for n in (0, 1, 2, 127)]
+    assert_same_outputs(b.build(out), [np.concatenate(samples)])
+
+
+def test_arg_max_inside_a_model_is_refused():
+    b = TfliteBuilder(0)
+    places = _arg_max(b, b.input((1, 4, 4, 2)), 1, INT32)
+    flat = b.op("RESHAPE", [places, b.tensor((1,), INT32, data=np.array([8], np.int32))], b.tensor((8,), INT32))
+    with pytest.raises(UnsupportedOpError, match="inside the model"):
+        load_graph(b.build(flat))
 
 
 def test_a_reduction_of_other_scales_is_refused():

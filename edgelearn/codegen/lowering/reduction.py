@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from msgspec.structs import replace
 
 from edgelearn.codegen.lowering.call import Call, Initializer, Lowerings, Source, Target
 from edgelearn.codegen.requantize import mean_scale
 from edgelearn.ir import Graph, Quant
-from edgelearn.ir.reduction import Mean, ReduceMax, ReduceMin, Sum, reduced_elements, scale_of_mean
+from edgelearn.ir.reduction import ArgMax, Mean, ReduceMax, ReduceMin, Sum, reduced_elements, scale_of_mean
 
 _MEAN = Source(name="elearn_reduce_s8.c", code_bytes=910)
 _MAX = Source(name="elearn_reduce_s8.c", code_bytes=750)
+_ARG_MAX = Source(name="elearn_arg_max_s8.c", code_bytes=130)
 
 #: An axis of one place.
 _ONE = (1, 0)
@@ -67,4 +70,19 @@ def _max(graph: Graph, op: ReduceMax | ReduceMin, _target: Target) -> Call:
     )
 
 
-LOWERINGS: Lowerings = {Mean: _mean, Sum: _mean, ReduceMax: _max, ReduceMin: _max}
+def _arg_max(graph: Graph, op: ArgMax, _target: Target) -> Call:
+    x, out = graph.tensor(op.inputs[0]), graph.tensor(op.output)
+    return Call(
+        function="elearn_arg_max_s8",
+        sources=(_ARG_MAX,),
+        params_type="elearn_arg_max_params",
+        params=(
+            ("outer", math.prod(x.shape[: op.axis])),
+            ("count", x.shape[op.axis]),
+            ("inner", math.prod(x.shape[op.axis + 1 :])),
+            ("words", out.dtype.size_bytes // 4),
+        ),
+    )
+
+
+LOWERINGS: Lowerings = {Mean: _mean, Sum: _mean, ReduceMax: _max, ReduceMin: _max, ArgMax: _arg_max}

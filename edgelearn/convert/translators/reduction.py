@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from edgelearn.convert.tflite_file import FileOp, FileTensor
 from edgelearn.convert.translators.context import Context, UnsupportedParameter, contradiction, require_same_quant
-from edgelearn.ir.reduction import Mean, ReduceMax, ReduceMin, ReductionOp, Sum, reduced_elements, scale_of_mean
+from edgelearn.ir.reduction import (
+    ArgMax,
+    Mean,
+    ReduceMax,
+    ReduceMin,
+    ReductionOp,
+    Sum,
+    reduced_elements,
+    scale_of_mean,
+)
 
 _MOST_AXES = 5
 
@@ -35,6 +44,23 @@ def _reduce_min(c: Context, op: FileOp) -> ReductionOp:
     return _reduction(c, op, ReduceMin, x)
 
 
+def _arg_max(c: Context, op: FileOp) -> ReductionOp:
+    x, out = c.activation(op, 0, any_batch=True), c.output(op, types=("INT32", "INT64"))
+    if not c.is_output(out.index):
+        raise UnsupportedParameter("its numbers are used inside the model; let it be an output")
+    axes, rank = c.integers(op, 1).tolist(), len(x.shape)
+    if len(axes) != 1 or not -rank <= axes[0] < rank:
+        raise contradiction(op, f"axis {axes} of {x.shape}")
+    name = c.name_op(op, out)
+    return ArgMax(
+        name=name,
+        inputs=(c.activation_name(op, 0),),
+        outputs=(c.define_output(op, name, out),),
+        index=op.index,
+        axis=axes[0] % rank,
+    )
+
+
 def _input(c: Context, op: FileOp) -> FileTensor:
     x = c.activation(op, 0, any_batch=True)
     if len(x.shape) > _MOST_AXES or min(x.shape) < 1:
@@ -60,4 +86,4 @@ def _reduction(
     )
 
 
-TRANSLATORS = {"MEAN": _mean, "SUM": _sum, "REDUCE_MAX": _reduce_max, "REDUCE_MIN": _reduce_min}
+TRANSLATORS = {"MEAN": _mean, "SUM": _sum, "REDUCE_MAX": _reduce_max, "REDUCE_MIN": _reduce_min, "ARG_MAX": _arg_max}

@@ -1,14 +1,18 @@
-"""Makes the oracle's SUM right: LiteRT's reference kernel of it reads int8 as uint8.
+"""The copy of a model that the oracle runs, changed where LiteRT's reference kernels would not do what the model says.
 
-A sum of n elements has the bytes of their mean where the mean's output scale is the n-th part of the sum's. So in the
-copy of a model that the interpreter runs, each int8 SUM is a MEAN to a tensor of that scale, and a RESHAPE, which looks
-at no scales, gives its bytes to the tensor of the sum.
+SUM: the reference kernel reads int8 as uint8. A sum of n elements has the bytes of their mean where the mean's output
+scale is the n-th part of the sum's. So each int8 SUM becomes a MEAN to a tensor of that scale, and a RESHAPE, which
+looks at no scales, gives its bytes to the tensor of the sum.
+
+Versions: TensorFlow's converter marks some ops with a version that the interpreter does not know yet, though nothing of
+the op is new. They get the version before; a kernel that lacks what the op needs still refuses it.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+import re
 import struct
 from typing import Any
 
@@ -29,13 +33,45 @@ def sums_as_means(model: bytes) -> bytes:
         return model  # tflite_runtime, whose bits are not promised
     if not _has_sum(schema, model):
         return model
-    import flatbuffers  # type: ignore[import-untyped]
-
     changed = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model))
     for graph in changed.subgraphs:
         graph.operators = [made for op in graph.operators for made in _without_sum(schema, changed, graph, op)]
-    packer = flatbuffers.Builder(len(model))
-    packer.Finish(changed.Pack(packer), file_identifier=b"TFL3")
+    return _packed(changed)
+
+
+def with_older_op(model: bytes, complaint: str) -> bytes | None:
+    """The model with the op that the interpreter does not know at the version before.
+
+    Args:
+        model: the bytes of a `.tflite`.
+        complaint: what the interpreter says of it.
+
+    Returns:
+        None where it says something else, or there is no version before.
+    """
+    found = re.search(r"builtin opcode '(\w+)' version '(\d+)'", complaint)
+    if found is None or int(found[2]) < 2:
+        return None
+    from ai_edge_litert import schema_py_generated as schema
+
+    number, version = getattr(schema.BuiltinOperator, found[1], None), int(found[2])
+    changed = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model))
+    codes = [code for code in changed.operatorCodes if (_number(code), code.version) == (number, version)]
+    for code in codes:
+        code.version = version - 1
+    return _packed(changed) if codes else None
+
+
+def _number(code: Any) -> int:
+    """The op of an operator code; files older than 2020 have only the deprecated field."""
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
+def _packed(model: Any) -> bytes:
+    import flatbuffers  # type: ignore[import-untyped]
+
+    packer = flatbuffers.Builder(1024)
+    packer.Finish(model.Pack(packer), file_identifier=b"TFL3")
     return bytes(packer.Output())
 
 
@@ -50,9 +86,8 @@ def _has_sum(schema: Any, model: bytes) -> bool:
 
 def _without_sum(schema: Any, model: Any, graph: Any, op: Any) -> list[Any]:
     """The op, or where it is a SUM of int8 the two that take its place."""
-    code = model.operatorCodes[op.opcodeIndex]
     x, out = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
-    is_sum = max(code.builtinCode, code.deprecatedBuiltinCode) == schema.BuiltinOperator.SUM
+    is_sum = _number(model.operatorCodes[op.opcodeIndex]) == schema.BuiltinOperator.SUM
     if not is_sum or x.type != schema.TensorType.INT8:
         return [op]
     axes = np.frombuffer(bytes(model.buffers[graph.tensors[op.inputs[1]].buffer].data), "<i4")
