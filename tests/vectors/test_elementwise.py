@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgelearn.codegen.fold_add import Operands, exact, fold, folded
+from edgelearn.codegen.requantize import to_scale
 from edgelearn.ir.elementwise import Add
-from tests.vectors.models import ACTIVATIONS, Drawn, check, examples
+from tests.support.firmware import load_graph, plan
+from tests.support.tflite_builder import INT32, TfliteBuilder
+from tests.vectors.models import ACTIVATIONS, Drawn, assert_same_bytes, check, examples
 
 #: Op -> the op on an input of 1x4x4x2.
 SMALLEST = {Add: lambda b, x: b.add(x, x)}
@@ -32,3 +38,77 @@ def test_add(data):
     options.fusedActivationFunction = getattr(schema.ActivationFunctionType, drawn.choice(*ACTIVATIONS).upper())
     options.potScaleInt16 = False
     check(drawn, x, b.op("ADD", [first, second], out, options=options, version=2))
+
+
+def function_of(model):
+    """The kernel that the last op of the model calls."""
+    call = plan(load_graph(model)).steps[-1].call
+    assert call is not None
+    return call.function
+
+
+@pytest.mark.parametrize(
+    ("scales", "activation", "is_folded"),
+    [
+        ((1.0, 1.0, 1.0), "NONE", True),
+        ((1.0, 1.0, 3.0), "RELU", True),
+        ((1.0, 1.0, 2.0), "NONE", True),  # ties at every other sum
+        ((0.4, 0.3, 0.5), "NONE", True),
+        ((0.4, 0.3, 0.5), "RELU", True),
+        ((1.0, 0.25, 0.4), "RELU6", True),
+        ((1.0, 1.0, 1e4), "NONE", True),
+        ((1.0, 1.0, 1e-3), "NONE", False),  # sums beyond 32 bits
+        ((1.0, 1.0, 0.02), "RELU", False),
+        ((1.0, 2.0**-7, 1.0), "NONE", False),
+    ],
+)
+def test_add_of_all_pairs(scales, activation, is_folded):
+    from ai_edge_litert import schema_py_generated as schema
+
+    first, second, out = (float(np.float32(scale)) for scale in scales)
+    b = TfliteBuilder()
+    x = b.input((1, 256, 256, 1), scale=first, zero_point=1)
+    turned = b.tensor((1, 256, 256, 1), scale=first, zero_point=1)
+    permutation = b.tensor((4,), INT32, data=np.array([0, 2, 1, 3], np.int32))
+    b.op("TRANSPOSE", [x, permutation], turned, options=schema.TransposeOptionsT())
+    # A convolution by one that leaves the bytes as they are gives the other operand its scale.
+    other = b.tensor((1, 256, 256, 1), scale=second, zero_point=1)
+    one = b.tensor((1, 1, 1, 1), scale=second / first, data=np.ones((1, 1, 1, 1), np.int8))
+    bias = b.tensor((1,), INT32, scale=second, data=np.zeros(1, np.int32))
+    convolution = schema.Conv2DOptionsT()
+    convolution.strideH = convolution.strideW = convolution.dilationHFactor = convolution.dilationWFactor = 1
+    b.op("CONV_2D", [turned, one, bias], other, options=convolution, version=3)
+    y = b.tensor((1, 256, 256, 1), scale=out, zero_point=1)
+    options = schema.AddOptionsT()
+    options.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation)
+    options.potScaleInt16 = False
+    model = b.build(b.op("ADD", [x, other], y, options=options, version=2))
+    assert (function_of(model) == "elearn_add_folded_s8") is is_folded
+    columns = np.arange(-128, 128).astype(np.int8).repeat(256)
+    assert_same_bytes(model, columns.reshape(1, 256, 256, 1))
+
+
+@examples(150)
+@given(st.data())
+def test_folded_add_is_proved(data):
+    drawn = Drawn(data)
+    first = drawn.scale(-16, 6)
+    second, out = (drawn.near(first, drawn.choice(1, 6, 14)) for _ in range(2))
+    twice = 2.0 * max(first, second)
+    low = drawn.choice(-128, drawn.integer(-128, 127))
+    constants = Operands(
+        scales=(to_scale(first / twice), to_scale(second / twice), to_scale(twice / (2**20 * out))),
+        zero_points=(drawn.zero_point(), drawn.zero_point(), drawn.zero_point()),
+        low=low,
+        high=drawn.choice(127, drawn.integer(low, 127)),
+        sign=drawn.choice(1, -1),
+    )
+    found = fold(constants)
+    if found is None:
+        return
+    np.testing.assert_array_equal(folded(found, constants.low, constants.high), exact(constants))
+    values = np.array([-128, 127], np.int64)
+    partial = found.offset + found.multiplier1 * values
+    sums = partial[:, None] + found.multiplier2 * values
+    for number in (partial, sums, 256 * found.multiplier1, 256 * found.multiplier2):
+        assert np.all((np.asarray(number) >= -(2**31)) & (np.asarray(number) < 2**31))

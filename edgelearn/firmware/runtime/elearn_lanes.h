@@ -22,6 +22,19 @@ static inline void elearn_store4(int8_t *values, uint32_t word)
     memcpy(values, &word, sizeof word);
 }
 
+/* The first `count` bytes, up to three, and zeros. */
+static inline uint32_t elearn_load_few(const int8_t *values, int32_t count)
+{
+    uint32_t word = 0;
+    memcpy(&word, values, (size_t)count);
+    return word;
+}
+
+static inline void elearn_store_few(int8_t *values, uint32_t word, int32_t count)
+{
+    memcpy(values, &word, (size_t)count);
+}
+
 /* Lanes of two numbers. */
 static inline uint32_t elearn_lanes(int32_t low, int32_t high)
 {
@@ -64,6 +77,71 @@ static inline uint32_t elearn_even_bytes(uint32_t word)
 static inline uint32_t elearn_odd_bytes(uint32_t word)
 {
     return elearn_even_bytes(word >> 8 | word << 24);
+}
+
+/* Bytes 1 and 3 of a word as lanes of 256 times their values. */
+static inline uint32_t elearn_odd_bytes_high(uint32_t word)
+{
+    return word & 0xFF00FF00u;
+}
+
+/* Bytes 0 and 2. */
+static inline uint32_t elearn_even_bytes_high(uint32_t word)
+{
+    return word << 8 & 0xFF00FF00u;
+}
+
+/* sum + (a * low b >> 16), modulo 2^32: SMLAWB. */
+static inline int32_t elearn_multiply_low_add(int32_t a, uint32_t b, int32_t sum)
+{
+#if defined(__ARM_FEATURE_DSP)
+    return __smlawb(a, (int32_t)b, sum);
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)((int64_t)a * elearn_low_lane(b) >> 16));
+#endif
+}
+
+/* sum + (a * high b >> 16), modulo 2^32: SMLAWT. */
+static inline int32_t elearn_multiply_high_add(int32_t a, uint32_t b, int32_t sum)
+{
+#if defined(__ARM_FEATURE_DSP)
+    return __smlawt(a, (int32_t)b, sum);
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)((int64_t)a * elearn_high_lane(b) >> 16));
+#endif
+}
+
+/* v saturated to 0 .. 255: USAT. */
+static inline uint32_t elearn_saturate_byte(int32_t v)
+{
+#if defined(__ARM_FEATURE_SAT)
+    return __usat(v, 8);
+#else
+    return v < 0 ? 0u : v > 255 ? 255u : (uint32_t)v;
+#endif
+}
+
+/* The larger of the unsigned bytes at each place: USUB8 and SEL. */
+static inline uint32_t elearn_larger_bytes(uint32_t a, uint32_t b)
+{
+#if defined(__ARM_FEATURE_SIMD32)
+    (void)__usub8((uint8x4_t)a, (uint8x4_t)b);
+    return (uint32_t)__sel((uint8x4_t)a, (uint8x4_t)b);
+#else
+    uint32_t result = 0;
+    for (int32_t at = 0; at < 32; at += 8) {
+        const uint32_t first = a >> at & 0xFFu;
+        const uint32_t second = b >> at & 0xFFu;
+        result |= (first > second ? first : second) << at;
+    }
+    return result;
+#endif
+}
+
+/* The smaller ones. */
+static inline uint32_t elearn_smaller_bytes(uint32_t a, uint32_t b)
+{
+    return ~elearn_larger_bytes(~a, ~b);
 }
 
 #endif
