@@ -38,7 +38,8 @@ class FileQuant(msgspec.Struct, frozen=True, kw_only=True):
 class FileTensor(msgspec.Struct, frozen=True, kw_only=True):
     """A tensor of the file; `type` is the schema's name, such as "INT8". `data` is empty for an activation.
 
-    `dynamic_axes` are the axes whose size the file leaves open.
+    `dynamic_axes` are the axes whose size the file leaves open. A tensor that is not in the file was put in place of
+    others while it was read.
     """
 
     index: int
@@ -50,6 +51,7 @@ class FileTensor(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
     is_sparse: bool
     is_variable: bool
+    is_in_file: bool = True
 
 
 class FileOp(msgspec.Struct, frozen=True, kw_only=True):

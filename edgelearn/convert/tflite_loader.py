@@ -1,13 +1,14 @@
 """From the bytes of an int8 `.tflite` to a Graph, or one error that names everything that stands in the way.
 
 Float edges are stripped (the graph begins and ends with int8) unless they are asked for, SAME and VALID become explicit
-padding, missing biases become zeros, and ops that only compute the shape of a RESHAPE vanish because shapes are static.
+padding, missing biases become zeros, and ops that only compute shapes vanish because shapes are static.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgelearn.convert.dilation import with_dilations
 from edgelearn.convert.naming import layer_name, tensor_name
 from edgelearn.convert.tflite_file import FileModel, FileOp, FileTensor, read_tflite
 from edgelearn.convert.translators import TRANSLATORS
@@ -60,7 +61,7 @@ def load_tflite(data: bytes, *, name: str, layers: Mapping[str, str] | None = No
         UnsupportedOpError: naming every op and every parameter that is not supported.
         MissingPackageError: the `tflite` schema package is not installed.
     """
-    model = read_tflite(data)
+    model = with_dilations(read_tflite(data))
     graph = _Loader(model, name, layers or {}, edges).graph()
     try:
         return verify(graph, after="load")

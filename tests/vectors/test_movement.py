@@ -492,6 +492,74 @@ def test_batch_and_space(data):
     _check(drawn, x, out)
 
 
+@examples(60)
+@given(st.data())
+def test_dilation_by_batches(data):
+    """SPACE_TO_BATCH_ND, a convolution and BATCH_TO_SPACE_ND become one convolution, as in models of open batch."""
+    drawn = Drawn(data)
+    b = drawn.builder
+    is_sequence = drawn.choice(False, True)
+    count = 1 if is_sequence else 2
+    blocks = [drawn.integer(1, 3) for _ in range(count)]
+    kernel = [drawn.integer(1, 3) for _ in range(count)]
+    sides = [drawn.integer(1, 9) for _ in range(count)]
+    paddings, crops, out_sides = [], [], []
+    for block, k, side in zip(blocks, kernel, sides, strict=True):
+        extent = (k - 1) * block
+        before, after = drawn.choice((0, 0), (extent // 2, extent - extent // 2), (extent, 0))
+        extra = -(side + before + after) % block
+        if side + before + after + extra < extent + block:
+            return  # nothing is left of it
+        paddings.append((before, after + extra))
+        crops.append((0, extra))
+        out_sides.append(side + before + after - extent)
+    if min(out_sides) < 1:
+        return
+    depth = drawn.integer(1, 4)
+    x = b.input((1, *sides, depth), scale=0.03, zero_point=drawn.zero_point())
+    across = [(n + before + after) // m for n, (before, after), m in zip(sides, paddings, blocks, strict=True)]
+    batches = _like(b, x, (1, *across, depth))  # the file does not know the batch
+    inputs = [x, _list(b, blocks), _list(b, paddings)]
+    b.op("SPACE_TO_BATCH_ND", inputs, batches, options=schema.SpaceToBatchNDOptionsT(), version=2)
+    if is_sequence:
+        new_axis = drawn.choice(1, 2)
+        shape = [1, *across, depth]
+        shape.insert(new_axis, 1)
+        kernel.insert(new_axis - 1, 1)
+        axis = _list(b, new_axis)
+        batches = b.op("EXPAND_DIMS", [batches, axis], _like(b, x, shape), options=schema.ExpandDimsOptionsT())
+    window = {"kernel": tuple(kernel), "stride": (1, 1), "padding": "valid", "dilation": (1, 1)}
+    kind = drawn.choice("CONV_2D", "DEPTHWISE_CONV_2D")
+    out = drawn.weighted(batches, kind, window=window, outputs=3, multiplier=drawn.integer(1, 2), any_scale=False)
+    channels = b.shape(out)[3]
+    if is_sequence:
+        options = schema.SqueezeOptionsT()
+        options.squeezeDims = [new_axis]
+        flat = [n for i, n in enumerate(b.shape(out)) if i != new_axis]
+        out = b.op("SQUEEZE", [out], _like(b, out, flat), options=options)
+    last = _like(b, out, (1, *out_sides, channels))
+    inputs = [out, _list(b, blocks), _list(b, crops)]
+    b.op("BATCH_TO_SPACE_ND", inputs, last, options=schema.BatchToSpaceNDOptionsT(), version=2)
+    titles = {op.TITLE for op in load_graph(b.build(last)).ops}
+    assert titles == ({kind, "RESHAPE"} if is_sequence else {kind})
+    _check(drawn, x, last)
+
+
+def test_what_is_no_dilation_is_refused():
+    """A strided convolution between the batches: nothing takes its place."""
+    b = TfliteBuilder(0)
+    x = b.input((1, 8, 8, 2))
+    batches = _like(b, x, (4, 4, 4, 2))
+    inputs = [x, _list(b, [2, 2]), _list(b, [[0, 0], [0, 0]])]
+    b.op("SPACE_TO_BATCH_ND", inputs, batches, options=schema.SpaceToBatchNDOptionsT(), version=2)
+    out = b.conv_2d(batches, filters=3, kernel=(2, 2), stride=(2, 2))
+    last = _like(b, out, (1, 4, 4, 3))
+    inputs = [out, _list(b, [2, 2]), _list(b, [[0, 0], [0, 0]])]
+    b.op("BATCH_TO_SPACE_ND", inputs, last, options=schema.BatchToSpaceNDOptionsT(), version=2)
+    with pytest.raises(UnsupportedOpError, match="a batch of 4"):
+        load_graph(b.build(last))
+
+
 def _differing(b: TfliteBuilder, x: int) -> int:
     return b.op("RESHAPE", [x, _list(b, b.shape(x))], b.tensor(b.shape(x), scale=0.5, zero_point=1))
 

@@ -182,7 +182,7 @@ class Context:
             dtype=DType(tensor.type.lower()),
             quant=quant,
             data=tensor.data or None,
-            source_index=tensor.index,
+            source_index=tensor.index if tensor.is_in_file else None,
         )
         self._name_of[tensor.index] = name
         return name
