@@ -275,8 +275,13 @@ def _marked_outputs(graph: Graph, dense: FullyConnected) -> tuple[str, ...]:
     for op in graph.ops:
         if not computed_from.isdisjoint(op.inputs):
             computed_from.update(op.outputs)
-    moved = (dense.output if name in computed_from else name for name in graph.outputs)
-    return tuple(dict.fromkeys(moved))
+    outputs: list[str] = []
+    for name in graph.outputs:
+        if name not in computed_from:
+            outputs.append(name)
+        elif dense.output not in outputs:
+            outputs.append(dense.output)
+    return tuple(outputs)
 
 
 def _dropped(graph: Graph, dense: FullyConnected, own: tuple[AnyOp, ...]) -> list[str]:

@@ -13,23 +13,23 @@ from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
 from edgelearn.errors import ModelFileError
 from edgelearn.ir import Graph
-from tests.support.firmware import generate, run_model
+from tests.support.firmware import generate, run_model_bytes
 from tests.support.tflite_builder import TfliteBuilder
 from tests.vectors.models import Drawn, examples, samples
 
 
 def same_bytes_without(model: bytes, pass_name: str, inputs: npt.NDArray[np.int8]) -> tuple[Graph, Graph]:
-    """Compare with the oracle with all passes and with all but one; returns both graphs."""
+    """Compare every output with the oracle with all passes and with all but one; returns both graphs."""
     loaded = load_tflite(model, name="model")
     graphs = run_passes(loaded), run_passes(loaded, without=[pass_name])
     try:
         oracle = ReferenceInterpreter(model)
     except ModelFileError:
         reject()  # scales at which the clamp of an activation leaves the int32 range
-    index = oracle.output_index
-    expected = np.stack([oracle.run(sample, [index])[index].reshape(-1) for sample in inputs])
+    runs = [oracle.run(sample, oracle.output_indices) for sample in inputs]
+    expected = b"".join(run[index].tobytes() for run in runs for index in oracle.output_indices)
     for graph in graphs:
-        np.testing.assert_array_equal(run_model(generate(graph), inputs), expected)
+        assert run_model_bytes(generate(graph), inputs.tobytes()) == expected
     return graphs
 
 
@@ -85,3 +85,82 @@ def test_a_padded_tensor_that_is_an_output_too_stays():
     inputs = np.random.default_rng(1).integers(-128, 128, (5, 4, 4, 2)).astype(np.int8)
     with_pass, _ = same_bytes_without(b.build(padded), "fold padding", inputs)
     assert titles(with_pass) == ["PAD"]
+
+
+@examples(40)
+@given(st.data())
+def test_merge_reshapes(data):
+    """Reshapes in a row, some back to where they began, some read by others too, around a sequence's padding."""
+    drawn = Drawn(data)
+    b = drawn.builder
+    shapes = ((1, 4, 6, 2), (1, 24, 2), (1, 48), (1, 2, 12, 2), (1, 1, 24, 2))
+    x = b.input(shapes[0])
+    now = x
+    made = []
+    for _ in range(drawn.integer(1, 5)):
+        now = b.reshape(now, drawn.choice(*shapes))
+        made.append(now)
+    if drawn.choice(True, False):
+        now = b.reshape(now, (1, 24, 2))
+        now = b.pad(now, [(0, 0), (drawn.integer(0, 3), drawn.integer(0, 2)), (0, 0)])
+        now = b.reshape(now, (1, 1, *b.shape(now)[1:]))
+        now = b.conv_2d(now, filters=2, kernel=(1, 3), dilation=(1, 2))
+    else:
+        now = b.fully_connected(b.reshape(now, (1, 48)), units=3)
+    outputs = (drawn.choice(*made), now) if drawn.choice(True, False) else (now,)
+    with_pass, without = same_bytes_without(b.build(*outputs), "merge reshapes", samples(drawn, x))
+    assert len(with_pass.ops) <= len(without.ops)
+    assert titles(with_pass).count("RESHAPE") <= 2 + len(outputs)
+
+
+def test_padding_of_a_sequence_folds_into_its_convolution():
+    """As TensorFlow's converter writes a causal Conv1D."""
+    b = TfliteBuilder(1)
+    padded = b.pad(b.input((1, 20, 3)), [(0, 0), (4, 0), (0, 0)])
+    image = b.conv_2d(b.reshape(padded, (1, 1, 24, 3)), filters=4, kernel=(1, 3), dilation=(1, 2))
+    inputs = np.random.default_rng(1).integers(-128, 128, (5, 20, 3)).astype(np.int8)
+    with_pass, _ = same_bytes_without(b.build(b.reshape(image, (1, 20, 4))), "merge reshapes", inputs)
+    assert titles(with_pass) == ["RESHAPE", "CONV_2D", "RESHAPE"]
+
+
+@examples(40)
+@given(st.data())
+def test_merge_duplicates(data):
+    """The same op on the same input twice, with constants of its own or not, chained; and one that differs a little."""
+    drawn = Drawn(data)
+    b = drawn.builder
+    x = b.input((1, 5, 5, 2))
+    seed = drawn.integer(0, 2**32 - 1)
+
+    def layer(source: int, kind: str) -> int:
+        b.rng = np.random.default_rng(seed)  # equal layers have equal weights and scales
+        if kind == "conv":
+            return b.conv_2d(source, filters=2, padding="same")
+        return b.max_pool_2d(source, kernel=(2, 2), stride=(1, 1), padding="same")
+
+    kind = drawn.choice("conv", "pool")
+    one, other = layer(x, kind), layer(x, kind)
+    if drawn.choice(True, False):
+        one, other = layer(one, kind), layer(other, kind)
+    outputs = [b.add(one, other)]
+    different = drawn.choice("activation", "stride", "none")
+    if different == "activation":
+        b.rng = np.random.default_rng(seed)
+        outputs.append(b.conv_2d(x, filters=2, padding="same", activation="relu"))
+    elif different == "stride":
+        outputs.append(b.max_pool_2d(x, kernel=(2, 2), stride=(2, 1), padding="same"))
+    if drawn.choice(True, False):
+        outputs += [other, one]
+    with_pass, without = same_bytes_without(b.build(*outputs), "merge duplicates", samples(drawn, x))
+    assert len(with_pass.ops) < len(without.ops)
+    assert len(with_pass.outputs) == len(outputs)
+
+
+def test_equal_ops_on_different_inputs_stay():
+    b = TfliteBuilder(1)
+    x = b.input((1, 4, 4, 2))
+    first = b.max_pool_2d(x, kernel=(2, 2), stride=(1, 1), padding="same")
+    out = b.add(first, b.max_pool_2d(first, kernel=(2, 2), stride=(1, 1), padding="same"))
+    inputs = np.random.default_rng(1).integers(-128, 128, (5, 4, 4, 2)).astype(np.int8)
+    with_pass, _ = same_bytes_without(b.build(out), "merge duplicates", inputs)
+    assert titles(with_pass) == ["MAX_POOL_2D", "MAX_POOL_2D", "ADD"]

@@ -1,24 +1,26 @@
-"""The passes over a loaded graph, in one explicit order; the graph is verified after each.
-
-The loader has already stripped the edges and made padding explicit. Marking the head is a step of its own, because it
-has options; see `edgelearn.convert.head`.
-
-Every pass keeps the bytes of each tensor that stays in the graph, and a tensor keeps its `source_index`, so that any of
-them can still be compared with the oracle.
-"""
+"""Passes that take away ops which only move bytes: idle ones, reshapes in a row, padding before a window."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-
 from msgspec.structs import replace
 
-from edgelearn.ir import AnyOp, Graph, verify
+from edgelearn.convert.passes.unused import drop_unused
+from edgelearn.ir import AnyOp, Graph
 from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D
 from edgelearn.ir.movement import Pad, Reshape
 from edgelearn.ir.pooling import MaxPool2D
 
-Pass = tuple[str, Callable[[Graph], Graph]]
+
+def merge_reshapes(graph: Graph) -> Graph:
+    """Lets a RESHAPE behind a RESHAPE read what is before it."""
+    before: dict[str, str] = {}
+    ops = []
+    for op in graph.ops:
+        if isinstance(op, Reshape):
+            op = replace(op, inputs=(before.get(op.inputs[0], op.inputs[0]),))
+            before[op.output] = op.inputs[0]
+        ops.append(op)
+    return drop_unused(replace(graph, ops=tuple(ops)))
 
 
 def drop_idle_ops(graph: Graph) -> Graph:
@@ -74,35 +76,3 @@ def _with_padding(graph: Graph, op: AnyOp, pad: Pad) -> AnyOp | None:
         if graph.tensor(pad.output).zero_point != -128 or not reaches_inside:
             return None
     return replace(op, inputs=(pad.inputs[0], *op.inputs[1:]), window=window)
-
-
-def drop_unused(graph: Graph) -> Graph:
-    """Drops ops whose results reach no output, and tensors that no op uses."""
-    needed = set(graph.outputs)
-    ops = []
-    for op in reversed(graph.ops):
-        if not needed.isdisjoint(op.outputs):
-            ops.append(op)
-            needed.update(op.inputs)
-    needed.update(graph.inputs)
-    needed.update(name for op in ops for name in op.outputs)
-    return replace(graph, ops=tuple(ops[::-1]), tensors=tuple(t for t in graph.tensors if t.name in needed))
-
-
-PASSES: tuple[Pass, ...] = (
-    ("drop idle ops", drop_idle_ops),
-    ("fold padding", fold_padding),
-    ("drop unused", drop_unused),
-)
-
-
-def run_passes(graph: Graph, *, without: Collection[str] = ()) -> Graph:
-    """Run all passes in order, but those named in `without`.
-
-    Raises:
-        GraphError: a pass broke the graph; always a defect of edgelearn.
-    """
-    for name, function in PASSES:
-        if name not in without:
-            graph = verify(function(graph), after=name)
-    return graph
