@@ -5,23 +5,25 @@
 
 static void copy_piece(const elearn_copy_piece *p, const elearn_copy_axis *axes, const int8_t *input, int8_t *output)
 {
-    const elearn_copy_axis *last = &axes[p->axis_count - 1];
+    /* Copies of what the pieces say: the compiler must take any byte written for a change of it. */
+    const elearn_copy_axis last = axes[p->axis_count - 1];
+    const int32_t run_bytes = p->run_bytes;
     int32_t place[ELEARN_COPY_AXES] = {0};
     int32_t axis;
     do {
         const int8_t *in = input;
         int8_t *out = output;
-        if (p->run_bytes == 1) {
-            for (int32_t i = last->count; i > 0; i--) {
+        if (run_bytes == 1) {
+            for (int32_t i = last.count; i > 0; i--) {
                 *out = *in;
-                in += last->input_step;
-                out += last->output_step;
+                in += last.input_step;
+                out += last.output_step;
             }
         } else {
-            for (int32_t i = last->count; i > 0; i--) {
-                elearn_copy_run(out, in, p->run_bytes);
-                in += last->input_step;
-                out += last->output_step;
+            for (int32_t i = last.count; i > 0; i--) {
+                elearn_copy_run(out, in, run_bytes);
+                in += last.input_step;
+                out += last.output_step;
             }
         }
         for (axis = p->axis_count - 2; axis >= 0; axis--) {
