@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgelearn.codegen.arena import ALIGNMENT_BYTES, Lifetime, place
+from edgelearn.codegen.arena import ALIGNMENT_BYTES, Lifetime, _Search, place
 
 PLAIN = settings(derandomize=True, deadline=None, database=None, max_examples=150)
 
@@ -63,3 +64,57 @@ def test_a_chain_needs_its_two_largest_neighbours_only():
     chain = [Lifetime(name=str(i), size_bytes=s, first_step=i, last_step=i + 1) for i, s in enumerate(sizes)]
     placement = place(chain)
     assert placement.size_bytes == placement.lower_bound_bytes == 464
+
+
+def smallest(buffers):
+    """The best of every order, each buffer at the lowest multiple of four that is free."""
+    best = None
+    for order in itertools.permutations(buffers):
+        placed = []
+        for buffer in order:
+            size = -(-buffer.size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+            rivals = [
+                (start, end)
+                for start, end, other in placed
+                if other.first_step <= buffer.last_step and buffer.first_step <= other.last_step
+            ]
+            starts = [0, *(end for _, end in rivals)]
+            offset = min(s for s in starts if all(s + size <= start or s >= end for start, end in rivals))
+            placed.append((offset, offset + size, buffer))
+        size = max((end for _, end, _ in placed), default=0)
+        best = size if best is None else min(best, size)
+    return best or 0
+
+
+@settings(PLAIN, max_examples=60)
+@given(lifetimes())
+def test_few_buffers_are_placed_as_well_as_can_be(buffers):
+    buffers = buffers[:6]
+    placement = place(buffers)
+    assert placement.is_optimal
+    assert placement.size_bytes == smallest(buffers)
+
+
+@settings(PLAIN, max_examples=60)
+@given(lifetimes())
+def test_the_search_alone_finds_the_best(buffers):
+    """From a placement that is as bad as can be, with no bound to stop at."""
+    buffers = buffers[:6]
+    search = _Search(buffers, size_bytes=10**6, bound_bytes=-1)
+    search.run()
+    assert search.is_exhausted
+    assert search.best_bytes == smallest(buffers)
+
+
+def test_many_buffers_are_placed_near_the_bound():
+    generator = random.Random(5)
+    buffers = []
+    for number in range(150):
+        first = generator.randrange(100)
+        last = min(100, first + generator.randrange(1, 6))
+        buffers.append(
+            Lifetime(name=str(number), size_bytes=generator.randrange(1, 40_000), first_step=first, last_step=last)
+        )
+    placement = place(buffers)
+    assert placement.lower_bound_bytes <= placement.size_bytes
+    assert placement.ratio < 1.05
