@@ -30,7 +30,8 @@ from edgelearn.ir.movement import (
 )
 from tests.support.firmware import load_graph, plan
 from tests.support.tflite_builder import INT32, TfliteBuilder
-from tests.vectors.models import Drawn, check, examples
+from tests.vectors.models import Drawn, check, examples, samples
+from tests.vectors.test_passes import same_bytes_without, titles
 
 
 def _list(b: TfliteBuilder, values: Any) -> int:
@@ -396,6 +397,33 @@ def test_transpose(data):
 def test_tile(data):
     drawn = Moved(data, largest=3)
     drawn.check(_tile(drawn.builder, drawn.x, [drawn.choice(1, 1, 2, 3) for _ in drawn.shape]))
+
+
+@examples(40)
+@given(st.data())
+def test_merge_tiles(data):
+    """Upsampling as Keras writes it, and other repetitions of repetitions."""
+    drawn = Drawn(data)
+    b = drawn.builder
+    height, width, depth, rows, columns = (drawn.integer(1, 4) for _ in range(5))
+    x = b.input((1, height, width, depth))
+    now = _tile(b, b.reshape(x, (1, height, 1, width, depth)), (1, 1, rows, 1, drawn.choice(1, 1, 2)))
+    depth = b.shape(now)[4]
+    kind = drawn.choice("upsampling", "flat", "cut")
+    if kind == "upsampling":
+        now = b.reshape(now, (1, height * rows, width, 1, depth))
+        now = _tile(b, now, (1, 1, 1, columns, 1))
+        now = b.reshape(now, (1, height * rows, width * columns, depth))
+    elif kind == "flat":
+        now = _tile(b, b.reshape(now, (1, height * rows * width, depth)), (1, columns, drawn.integer(1, 2)))
+    else:
+        size = height * rows * width * depth
+        low = drawn.choice(*(n for n in range(1, size + 1) if size % n == 0))
+        now = _tile(b, b.reshape(now, (1, size // low, low)), (1, columns, 2))
+    with_pass, without = same_bytes_without(b.build(now), "merge tiles", samples(drawn, x))
+    assert titles(with_pass).count("TILE") <= titles(without).count("TILE")
+    if kind == "upsampling":
+        assert titles(with_pass).count("TILE") <= 1
 
 
 @examples(20)
