@@ -270,8 +270,11 @@ def _print_layers(console: Console, layers: tuple[Layer, ...], *, title: str) ->
 @click.argument("file", type=_EXISTING)
 @click.option("--board", "-b", "board_name", default=None, help="Compare with this board's memory.")
 @_RESIDUAL
+@click.option(
+    "--arena", "picture", type=click.Path(path_type=Path), metavar="FILE", help="Draw the arena: an .svg or .png file."
+)
 @_JSON
-def inspect(file: Path, board_name: str | None, residual: str, as_json: bool) -> None:
+def inspect(file: Path, board_name: str | None, residual: str, picture: Path | None, as_json: bool) -> None:
     """Show the layers of a model and whether it fits.
 
     FILE is a bundle or an int8 .tflite. Exits with 32 where it does not fit the board.
@@ -280,7 +283,7 @@ def inspect(file: Path, board_name: str | None, residual: str, as_json: bool) ->
     from edgelearn.inspection import inspect as inspect_file
 
     board = load_board(board_name) if board_name else None
-    found = inspect_file(file, board=board, residual=Residual(residual))
+    found = inspect_file(file, board=board, residual=Residual(residual), picture=picture)
     if not as_json:
         _print_inspection(found)
     else:
@@ -305,7 +308,10 @@ def _print_inspection(found: Inspection) -> None:
     ratio = found.arena_bytes / found.arena_bound_bytes if found.arena_bound_bytes else 1.0
     click.echo(f"multiply-accumulates: {found.multiply_accumulates:,}")
     click.echo(f"constants in flash:   {found.constants_bytes:,} bytes")
-    click.echo(f"arena in RAM:         {found.arena_bytes:,} bytes, {ratio:.2f} times the lifetime lower bound")
+    proved = "proved smallest" if found.arena_is_optimal else "not proved smallest"
+    click.echo(f"arena in RAM:         {found.arena_bytes:,} bytes, {ratio:.3f} times the lifetime bound, {proved}")
+    alive = ", ".join(f"{buffer.name} {buffer.size_bytes:,}" for buffer in found.peak_buffers)
+    click.echo(f"peak of the arena:    {found.peak_layer}: {alive} bytes")
     click.echo(f"largest layer:        {found.largest_layer}")
     if found.busiest_layers:
         click.echo(f"most work, by MACs:   {', '.join(found.busiest_layers)} (`edgelearn profile` measures it)")

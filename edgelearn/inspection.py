@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from edgelearn import convert as converter
 from edgelearn import pipeline
+from edgelearn.arena_plot import draw_arena
 from edgelearn.board import Board
 from edgelearn.bundle import Bundle, read_bundle
 from edgelearn.codegen import Plan, check_fit
@@ -66,12 +67,22 @@ class Fit(Struct, frozen=True, kw_only=True):
     hint: str
 
 
+class PeakBuffer(Struct, frozen=True, kw_only=True):
+    """A buffer of the arena."""
+
+    name: str
+    size_bytes: int
+
+
 class Inspection(Struct, frozen=True, kw_only=True):
     """What `edgelearn inspect` tells; the keys of its --json.
 
     Attributes:
         loss: of the trainable head, "" without one.
         arena_bound_bytes: the most that is alive at once; no placement can be smaller.
+        arena_is_optimal: whether it is proved that no placement is smaller than `arena_bytes`.
+        peak_layer: where most is alive.
+        peak_buffers: what is alive there, the largest first; scratch has the layer's name and `:scratch`.
         largest_layer: the layer whose tensors and parameters take most.
         busiest_layers: the three with most multiply-accumulates; `edgelearn profile` measures which are the slowest.
     """
@@ -87,21 +98,29 @@ class Inspection(Struct, frozen=True, kw_only=True):
     constants_bytes: int
     arena_bytes: int
     arena_bound_bytes: int
+    arena_is_optimal: bool
+    peak_layer: str
+    peak_buffers: tuple[PeakBuffer, ...]
     largest_layer: str
     busiest_layers: tuple[str, ...]
     fit: Fit | None
 
 
-def inspect(path: Path, *, board: Board | None = None, residual: Residual = Residual.INT8) -> Inspection:
+def inspect(
+    path: Path, *, board: Board | None = None, residual: Residual = Residual.INT8, picture: Path | None = None
+) -> Inspection:
     """Inspect a bundle or an int8 `.tflite`.
 
     Args:
         path: the file; a name ending in `.tflite` is converted in memory, as `edgelearn convert` would.
         board: compare with this board's memory.
         residual: how the head's weights would be stored.
+        picture: draw the arena over the layers into this .svg or .png file.
     """
     bundle = converter.convert_model(path) if path.suffix == ".tflite" else read_bundle(path)
     plan = pipeline.plan(bundle, board or pipeline.host_board(), residual=residual)
+    if picture is not None:
+        draw_arena(plan, picture)
     layers = tuple(_layer(plan, index) for index in range(len(plan.steps)))
     largest = max(layers, key=lambda layer: layer.arena_bytes + layer.parameters_bytes)
     return Inspection(
@@ -116,10 +135,26 @@ def inspect(path: Path, *, board: Board | None = None, residual: Residual = Resi
         constants_bytes=sum(constant.size_bytes for constant in plan.constants),
         arena_bytes=plan.arena_bytes,
         arena_bound_bytes=plan.placement.lower_bound_bytes,
+        arena_is_optimal=plan.placement.is_optimal,
+        peak_layer=_peak_layer(plan),
+        peak_buffers=_peak_buffers(plan),
         largest_layer=largest.name,
         busiest_layers=_busiest(layers),
         fit=_fit(plan) if board else None,
     )
+
+
+def _peak_layer(plan: Plan) -> str:
+    names = ("the input", *(step.op.name for step in plan.steps), "the output")
+    return names[plan.placement.alive_bytes.index(plan.placement.lower_bound_bytes)]
+
+
+def _peak_buffers(plan: Plan) -> tuple[PeakBuffer, ...]:
+    placement = plan.placement
+    peak = placement.alive_bytes.index(placement.lower_bound_bytes)
+    alive = [b for b in placement.buffers if b.first_step <= peak <= b.last_step]
+    alive.sort(key=lambda b: (-b.size_bytes, b.name))
+    return tuple(PeakBuffer(name=b.name, size_bytes=b.size_bytes) for b in alive)
 
 
 def _busiest(layers: tuple[Layer, ...]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class Placement(Struct, frozen=True, kw_only=True):
         is_optimal: whether it is proved that no placement is smaller: it meets the lower bound, or all were searched.
     """
 
+    buffers: tuple[Lifetime, ...]
     offsets: dict[str, int]
     size_bytes: int
     alive_bytes: tuple[int, ...]
@@ -164,4 +165,10 @@ def place(buffers: Sequence[Lifetime]) -> Placement:
         search.run()
         best_offsets, best_size = search.best or best_offsets, search.best_bytes
         is_optimal = search.is_exhausted or best_size == bound
-    return Placement(offsets=best_offsets, size_bytes=best_size, alive_bytes=alive, is_optimal=is_optimal)
+    return Placement(
+        buffers=tuple(buffers),
+        offsets=best_offsets,
+        size_bytes=best_size,
+        alive_bytes=alive,
+        is_optimal=is_optimal,
+    )
