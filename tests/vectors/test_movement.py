@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given
@@ -30,110 +28,36 @@ from edgelearn.ir.movement import (
 )
 from tests.support.firmware import load_graph, plan
 from tests.support.tflite_builder import INT32, TfliteBuilder
+from tests.support.tflite_ops import (
+    concatenation,
+    gather,
+    integers,
+    like,
+    mirror_pad,
+    pad_v2,
+    resize,
+    split,
+    strided_slice,
+    tile,
+    transpose,
+)
 from tests.vectors.models import Drawn, check, examples, samples
 from tests.vectors.test_passes import same_bytes_without, titles
-
-
-def _list(b: TfliteBuilder, values: Any) -> int:
-    """An int32 constant."""
-    array = np.array(values, np.int32)
-    return b.tensor(array.shape, INT32, data=array)
-
-
-def _like(b: TfliteBuilder, x: int, shape: Sequence[int]) -> int:
-    """A tensor of the quantisation of another."""
-    scale, zero_point = b.quant(x)
-    return b.tensor(shape, scale=scale, zero_point=zero_point)
-
-
-def _pad_v2(b: TfliteBuilder, x: int, amounts: Sequence[tuple[int, int]], value: int) -> int:
-    scale, zero_point = b.quant(x)
-    constant = b.tensor((), scale=scale, zero_point=zero_point, data=np.array(value, np.int8))
-    shape = [n + before + after for n, (before, after) in zip(b.shape(x), amounts, strict=True)]
-    return b.op("PADV2", [x, _list(b, amounts), constant], _like(b, x, shape), options=schema.PadV2OptionsT())
-
-
-def _mirror_pad(b: TfliteBuilder, x: int, amounts: Sequence[tuple[int, int]], mode: int) -> int:
-    shape = [n + before + after for n, (before, after) in zip(b.shape(x), amounts, strict=True)]
-    options = schema.MirrorPadOptionsT()
-    options.mode = mode
-    return b.op("MIRROR_PAD", [x, _list(b, amounts)], _like(b, x, shape), options=options)
-
-
-def _concatenation(b: TfliteBuilder, parts: Sequence[int], axis: int) -> int:
-    shape = list(b.shape(parts[0]))
-    shape[axis] = sum(b.shape(part)[axis] for part in parts)
-    options = schema.ConcatenationOptionsT()
-    options.axis = axis
-    return b.op("CONCATENATION", parts, _like(b, parts[0], shape), options=options, version=2)
-
-
-def _split(b: TfliteBuilder, x: int, axis: int, sizes: Sequence[int], *, equal: bool) -> list[int]:
-    outs = []
-    for size in sizes:
-        shape = list(b.shape(x))
-        shape[axis] = size
-        outs.append(_like(b, x, shape))
-    if equal:
-        options: Any = schema.SplitOptionsT()
-        options.numSplits = len(sizes)
-        b.op("SPLIT", [_list(b, axis), x], outs, options=options, version=2)
-    else:
-        options = schema.SplitVOptionsT()
-        options.numSplits = len(sizes)
-        b.op("SPLIT_V", [x, _list(b, sizes), _list(b, axis)], outs, options=options, version=2)
-    return outs
-
-
-def _strided_slice(b: TfliteBuilder, x: int, begin: Any, end: Any, strides: Any, shape: Any, **masks: int) -> int:
-    options = schema.StridedSliceOptionsT()
-    for name, mask in masks.items():
-        setattr(options, name, mask)
-    inputs = [x, *(_list(b, values) for values in (begin, end, strides))]
-    return b.op("STRIDED_SLICE", inputs, _like(b, x, shape), options=options, version=2)
-
-
-def _transpose(b: TfliteBuilder, x: int, permutation: Sequence[int]) -> int:
-    shape = [b.shape(x)[axis] for axis in permutation]
-    options = schema.TransposeOptionsT()
-    return b.op("TRANSPOSE", [x, _list(b, permutation)], _like(b, x, shape), options=options, version=2)
-
-
-def _tile(b: TfliteBuilder, x: int, multiples: Sequence[int]) -> int:
-    shape = [n * m for n, m in zip(b.shape(x), multiples, strict=True)]
-    return b.op("TILE", [x, _list(b, multiples)], _like(b, x, shape), options=schema.TileOptionsT(), version=2)
-
-
-def _gather(b: TfliteBuilder, x: int, axis: int, indices: Any) -> int:
-    shape = b.shape(x)
-    options = schema.GatherOptionsT()
-    options.axis = axis
-    out = _like(b, x, (*shape[:axis], *np.shape(indices), *shape[axis + 1 :]))
-    return b.op("GATHER", [x, _list(b, indices)], out, options=options, version=2)
-
-
-def _resize(b: TfliteBuilder, x: int, code: str, size: tuple[int, int], *, align: bool, half: bool) -> int:
-    nearest = code == "RESIZE_NEAREST_NEIGHBOR"
-    options: Any = schema.ResizeNearestNeighborOptionsT() if nearest else schema.ResizeBilinearOptionsT()
-    options.alignCorners, options.halfPixelCenters = align, half
-    shape = b.shape(x)
-    return b.op(code, [x, _list(b, size)], _like(b, x, (shape[0], *size, shape[3])), options=options, version=3)
-
 
 #: Op -> the op on an input of 1x4x4x2.
 SMALLEST = {
     Pad: lambda b, x: b.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]),
-    PadV2: lambda b, x: _pad_v2(b, x, [(0, 0), (0, 0), (1, 0), (1, 2)], 3),
-    MirrorPad: lambda b, x: _mirror_pad(b, x, [(0, 0), (1, 2), (0, 0), (1, 1)], 0),
+    PadV2: lambda b, x: pad_v2(b, x, [(0, 0), (0, 0), (1, 0), (1, 2)], 3),
+    MirrorPad: lambda b, x: mirror_pad(b, x, [(0, 0), (1, 2), (0, 0), (1, 1)], 0),
     Reshape: lambda b, x: b.reshape(x, (1, 32)),
-    Concatenation: lambda b, x: _concatenation(b, [x, x], 3),
-    Split: lambda b, x: _split(b, x, 2, [2, 2], equal=True)[0],
-    StridedSlice: lambda b, x: _strided_slice(b, x, [0, 1], [1, 3], [1, 1], (1, 2, 4, 2)),
-    Transpose: lambda b, x: _transpose(b, x, (0, 2, 1, 3)),
-    Tile: lambda b, x: _tile(b, x, (1, 2, 1, 1)),
-    Gather: lambda b, x: _gather(b, x, 1, [3, 1]),
-    ResizeNearestNeighbor: lambda b, x: _resize(b, x, "RESIZE_NEAREST_NEIGHBOR", (8, 6), align=False, half=True),
-    ResizeBilinear: lambda b, x: _resize(b, x, "RESIZE_BILINEAR", (8, 6), align=False, half=True),
+    Concatenation: lambda b, x: concatenation(b, [x, x], 3),
+    Split: lambda b, x: split(b, x, 2, [2, 2], equal=True)[0],
+    StridedSlice: lambda b, x: strided_slice(b, x, [0, 1], [1, 3], [1, 1], (1, 2, 4, 2)),
+    Transpose: lambda b, x: transpose(b, x, (0, 2, 1, 3)),
+    Tile: lambda b, x: tile(b, x, (1, 2, 1, 1)),
+    Gather: lambda b, x: gather(b, x, 1, [3, 1]),
+    ResizeNearestNeighbor: lambda b, x: resize(b, x, "RESIZE_NEAREST_NEIGHBOR", (8, 6), align=False, half=True),
+    ResizeBilinear: lambda b, x: resize(b, x, "RESIZE_BILINEAR", (8, 6), align=False, half=True),
 }
 
 
@@ -181,7 +105,7 @@ def test_padv2(data):
     if drawn.choice(False, True):
         drawn.check(drawn.builder.pad(drawn.x, amounts))
     else:
-        drawn.check(_pad_v2(drawn.builder, drawn.x, amounts, drawn.integer(-128, 127)))
+        drawn.check(pad_v2(drawn.builder, drawn.x, amounts, drawn.integer(-128, 127)))
 
 
 @examples(20)
@@ -202,7 +126,7 @@ def test_mirror_pad(data):
     drawn = Moved(data, rank=drawn_rank(data))
     mode = drawn.choice(0, 1)
     amounts = drawn.amounts([n - 1 + mode for n in drawn.shape])
-    drawn.check(_mirror_pad(drawn.builder, drawn.x, amounts, mode))
+    drawn.check(mirror_pad(drawn.builder, drawn.x, amounts, mode))
 
 
 def drawn_rank(data: st.DataObject) -> int:
@@ -232,12 +156,12 @@ def test_squeeze_and_expand_dims(data):
     if code == "SQUEEZE":
         wide, options = b.reshape(drawn.x, shape), schema.SqueezeOptionsT()
         options.squeezeDims = [axis]
-        out = b.op(code, [wide], _like(b, wide, drawn.shape), options=options)
+        out = b.op(code, [wide], like(b, wide, drawn.shape), options=options)
     else:
-        out = b.op(code, [drawn.x, _list(b, axis)], _like(b, drawn.x, shape), options=schema.ExpandDimsOptionsT())
+        out = b.op(code, [drawn.x, integers(b, axis)], like(b, drawn.x, shape), options=schema.ExpandDimsOptionsT())
     model = b.build(out)
     assert [op.TITLE for op in load_graph(model).ops] == ["RESHAPE"] * len(load_graph(model).ops)
-    drawn.check(_transpose(b, out, tuple(range(len(b.shape(out))))[::-1]))
+    drawn.check(transpose(b, out, tuple(range(len(b.shape(out))))[::-1]))
 
 
 @examples(30)
@@ -250,8 +174,8 @@ def test_concatenation(data):
     for _ in range(drawn.integer(1, 3)):
         amounts = [(0, 0)] * len(drawn.shape)
         amounts[axis] = (drawn.integer(0, 3), drawn.integer(0, 2))
-        parts.append(_pad_v2(b, drawn.x, amounts, drawn.integer(-128, 127)))
-    drawn.check(_concatenation(b, parts, axis))
+        parts.append(pad_v2(b, drawn.x, amounts, drawn.integer(-128, 127)))
+    drawn.check(concatenation(b, parts, axis))
 
 
 @examples(20)
@@ -265,14 +189,14 @@ def test_pack(data):
     options.axis = drawn.integer(-len(shape) - 1, len(shape))
     options.valuesCount = len(parts)
     shape.insert(options.axis % (len(shape) + 1), len(parts))
-    drawn.check(b.op("PACK", parts, _like(b, drawn.x, shape), options=options, version=2))
+    drawn.check(b.op("PACK", parts, like(b, drawn.x, shape), options=options, version=2))
 
 
 def _transposed_twice(drawn: Moved) -> int:
     """Other values of the same shape: reversed."""
     b = drawn.builder
-    axes = _list(b, [drawn.integer(0, len(drawn.shape) - 1)])
-    return b.op("REVERSE_V2", [drawn.x, axes], _like(b, drawn.x, drawn.shape), options=schema.ReverseV2OptionsT())
+    axes = integers(b, [drawn.integer(0, len(drawn.shape) - 1)])
+    return b.op("REVERSE_V2", [drawn.x, axes], like(b, drawn.x, drawn.shape), options=schema.ReverseV2OptionsT())
 
 
 @examples(40)
@@ -287,12 +211,12 @@ def test_split(data):
     if not equal and count > 1:
         moved = drawn.integer(0, sizes[0] - 1)
         sizes[0], sizes[-1] = sizes[0] - moved, sizes[-1] + moved
-    parts = _split(b, drawn.x, axis if drawn.choice(False, True) else axis - len(drawn.shape), sizes, equal=equal)
+    parts = split(b, drawn.x, axis if drawn.choice(False, True) else axis - len(drawn.shape), sizes, equal=equal)
     if count == 1:
-        drawn.check(_transpose(b, parts[0], tuple(range(len(drawn.shape)))[::-1]))
+        drawn.check(transpose(b, parts[0], tuple(range(len(drawn.shape)))[::-1]))
     else:
         # In another order, so that each part is seen.
-        drawn.check(_concatenation(b, parts[::-1], axis))
+        drawn.check(concatenation(b, parts[::-1], axis))
 
 
 @examples(15)
@@ -304,9 +228,9 @@ def test_unpack(data):
     options.axis = drawn.integer(-len(drawn.shape), len(drawn.shape) - 1)
     shape = list(drawn.shape)
     options.num = shape.pop(options.axis)
-    outs = [_like(b, drawn.x, shape) for _ in range(options.num)]
+    outs = [like(b, drawn.x, shape) for _ in range(options.num)]
     b.op("UNPACK", [drawn.x], outs, options=options, version=2)
-    drawn.check(_concatenation(b, [*outs[::-1], outs[0]], 0))
+    drawn.check(concatenation(b, [*outs[::-1], outs[0]], 0))
 
 
 @examples(60)
@@ -366,7 +290,7 @@ def test_strided_slice(data):
             values.append(value)
     if not begin or not shape or len(begin) > 5:
         return
-    drawn.check(_strided_slice(drawn.builder, drawn.x, begin, end, strides, shape, **masks))
+    drawn.check(strided_slice(drawn.builder, drawn.x, begin, end, strides, shape, **masks))
 
 
 @examples(30)
@@ -378,10 +302,10 @@ def test_slice(data):
     shape = [drawn.integer(1, n - first) for n, first in zip(drawn.shape, begin, strict=True)]
     left = [n - first for n, first in zip(drawn.shape, begin, strict=True)]
     sizes = [-1 if size == rest and drawn.choice(False, True) else size for size, rest in zip(shape, left, strict=True)]
-    inputs = [drawn.x, _list(b, begin), _list(b, sizes)]
-    out = b.op("SLICE", inputs, _like(b, drawn.x, shape), options=schema.SliceOptionsT(), version=2)
+    inputs = [drawn.x, integers(b, begin), integers(b, sizes)]
+    out = b.op("SLICE", inputs, like(b, drawn.x, shape), options=schema.SliceOptionsT(), version=2)
     # Something behind it, so that it may run in place.
-    drawn.check(_transpose(b, out, tuple(range(len(shape)))[::-1]))
+    drawn.check(transpose(b, out, tuple(range(len(shape)))[::-1]))
 
 
 @examples(40)
@@ -389,14 +313,14 @@ def test_slice(data):
 def test_transpose(data):
     drawn = Moved(data)
     permutation = drawn.rng.permutation(len(drawn.shape)).tolist()
-    drawn.check(_transpose(drawn.builder, drawn.x, permutation))
+    drawn.check(transpose(drawn.builder, drawn.x, permutation))
 
 
 @examples(30)
 @given(st.data())
 def test_tile(data):
     drawn = Moved(data, largest=3)
-    drawn.check(_tile(drawn.builder, drawn.x, [drawn.choice(1, 1, 2, 3) for _ in drawn.shape]))
+    drawn.check(tile(drawn.builder, drawn.x, [drawn.choice(1, 1, 2, 3) for _ in drawn.shape]))
 
 
 @examples(40)
@@ -407,19 +331,19 @@ def test_merge_tiles(data):
     b = drawn.builder
     height, width, depth, rows, columns = (drawn.integer(1, 4) for _ in range(5))
     x = b.input((1, height, width, depth))
-    now = _tile(b, b.reshape(x, (1, height, 1, width, depth)), (1, 1, rows, 1, drawn.choice(1, 1, 2)))
+    now = tile(b, b.reshape(x, (1, height, 1, width, depth)), (1, 1, rows, 1, drawn.choice(1, 1, 2)))
     depth = b.shape(now)[4]
     kind = drawn.choice("upsampling", "flat", "cut")
     if kind == "upsampling":
         now = b.reshape(now, (1, height * rows, width, 1, depth))
-        now = _tile(b, now, (1, 1, 1, columns, 1))
+        now = tile(b, now, (1, 1, 1, columns, 1))
         now = b.reshape(now, (1, height * rows, width * columns, depth))
     elif kind == "flat":
-        now = _tile(b, b.reshape(now, (1, height * rows * width, depth)), (1, columns, drawn.integer(1, 2)))
+        now = tile(b, b.reshape(now, (1, height * rows * width, depth)), (1, columns, drawn.integer(1, 2)))
     else:
         size = height * rows * width * depth
         low = drawn.choice(*(n for n in range(1, size + 1) if size % n == 0))
-        now = _tile(b, b.reshape(now, (1, size // low, low)), (1, columns, 2))
+        now = tile(b, b.reshape(now, (1, size // low, low)), (1, columns, 2))
     with_pass, without = same_bytes_without(b.build(now), "merge tiles", samples(drawn, x))
     assert titles(with_pass).count("TILE") <= titles(without).count("TILE")
     if kind == "upsampling":
@@ -434,7 +358,9 @@ def test_broadcast_to(data):
     shape = [n if n > 1 else drawn.integer(1, 4) for n in drawn.shape]
     shape = [*(drawn.integer(1, 3) for _ in range(drawn.integer(0, 5 - len(shape)))), *shape]
     options = schema.BroadcastToOptionsT()
-    drawn.check(b.op("BROADCAST_TO", [drawn.x, _list(b, shape)], _like(b, drawn.x, shape), options=options, version=2))
+    drawn.check(
+        b.op("BROADCAST_TO", [drawn.x, integers(b, shape)], like(b, drawn.x, shape), options=options, version=2)
+    )
 
 
 @examples(30)
@@ -444,7 +370,7 @@ def test_gather(data):
     axis = drawn.integer(0, len(drawn.shape) - 1)
     most = drawn.shape[axis] - 1
     indices = [drawn.integer(0, most) for _ in range(drawn.integer(1, 6))]
-    drawn.check(_gather(drawn.builder, drawn.x, axis, indices))
+    drawn.check(gather(drawn.builder, drawn.x, axis, indices))
 
 
 @examples(60)
@@ -454,7 +380,7 @@ def test_resize_nearest_neighbor(data):
     x = drawn.image(largest_side=drawn.choice(4, 13), largest_depth=drawn.choice(3, 20))
     size = (drawn.integer(1, 30), drawn.integer(1, 30))
     align, half = drawn.choice((False, False), (True, False), (False, True), (True, True))
-    _check(drawn, x, _resize(drawn.builder, x, "RESIZE_NEAREST_NEIGHBOR", size, align=align, half=half))
+    _check(drawn, x, resize(drawn.builder, x, "RESIZE_NEAREST_NEIGHBOR", size, align=align, half=half))
 
 
 @examples(60)
@@ -464,12 +390,12 @@ def test_resize_bilinear(data):
     x = drawn.image(largest_side=drawn.choice(4, 13), largest_depth=3)
     size = (drawn.integer(1, 30), drawn.integer(1, 30))
     align, half = drawn.choice((False, False), (True, False), (False, True))
-    _check(drawn, x, _resize(drawn.builder, x, "RESIZE_BILINEAR", size, align=align, half=half))
+    _check(drawn, x, resize(drawn.builder, x, "RESIZE_BILINEAR", size, align=align, half=half))
 
 
 def test_resizing_that_reads_outside_the_input_is_refused():
     b = TfliteBuilder(0)
-    out = _resize(b, b.input((1, 1000, 1, 1)), "RESIZE_BILINEAR", (2001, 1), align=False, half=False)
+    out = resize(b, b.input((1, 1000, 1, 1)), "RESIZE_BILINEAR", (2001, 1), align=False, half=False)
     with pytest.raises(UnsupportedOpError, match=r"1000 resized to 2001, where LiteRT reads outside"):
         load_graph(b.build(out))
 
@@ -490,7 +416,7 @@ def test_depth_and_space(data):
         code, options = "DEPTH_TO_SPACE", schema.DepthToSpaceOptionsT()
     options.blockSize = block
     x = b.input(shape)
-    _check(drawn, x, b.op(code, [x], _like(b, x, out_shape), options=options))
+    _check(drawn, x, b.op(code, [x], like(b, x, out_shape), options=options))
 
 
 @examples(30)
@@ -507,15 +433,15 @@ def test_batch_and_space(data):
     depth = drawn.integer(1, 4)
     x = b.input((1, *sides, depth))
     across = [(n + before + after) // m for n, (before, after), m in zip(sides, amounts, blocks, strict=True)]
-    inputs = [x, _list(b, blocks), _list(b, amounts)]
-    out = _like(b, x, (math.prod(blocks), *across, depth))
+    inputs = [x, integers(b, blocks), integers(b, amounts)]
+    out = like(b, x, (math.prod(blocks), *across, depth))
     b.op("SPACE_TO_BATCH_ND", inputs, out, options=schema.SpaceToBatchNDOptionsT(), version=2)
     if drawn.choice(False, True):
         whole = [n * m for n, m in zip(across, blocks, strict=True)]
         crops = [(first := drawn.integer(0, n - 1), drawn.integer(0, n - 1 - first)) for n in whole]
         shape = (1, *(n - before - after for n, (before, after) in zip(whole, crops, strict=True)), depth)
-        inputs = [out, _list(b, blocks), _list(b, crops)]
-        out = _like(b, x, shape)
+        inputs = [out, integers(b, blocks), integers(b, crops)]
+        out = like(b, x, shape)
         b.op("BATCH_TO_SPACE_ND", inputs, out, options=schema.BatchToSpaceNDOptionsT(), version=2)
     _check(drawn, x, out)
 
@@ -546,16 +472,16 @@ def test_dilation_by_batches(data):
     depth = drawn.integer(1, 4)
     x = b.input((1, *sides, depth), scale=0.03, zero_point=drawn.zero_point())
     across = [(n + before + after) // m for n, (before, after), m in zip(sides, paddings, blocks, strict=True)]
-    batches = _like(b, x, (1, *across, depth))  # the file does not know the batch
-    inputs = [x, _list(b, blocks), _list(b, paddings)]
+    batches = like(b, x, (1, *across, depth))  # the file does not know the batch
+    inputs = [x, integers(b, blocks), integers(b, paddings)]
     b.op("SPACE_TO_BATCH_ND", inputs, batches, options=schema.SpaceToBatchNDOptionsT(), version=2)
     if is_sequence:
         new_axis = drawn.choice(1, 2)
         shape = [1, *across, depth]
         shape.insert(new_axis, 1)
         kernel.insert(new_axis - 1, 1)
-        axis = _list(b, new_axis)
-        batches = b.op("EXPAND_DIMS", [batches, axis], _like(b, x, shape), options=schema.ExpandDimsOptionsT())
+        axis = integers(b, new_axis)
+        batches = b.op("EXPAND_DIMS", [batches, axis], like(b, x, shape), options=schema.ExpandDimsOptionsT())
     window = {"kernel": tuple(kernel), "stride": (1, 1), "padding": "valid", "dilation": (1, 1)}
     kind = drawn.choice("CONV_2D", "DEPTHWISE_CONV_2D")
     out = drawn.weighted(batches, kind, window=window, outputs=3, multiplier=drawn.integer(1, 2), any_scale=False)
@@ -564,9 +490,9 @@ def test_dilation_by_batches(data):
         options = schema.SqueezeOptionsT()
         options.squeezeDims = [new_axis]
         flat = [n for i, n in enumerate(b.shape(out)) if i != new_axis]
-        out = b.op("SQUEEZE", [out], _like(b, out, flat), options=options)
-    last = _like(b, out, (1, *out_sides, channels))
-    inputs = [out, _list(b, blocks), _list(b, crops)]
+        out = b.op("SQUEEZE", [out], like(b, out, flat), options=options)
+    last = like(b, out, (1, *out_sides, channels))
+    inputs = [out, integers(b, blocks), integers(b, crops)]
     b.op("BATCH_TO_SPACE_ND", inputs, last, options=schema.BatchToSpaceNDOptionsT(), version=2)
     titles = {op.TITLE for op in load_graph(b.build(last)).ops}
     assert titles == ({kind, "RESHAPE"} if is_sequence else {kind})
@@ -577,29 +503,29 @@ def test_what_is_no_dilation_is_refused():
     """A strided convolution between the batches: nothing takes its place."""
     b = TfliteBuilder(0)
     x = b.input((1, 8, 8, 2))
-    batches = _like(b, x, (4, 4, 4, 2))
-    inputs = [x, _list(b, [2, 2]), _list(b, [[0, 0], [0, 0]])]
+    batches = like(b, x, (4, 4, 4, 2))
+    inputs = [x, integers(b, [2, 2]), integers(b, [[0, 0], [0, 0]])]
     b.op("SPACE_TO_BATCH_ND", inputs, batches, options=schema.SpaceToBatchNDOptionsT(), version=2)
     out = b.conv_2d(batches, filters=3, kernel=(2, 2), stride=(2, 2))
-    last = _like(b, out, (1, 4, 4, 3))
-    inputs = [out, _list(b, [2, 2]), _list(b, [[0, 0], [0, 0]])]
+    last = like(b, out, (1, 4, 4, 3))
+    inputs = [out, integers(b, [2, 2]), integers(b, [[0, 0], [0, 0]])]
     b.op("BATCH_TO_SPACE_ND", inputs, last, options=schema.BatchToSpaceNDOptionsT(), version=2)
     with pytest.raises(UnsupportedOpError, match="a batch of 4"):
         load_graph(b.build(last))
 
 
 def _differing(b: TfliteBuilder, x: int) -> int:
-    return b.op("RESHAPE", [x, _list(b, b.shape(x))], b.tensor(b.shape(x), scale=0.5, zero_point=1))
+    return b.op("RESHAPE", [x, integers(b, b.shape(x))], b.tensor(b.shape(x), scale=0.5, zero_point=1))
 
 
 def _six_axes(b: TfliteBuilder, x: int) -> int:
-    return _transpose(b, b.reshape(x, (1, 2, 2, 2, 2, 2)), (0, 5, 4, 3, 2, 1))
+    return transpose(b, b.reshape(x, (1, 2, 2, 2, 2, 2)), (0, 5, 4, 3, 2, 1))
 
 
 def _computed_axis(b: TfliteBuilder, x: int) -> int:
     axis = b.tensor((), INT32)
     b.op("SHAPE", [x], axis)
-    outs = [_like(b, x, (1, 4, 4, 1)) for _ in range(2)]
+    outs = [like(b, x, (1, 4, 4, 1)) for _ in range(2)]
     return b.op("SPLIT", [axis, x], outs, options=schema.SplitOptionsT())
 
 
@@ -621,11 +547,11 @@ def test_what_cannot_be_moved_is_named(make, words):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda b, x: _transpose(b, x, (0, 1, 2, 2)),
-        lambda b, x: _concatenation(b, [x, x], 1) and _split(b, x, 1, [3, 3], equal=False)[0],
-        lambda b, x: b.op("TILE", [x, _list(b, [1, 1, 1, 2])], _like(b, x, (1, 4, 4, 3))),
-        lambda b, x: _gather(b, x, 1, [4]),
-        lambda b, x: _strided_slice(b, x, [0, 3], [1, 5], [1, 1], (1, 2, 4, 2)),
+        lambda b, x: transpose(b, x, (0, 1, 2, 2)),
+        lambda b, x: concatenation(b, [x, x], 1) and split(b, x, 1, [3, 3], equal=False)[0],
+        lambda b, x: b.op("TILE", [x, integers(b, [1, 1, 1, 2])], like(b, x, (1, 4, 4, 3))),
+        lambda b, x: gather(b, x, 1, [4]),
+        lambda b, x: strided_slice(b, x, [0, 3], [1, 5], [1, 1], (1, 2, 4, 2)),
     ],
 )
 def test_contradictions_are_one_error(make):
@@ -638,6 +564,6 @@ def test_a_slice_takes_the_place_of_its_input():
     builder = TfliteBuilder(0)
     x = builder.input((1, 8, 8, 4))
     wide = builder.max_pool_2d(x, kernel=(1, 1), stride=(1, 1))
-    out = _strided_slice(builder, wide, [0, 2], [1, 7], [1, 1], (1, 5, 8, 4))
+    out = strided_slice(builder, wide, [0, 2], [1, 7], [1, 1], (1, 5, 8, 4))
     steps = plan(load_graph(builder.build(builder.max_pool_2d(out)))).steps
     assert steps[1].inputs[0].offset == steps[1].outputs[0].offset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -16,51 +15,17 @@ from edgelearn.errors import ModelFileError, UnsupportedOpError
 from edgelearn.ir.reduction import ArgMax, Mean, ReduceMax, ReduceMin, Sum
 from tests.support.firmware import load_graph
 from tests.support.tflite_builder import INT32, TfliteBuilder
+from tests.support.tflite_ops import arg_max, reduce
 from tests.vectors.models import Drawn, check, examples
 from tests.vectors.test_ends import assert_same_bytes as assert_same_outputs
-
-
-def _reduce(
-    b: TfliteBuilder,
-    x: int,
-    code: str,
-    axes: Sequence[int],
-    *,
-    keep_dims: bool = False,
-    scale: float | None = None,
-    zero_point: int | None = None,
-) -> int:
-    shape = b.shape(x)
-    reduced = {axis % len(shape) for axis in axes}
-    left = [1 if axis in reduced else n for axis, n in enumerate(shape) if keep_dims or axis not in reduced]
-    same = b.quant(x)
-    out = b.tensor(
-        left,
-        scale=same[0] if scale is None else scale,
-        zero_point=same[1] if zero_point is None else zero_point,
-    )
-    options = schema.ReducerOptionsT()
-    options.keepDims = keep_dims
-    constant = b.tensor((len(axes),), INT32, data=np.array(axes, np.int32))
-    return b.op(code, [x, constant], out, options=options, version=2)
-
-
-def _arg_max(b: TfliteBuilder, x: int, axis: int, type_: int = schema.TensorType.INT64) -> int:
-    shape = b.shape(x)
-    axis_ = b.tensor((), INT32, data=np.array(axis, np.int32))
-    out = b.tensor([n for i, n in enumerate(shape) if i != axis % len(shape)], type_)
-    options = schema.ArgMaxOptionsT()
-    options.outputType = type_
-    return b.op("ARG_MAX", [x, axis_], out, options=options)
-
 
 #: Op -> the op on an input of 1x4x4x2.
 SMALLEST = {
     Mean: lambda b, x: b.mean(x),
-    Sum: lambda b, x: _reduce(b, x, "SUM", (1, 2)),
-    ReduceMax: lambda b, x: _reduce(b, x, "REDUCE_MAX", (1, 2)),
-    ReduceMin: lambda b, x: _reduce(b, x, "REDUCE_MIN", (3,)),
-    ArgMax: lambda b, x: _arg_max(b, x, 3),
+    Sum: lambda b, x: reduce(b, x, "SUM", (1, 2)),
+    ReduceMax: lambda b, x: reduce(b, x, "REDUCE_MAX", (1, 2)),
+    ReduceMin: lambda b, x: reduce(b, x, "REDUCE_MIN", (3,)),
+    ArgMax: lambda b, x: arg_max(b, x, 3),
 }
 
 
@@ -95,7 +60,7 @@ def test_mean(data):
     if drawn.choice(False, True):
         scale, zero_point = drawn.near(scale, drawn.choice(1, 6, 16)), drawn.zero_point()
     axes, keep = drawn.axes, drawn.keep_dims
-    drawn.check(_reduce(drawn.builder, drawn.x, "MEAN", axes, keep_dims=keep, scale=scale, zero_point=zero_point))
+    drawn.check(reduce(drawn.builder, drawn.x, "MEAN", axes, keep_dims=keep, scale=scale, zero_point=zero_point))
 
 
 @examples(80)
@@ -111,7 +76,7 @@ def test_mean_over_height_and_width(data):
         # Any output scale and zero point at all.
         scale, zero_point = drawn.near(b.quant(x)[0], drawn.choice(1, 6, 16)), drawn.zero_point()
         axes = drawn.choice((1, 2), (2, 1), (-3, -2))
-        out = _reduce(b, x, "MEAN", axes, keep_dims=keep_dims, scale=scale, zero_point=zero_point)
+        out = reduce(b, x, "MEAN", axes, keep_dims=keep_dims, scale=scale, zero_point=zero_point)
     check(drawn, x, out)
 
 
@@ -124,21 +89,21 @@ def test_sum(data):
         wide = scale * drawn.choice(1, math.sqrt(drawn.count), drawn.count)
         scale, zero_point = drawn.near(wide, drawn.choice(1, 6)), drawn.zero_point()
     axes, keep = drawn.axes, drawn.keep_dims
-    drawn.check(_reduce(drawn.builder, drawn.x, "SUM", axes, keep_dims=keep, scale=scale, zero_point=zero_point))
+    drawn.check(reduce(drawn.builder, drawn.x, "SUM", axes, keep_dims=keep, scale=scale, zero_point=zero_point))
 
 
 @examples(60)
 @given(st.data())
 def test_reduce_max(data):
     drawn = Reduced(data)
-    drawn.check(_reduce(drawn.builder, drawn.x, "REDUCE_MAX", drawn.axes, keep_dims=drawn.keep_dims))
+    drawn.check(reduce(drawn.builder, drawn.x, "REDUCE_MAX", drawn.axes, keep_dims=drawn.keep_dims))
 
 
 @examples(60)
 @given(st.data())
 def test_reduce_min(data):
     drawn = Reduced(data)
-    drawn.check(_reduce(drawn.builder, drawn.x, "REDUCE_MIN", drawn.axes, keep_dims=drawn.keep_dims))
+    drawn.check(reduce(drawn.builder, drawn.x, "REDUCE_MIN", drawn.axes, keep_dims=drawn.keep_dims))
 
 
 @examples(60)
@@ -148,7 +113,7 @@ def test_arg_max(data):
     drawn = Reduced(data)
     b = drawn.builder
     type_ = drawn.choice(schema.TensorType.INT32, schema.TensorType.INT64)
-    out = _arg_max(b, drawn.x, drawn.axes[0], type_)
+    out = arg_max(b, drawn.x, drawn.axes[0], type_)
     shape = b.shape(drawn.input)[1:]
     samples = [drawn.rng.integers(-n, n + 1, (1, *shape)).astype(np.int8) for n in (0, 1, 2, 127)]
     assert_same_outputs(b.build(out), [np.concatenate(samples)])
@@ -156,7 +121,7 @@ def test_arg_max(data):
 
 def test_arg_max_inside_a_model_is_refused():
     b = TfliteBuilder(0)
-    places = _arg_max(b, b.input((1, 4, 4, 2)), 1, INT32)
+    places = arg_max(b, b.input((1, 4, 4, 2)), 1, INT32)
     flat = b.op("RESHAPE", [places, b.tensor((1,), INT32, data=np.array([8], np.int32))], b.tensor((8,), INT32))
     with pytest.raises(UnsupportedOpError, match="inside the model"):
         load_graph(b.build(flat))
@@ -164,7 +129,7 @@ def test_arg_max_inside_a_model_is_refused():
 
 def test_a_reduction_of_other_scales_is_refused():
     b = TfliteBuilder(0)
-    out = _reduce(b, b.input((1, 4, 4, 2), scale=0.5), "REDUCE_MAX", (1,), scale=0.25)
+    out = reduce(b, b.input((1, 4, 4, 2), scale=0.5), "REDUCE_MAX", (1,), scale=0.25)
     with pytest.raises(UnsupportedOpError, match="differ in scale"):
         load_graph(b.build(out))
 
@@ -188,7 +153,7 @@ def test_the_oracle_sums_signed_bytes():
 
     b = TfliteBuilder(3)
     x = b.input((1, 9, 5), scale=0.1, zero_point=-10)
-    out = _reduce(b, x, "SUM", (1,), scale=0.5, zero_point=3)
+    out = reduce(b, x, "SUM", (1,), scale=0.5, zero_point=3)
     model = b.build(out)
     other = Interpreter(
         model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
