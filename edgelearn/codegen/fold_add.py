@@ -1,4 +1,4 @@
-"""ADD of two int8 tensors as one linear form, and the proof that it is the same.
+"""ADD and SUB of two int8 tensors as one linear form, and the proof that it is the same.
 
 The LiteRT kernel rounds three times. Over all 65,536 pairs of int8 it is, for nearly all scales, also
 
@@ -35,8 +35,7 @@ class Operands(Struct, frozen=True, kw_only=True):
     """The constants of the LiteRT kernel (`AddElementwise`): scales and zero points of a, b and the output.
 
     Attributes:
-        scales: of a and b to what both share, and from there to the output.
-        sign: 1 for a sum, -1 for a difference.
+        scales: of a and b to what both share, and from there to the output; that of b is negative in a difference.
         low, high: the clamp of the output.
     """
 
@@ -44,7 +43,6 @@ class Operands(Struct, frozen=True, kw_only=True):
     zero_points: tuple[int, int, int]
     low: int
     high: int
-    sign: int = 1
 
 
 class Folded(Struct, frozen=True, kw_only=True):
@@ -56,15 +54,17 @@ class Folded(Struct, frozen=True, kw_only=True):
     shift: int
 
 
-def operands(a: Tensor, b: Tensor, out: Tensor, clamp: tuple[int, int], *, sign: int = 1) -> Operands:
+def operands(a: Tensor, b: Tensor, out: Tensor, clamp: tuple[int, int], *, is_difference: bool) -> Operands:
     """The constants as LiteRT works them out in its preparation."""
     twice = 2.0 * max(a.scale, b.scale)
+    second = to_scale(b.scale / twice)
+    if is_difference:
+        second = Scale(multiplier=-second.multiplier, shift=second.shift)
     return Operands(
-        scales=(to_scale(a.scale / twice), to_scale(b.scale / twice), to_scale(twice / (2**LEFT_SHIFT * out.scale))),
+        scales=(to_scale(a.scale / twice), second, to_scale(twice / (2**LEFT_SHIFT * out.scale))),
         zero_points=(a.zero_point, b.zero_point, out.zero_point),
         low=clamp[0],
         high=clamp[1],
-        sign=sign,
     )
 
 
@@ -74,7 +74,7 @@ def exact(constants: Operands) -> Integers:
         _requantize_twice((_ALL - zero_point) << LEFT_SHIFT, scale)
         for zero_point, scale in zip(constants.zero_points, constants.scales[:2], strict=False)
     )
-    sums = first[:, None] + constants.sign * second[None, :]
+    sums = first[:, None] + second[None, :]
     values = _requantize_twice(sums, constants.scales[2]) + constants.zero_points[2]
     outputs: Integers = np.clip(values, constants.low, constants.high)
     return outputs
@@ -103,7 +103,7 @@ def _candidates(constants: Operands, outputs: Integers, shift: int) -> Iterator[
         math.ldexp(s.multiplier * constants.scales[2].multiplier, s.shift + constants.scales[2].shift - 62 + LEFT_SHIFT)
         for s in constants.scales[:2]
     ]
-    nearest = [round(ratio * 2**shift) for ratio in (ratios[0], constants.sign * ratios[1])]
+    nearest = [round(ratio * 2**shift) for ratio in ratios]
     if max(abs(k) for k in nearest) * 128 >= 2**31:
         return
     a, b = (values.reshape(-1) for values in np.broadcast_arrays(_ALL[:, None], _ALL[None, :]))

@@ -19,8 +19,6 @@ from edgelearn.ir.edges import Dequantize, Edges, Quantize
 
 #: What to do about ops that people meet most.
 _ADVICE = {
-    "MUL": "scale the data before the model; a BatchNormalization must directly follow its convolution or dense layer",
-    "SUB": "scale the data before it enters the model",
     "RELU": "let the activation directly follow a convolution, dense layer or addition",
     "RELU6": "let the activation directly follow a convolution, dense layer or addition",
     "LEAKY_RELU": "use ReLU",

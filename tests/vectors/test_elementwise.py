@@ -8,14 +8,114 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgelearn.codegen.fold_add import Operands, exact, fold, folded
-from edgelearn.codegen.requantize import to_scale
-from edgelearn.ir.elementwise import Add
+from edgelearn.codegen.requantize import Scale, to_scale
+from edgelearn.ir.elementwise import Add, Maximum, Minimum, Mul, Sub
 from tests.support.firmware import load_graph, plan
 from tests.support.tflite_builder import INT32, TfliteBuilder
 from tests.vectors.models import ACTIVATIONS, Drawn, assert_same_bytes, check, examples
 
+
+def small(code):
+    """Makes the op on a tensor and itself."""
+
+    def make(b, x):
+        scale, zero_point = b.quant(x)
+        return b.op(code, [x, x], b.tensor(b.shape(x), scale=scale, zero_point=zero_point), options=options_of(code))
+
+    return make
+
+
 #: Op -> the op on an input of 1x4x4x2.
-SMALLEST = {Add: lambda b, x: b.add(x, x)}
+SMALLEST = {
+    Add: small("ADD"),
+    Sub: small("SUB"),
+    Mul: small("MUL"),
+    Maximum: small("MAXIMUM"),
+    Minimum: small("MINIMUM"),
+}
+
+
+def options_of(code, activation="none"):
+    """The op's options with a fused activation."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    if code in ("MAXIMUM", "MINIMUM"):
+        return schema.MaximumMinimumOptionsT()
+    options = {"ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT}[code]()
+    options.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation.upper())
+    if code != "MUL":
+        options.potScaleInt16 = False
+    return options
+
+
+def broadcast(data, code):
+    """An op on an input and a constant, or on an input and a part of it, of shapes that go together."""
+    drawn = Drawn(data)
+    b = drawn.builder
+    same_scale = code in ("MAXIMUM", "MINIMUM")
+    rank = drawn.integer(2, 5)
+    shape = (1, *(drawn.integer(1, 4) for _ in range(rank - 1)))
+    scale = drawn.scale(-16, 6)
+    x = b.input(shape, scale=scale, zero_point=drawn.zero_point())
+    quant = {"scale": drawn.near(scale, drawn.choice(1, 6, 14)), "zero_point": drawn.zero_point()}
+    if same_scale:
+        quant = {"scale": b.quant(x)[0], "zero_point": b.quant(x)[1]}
+    if drawn.choice(True, False):
+        other_shape = [drawn.choice(n, 1) if n > 1 else drawn.integer(1, 3) for n in shape][
+            drawn.integer(0, rank - 1) :
+        ]
+        values = drawn.rng.integers(-128, 128, other_shape).astype(np.int8)
+        other = b.tensor(other_shape, data=values, **quant)
+    else:
+        # The largest of all, along some axes: it keeps the scale.
+        axes = [axis for axis in range(1, rank) if drawn.choice(True, False)]
+        other = x
+        if axes:
+            kept = [1 if axis in axes else n for axis, n in enumerate(shape)]
+            reduced = b.tensor(kept, scale=b.quant(x)[0], zero_point=b.quant(x)[1])
+            from ai_edge_litert import schema_py_generated as schema
+
+            reducer = schema.ReducerOptionsT()
+            reducer.keepDims = True
+            axis = b.tensor((len(axes),), INT32, data=np.array(axes, np.int32))
+            other = b.op("REDUCE_MAX", [x, axis], reduced, options=reducer, version=2)
+    pair = (x, other) if drawn.choice(True, False) else (other, x)
+    scales = [b.quant(number)[0] for number in pair]
+    if not same_scale:
+        near = scales[0] * scales[1] * drawn.choice(1.0, 100.0) if code == "MUL" else max(scales)
+        quant = {"scale": drawn.near(near, drawn.choice(1, 6, 14)), "zero_point": drawn.zero_point()}
+    out = b.tensor(np.broadcast_shapes(b.shape(x), b.shape(other)), **quant)
+    check(drawn, x, b.op(code, pair, out, options=options_of(code, drawn.choice(*ACTIVATIONS)), version=2))
+
+
+@examples(100)
+@given(st.data())
+def test_mul(data):
+    broadcast(data, "MUL")
+
+
+@examples(100)
+@given(st.data())
+def test_sub(data):
+    broadcast(data, "SUB")
+
+
+@examples(80)
+@given(st.data())
+def test_add_broadcast(data):
+    broadcast(data, "ADD")
+
+
+@examples(60)
+@given(st.data())
+def test_maximum(data):
+    broadcast(data, "MAXIMUM")
+
+
+@examples(60)
+@given(st.data())
+def test_minimum(data):
+    broadcast(data, "MINIMUM")
 
 
 @examples(150)
@@ -95,13 +195,14 @@ def test_folded_add_is_proved(data):
     first = drawn.scale(-16, 6)
     second, out = (drawn.near(first, drawn.choice(1, 6, 14)) for _ in range(2))
     twice = 2.0 * max(first, second)
+    other = to_scale(second / twice)
+    other = Scale(multiplier=drawn.choice(1, -1) * other.multiplier, shift=other.shift)
     low = drawn.choice(-128, drawn.integer(-128, 127))
     constants = Operands(
-        scales=(to_scale(first / twice), to_scale(second / twice), to_scale(twice / (2**20 * out))),
+        scales=(to_scale(first / twice), other, to_scale(twice / (2**20 * out))),
         zero_points=(drawn.zero_point(), drawn.zero_point(), drawn.zero_point()),
         low=low,
         high=drawn.choice(127, drawn.integer(low, 127)),
-        sign=drawn.choice(1, -1),
     )
     found = fold(constants)
     if found is None:

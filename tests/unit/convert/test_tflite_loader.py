@@ -246,14 +246,29 @@ def test_groups_that_do_not_divide_the_outputs_are_a_contradiction():
     assert "does not fit" in error.value.cause
 
 
-def test_adds_of_different_shapes_and_of_constants_are_refused():
-    builder = TfliteBuilder()
-    x = builder.input((1, 4, 4, 2))
-    assert "different shapes" in refusal(builder.build(builder.add(x, builder.mean(x, keep_dims=True)))).ops[0]
+def test_arithmetic_that_the_kernels_do_not_have_is_refused():
     builder = TfliteBuilder()
     x = builder.input((1, 4))
     fixed = builder.tensor((1, 4), scale=0.1, data=np.ones(4, np.int8))
-    assert "constant operand" in refusal(builder.build(builder.add(x, fixed))).ops[0]
+    refused = refusal(builder.build(builder.add(x, builder.add(fixed, fixed)))).ops
+    assert "two constant operands" in refused[0]
+    builder = TfliteBuilder()
+    x = builder.input((1, 1, 1, 1, 1, 4))
+    assert "6 axes; at most 5" in refusal(builder.build(builder.add(x, x))).ops[0]
+    builder = TfliteBuilder()
+    x = builder.input((1, 4), scale=0.2, zero_point=0)
+    fixed = builder.tensor((1, 4), scale=0.1, data=np.ones(4, np.int8))
+    out = builder.op("MAXIMUM", [x, fixed], builder.tensor((1, 4), scale=0.2))
+    assert "differ in scale" in refusal(builder.build(out)).ops[0]
+
+
+def test_operands_that_do_not_make_the_output_are_a_contradiction():
+    builder = TfliteBuilder()
+    x = builder.input((1, 4))
+    fixed = builder.tensor((1, 3), scale=0.1, data=np.ones(3, np.int8))
+    with pytest.raises(ModelFileError, match="contradicts itself") as error:
+        load(builder.build(builder.op("MUL", [x, fixed], builder.tensor((1, 4), scale=0.2))))
+    assert "do not make the output" in error.value.cause
 
 
 def test_quantisation_changes_where_none_may_be_are_refused():
