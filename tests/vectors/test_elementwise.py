@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from edgelearn.codegen.fold_add import Operands, exact, fold, folded
 from edgelearn.codegen.requantize import Scale, to_scale
+from edgelearn.errors import UnsupportedOpError
 from edgelearn.ir.elementwise import Add, Maximum, Minimum, Mul, Sub
 from tests.support.firmware import load_graph, plan
 from tests.support.tflite_builder import INT32, TfliteBuilder
@@ -213,3 +214,12 @@ def test_folded_add_is_proved(data):
     sums = partial[:, None] + found.multiplier2 * values
     for number in (partial, sums, 256 * found.multiplier1, 256 * found.multiplier2):
         assert np.all((np.asarray(number) >= -(2**31)) & (np.asarray(number) < 2**31))
+
+
+@pytest.mark.parametrize(("code", "scale"), [("MUL", 1e25), ("MUL", 1e6), ("ADD", 2.0**40), ("SUB", 2.0**40)])
+def test_scales_too_far_apart_are_refused(code, scale):
+    b = TfliteBuilder()
+    x = b.input((1, 4), scale=scale, zero_point=0)
+    out = b.op(code, [x, x], b.tensor((1, 4), scale=2.0**-12, zero_point=0), options=options_of(code), version=2)
+    with pytest.raises(UnsupportedOpError, match=rf"{code} \(op #0\): the scales"):
+        plan(load_graph(b.build(out)))

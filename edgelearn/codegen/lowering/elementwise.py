@@ -48,7 +48,10 @@ def _sum(graph: Graph, op: Add | Sub, _target: Target) -> Call:
 def _mul(graph: Graph, op: Mul, _target: Target) -> Call:
     a, b, out = graph.tensor(op.inputs[0]), graph.tensor(op.inputs[1]), graph.tensor(op.output)
     # LiteRT works out this factor in float32 (mul.cc, Prepare).
-    scale = to_scale(float(np.float32(a.scale) * np.float32(b.scale) / np.float32(out.scale)))
+    with np.errstate(over="ignore"):
+        factor = float(np.float32(a.scale) * np.float32(b.scale) / np.float32(out.scale))
+    # A factor that overflows is refused like any other that is too large.
+    scale = to_scale(min(factor, 2.0**64))
     return _broadcast(graph, op, "elearn_mul_s8", _MUL, (_NONE, _NONE, scale), output_range(out, op.activation))
 
 
