@@ -297,7 +297,7 @@ def _print_ends(inputs: tuple[End, ...], outputs: tuple[End, ...]) -> None:
     if len(inputs) == len(outputs) == 1:
         return
     for what, ends in (("inputs", inputs), ("outputs", outputs)):
-        shown = (f"{end.name} ({'x'.join(str(n) for n in end.shape)} {end.type})" for end in ends)
+        shown = (f"{end.name} ({'x'.join(str(n) for n in end.shape) or 1} {end.type})" for end in ends)
         click.echo(f"{what + ':':<22}{', '.join(shown)}")
 
 

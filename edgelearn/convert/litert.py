@@ -94,6 +94,10 @@ class ReferenceInterpreter:
         except (ValueError, RuntimeError) as error:
             raise ModelFileError("the LiteRT interpreter fails on the model", cause=_first_line(error)) from error
 
+    def run_on_zeros(self, tensor_indices: Sequence[int]) -> dict[int, npt.NDArray[Any]]:
+        """Run once with all inputs zero, for tensors that do not depend on them; see `run`."""
+        return self.run([np.zeros(details["shape"], details["dtype"]) for details in self._inputs], tensor_indices)
+
     def _fed(self, details: Mapping[str, Any], values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What an input is set to."""
         if details["dtype"] == np.float32 and values.dtype == np.int8:

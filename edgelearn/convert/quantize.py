@@ -296,7 +296,7 @@ def _load_saved_model(tensorflow: Any, path: Path) -> FloatModel:
     keys = list(inputs)
     variables = [
         (variable.name.partition(":")[0], variable.numpy())
-        for variable in loaded.variables
+        for variable in getattr(loaded, "variables", signature.variables)
         if variable.dtype.is_floating
     ]
     return FloatModel(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgelearn.convert.constants import constant_ops, with_constants
 from edgelearn.convert.dilation import with_dilations
 from edgelearn.convert.naming import layer_name, tensor_name
 from edgelearn.convert.tflite_file import FileModel, FileOp, FileTensor, read_tflite
@@ -57,9 +58,13 @@ def load_tflite(data: bytes, *, name: str, layers: Mapping[str, str] | None = No
         ModelFileError: the bytes are no `.tflite`, are damaged, or contradict themselves.
         NotQuantizedError: its activations are not int8.
         UnsupportedOpError: naming every op and every parameter that is not supported.
-        MissingPackageError: the `tflite` schema package is not installed.
+        MissingPackageError: the `tflite` schema package is not installed; or the interpreter, which computes parts of
+            the model that no input reaches.
     """
     model = with_dilations(read_tflite(data))
+    found = constant_ops(model, _live_ops(model), TRANSLATORS, _VALUE_INPUTS)
+    if found:
+        model = with_constants(model, data, found)
     graph = _Loader(model, name, layers or {}, edges).graph()
     try:
         return verify(graph, after="load")
@@ -82,7 +87,7 @@ class _Loader:
     def graph(self) -> Graph:
         if not self._model.inputs or not self._model.outputs:
             raise ModelFileError("the model has no input or no output", hint="export the model again")
-        live = self._live_ops()
+        live = _live_ops(self._model)
         self._require_int8(live)
         inputs, outputs, inner = self._ends(live)
         if not inner:
@@ -118,18 +123,6 @@ class _Loader:
         return name
 
     # The whole graph
-
-    def _live_ops(self) -> list[FileOp]:
-        """The ops whose results reach the output as values, in order; what only computes shapes is left out."""
-        needed = set(self._model.outputs)
-        live = []
-        for op in reversed(self._model.ops):
-            if needed.isdisjoint(op.outputs):
-                continue
-            live.append(op)
-            positions = _VALUE_INPUTS.get(op.code, range(len(op.inputs)))
-            needed.update(op.inputs[position] for position in positions if position < len(op.inputs))
-        return live[::-1]
 
     def _require_int8(self, live: list[FileOp]) -> None:
         tensors = self._model.tensors
@@ -235,3 +228,16 @@ class _Loader:
             advice = "; ".join(f"{code}: {text}" for code, text in self._advice.items())
             hint = f"{advice}; or cut the model before these layers and convert again"
         return UnsupportedOpError((*ops, *plain), hint=hint)
+
+
+def _live_ops(model: FileModel) -> list[FileOp]:
+    """The ops whose results reach the output as values, in order; what only computes shapes is left out."""
+    needed = set(model.outputs)
+    live = []
+    for op in reversed(model.ops):
+        if needed.isdisjoint(op.outputs):
+            continue
+        live.append(op)
+        positions = _VALUE_INPUTS.get(op.code, range(len(op.inputs)))
+        needed.update(op.inputs[position] for position in positions if position < len(op.inputs))
+    return live[::-1]
