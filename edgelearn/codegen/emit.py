@@ -133,7 +133,7 @@ def _constant(identifier: str, constant: Constant) -> _Array:
     return _array(
         f"{identifier}_{constant.suffix}",
         constant.c_type,
-        [_initializer(element, identifier) for element in constant.elements],
+        [_initializer(e, identifier) if constant.c_type != "double" else repr(e) for e in constant.elements],
     )
 
 

@@ -63,7 +63,8 @@ def thresholds(channel: Channel, *, rounds_twice: bool) -> Integers:
     Args:
         channel: its shift must not be to the left.
         rounds_twice: as CONV_2D does (`MultiplyByQuantizedMultiplier`: a saturating rounding doubling high multiply,
-            then a rounding shift to the right, halves away from zero), else once, as FULLY_CONNECTED does.
+            then a rounding shift to the right, halves away from zero), else once, halves away from zero, as
+            FULLY_CONNECTED is with an `exact_scale`.
     """
     multiplier, right = channel.scale.multiplier, -channel.scale.shift
     outputs = range(channel.low + 1, channel.high + 1)
@@ -78,7 +79,7 @@ def thresholds(channel: Channel, *, rounds_twice: bool) -> Integers:
             reached = (value << right) - half + (1 if value <= 0 and right > 0 else 0)
             product = (reached << 31) - (1 << 30)
         else:
-            product = (value << (31 + right)) - (1 << (30 + right))
+            product = (value << (31 + right)) - (1 << (30 + right)) + (1 if value <= 0 else 0)
         found.append(max(-_NEVER, min(_NEVER, -(-product // multiplier))))
     return np.array(found, np.int64)
 

@@ -47,12 +47,49 @@ def convolution_scales(x: Tensor, weight: Tensor, out: Tensor, channels: int) ->
     return tuple(to_scale(x.scale * scale / out.scale) for scale in scales)
 
 
-def dense_scales(x: Tensor, weight: Tensor, out: Tensor, channels: int) -> tuple[Scale, ...]:
-    """As convolution_scales; with one scale for all, LiteRT multiplies s_x s_w in float32."""
-    if weight.quant is not None and not weight.quant.is_per_channel:
-        product = float(np.float32(x.scale) * np.float32(weight.quant.scale[0]))
-        return (to_scale(product / out.scale),) * channels
-    return convolution_scales(x, weight, out, channels)
+def dense_factors(x: Tensor, weight: Tensor, out: Tensor, channels: int) -> tuple[float, ...]:
+    """s_x s_w / s_out for each output, in float64 as LiteRT's FULLY_CONNECTED has it.
+
+    Its reference kernel multiplies the sum by it in float64 and rounds that product, halves away from zero.
+    """
+    if weight.quant is None:
+        raise ValueError(f"{weight.name} has no quantisation")
+    scales = weight.quant.scale
+    if len(scales) == 1:
+        scales = scales * channels
+    return tuple(x.scale * scale / out.scale for scale in scales)
+
+
+def exact_scale(factor: float, largest_sum: int) -> Scale | None:
+    """The Scale that gives what `dense_factors` says for every sum within reach, or None where 31 bits cannot.
+
+    Both functions are symmetric and never fall, so they are equal where the smallest sum that reaches each output is.
+
+    Args:
+        factor: from `dense_factors`.
+        largest_sum: the largest magnitude of a sum.
+    """
+    nearest = to_scale(factor)
+    total = 31 - nearest.shift
+    if nearest.multiplier == 0 or total < 1:
+        return nearest  # no sum reaches 1; or it is refused, being beyond LARGEST_SHIFT
+    halves = np.arange(1, 256) - 0.5
+    reached = np.ceil(halves / factor)
+    # The quotient is rounded: one sum less or more may be the first whose product reaches the half.
+    reached = np.where((reached - 1) * factor >= halves, reached - 1, reached)
+    reached = np.where(reached * factor < halves, reached + 1, reached)
+    firsts = [(output, min(int(first), largest_sum + 1)) for output, first in enumerate(reached, start=1)]
+    half = 1 << (total - 1)
+
+    def meets(multiplier: int, output: int, first: int) -> bool:
+        reaches = first > largest_sum or first * multiplier + half >= output << total
+        return reaches and (first - 1) * multiplier + half < output << total
+
+    for step in (0, 1, -1, 2, -2, 3, -3):
+        multiplier = nearest.multiplier + step
+        if multiplier < 2**31 and all(meets(multiplier, output, first) for output, first in firsts):
+            return Scale(multiplier=multiplier, shift=nearest.shift)
+    return None
 
 
 def mean_scale(x: Tensor, out: Tensor, count: int) -> Scale:

@@ -7,6 +7,7 @@ import numpy as np
 from edgelearn.codegen.lowering.call import (
     DOT,
     Call,
+    Constant,
     Lowerings,
     Source,
     Target,
@@ -16,21 +17,42 @@ from edgelearn.codegen.lowering.call import (
 )
 from edgelearn.codegen.lowering.cost import dense_in_fours, plain_dense
 from edgelearn.codegen.lowering.matmul import MATMUL, Layer, eights, vector_stream
-from edgelearn.codegen.requantize import dense_scales, output_range
+from edgelearn.codegen.requantize import Scale, dense_factors, exact_scale, output_range
 from edgelearn.ir import Graph
 from edgelearn.ir.dense import FullyConnected
 
 _FOURS = Source(name="elearn_fully_connected_fours_s8.c", code_bytes=400)
 _SOURCE = Source(name="elearn_fully_connected_s8.c", code_bytes=170)
+#: With what of the compiler's library computes in float64.
+_DOUBLE = Source(name="elearn_fully_connected_double_s8.c", code_bytes=1_500)
 
 
 def _fully_connected(graph: Graph, op: FullyConnected, target: Target) -> tuple[Call, ...]:
-    plain = _plain(graph, op)
-    fours = _in_fours(graph, op) if target.dsp else None
+    scales = _exact_scales(graph, op)
+    if scales is None:
+        return (_plain(graph, op, None),)
+    plain = _plain(graph, op, scales)
+    fours = _in_fours(graph, op, scales) if target.dsp else None
     return (plain, fours) if fours else (plain,)
 
 
-def _in_fours(graph: Graph, op: FullyConnected) -> Call | None:
+def _exact_scales(graph: Graph, op: FullyConnected) -> tuple[Scale, ...] | None:
+    """A Scale for each output with which every sum within reach is rounded as LiteRT does; None where one has none."""
+    x, weight, bias = (graph.tensor(name) for name in op.inputs)
+    out = graph.tensor(op.output)
+    factors = dense_factors(x, weight, out, weight.shape[0])
+    largest_input = max(127 - x.zero_point, 128 + x.zero_point)
+    weights = np.abs(weight.array().astype(np.int64)).sum(axis=1)
+    sums = np.minimum(np.abs(bias.array().astype(np.int64)) + largest_input * weights, 2**31 - 1)
+    reach: dict[float, int] = {}
+    for factor, largest in zip(factors, sums.tolist(), strict=True):
+        reach[factor] = max(largest, reach.get(factor, 0))
+    found = {factor: exact_scale(factor, largest) for factor, largest in reach.items()}
+    scales = [found[factor] for factor in factors]
+    return tuple(scale for scale in scales if scale is not None) if None not in scales else None
+
+
+def _in_fours(graph: Graph, op: FullyConnected, scales: tuple[Scale, ...]) -> Call | None:
     """The variant of four outputs at a time; None where its sums or constants would not be exact."""
     x, weight, bias = (graph.tensor(name) for name in op.inputs)
     out = graph.tensor(op.output)
@@ -40,7 +62,7 @@ def _in_fours(graph: Graph, op: FullyConnected) -> Call | None:
     layer = Layer(
         weights=weight.array().astype(np.int64),
         bias=bias.array().astype(np.int64),
-        scales=dense_scales(x, weight, out, outputs),
+        scales=scales,
         input_zero_point=x.zero_point,
         output_zero_point=out.zero_point,
         low=low,
@@ -72,13 +94,23 @@ def _in_fours(graph: Graph, op: FullyConnected) -> Call | None:
     )
 
 
-def _plain(graph: Graph, op: FullyConnected) -> Call:
+def _plain(graph: Graph, op: FullyConnected, scales: tuple[Scale, ...] | None) -> Call:
+    """The plain kernel; without scales the one that requantises in float64, as LiteRT does."""
     x, weight, bias = (graph.tensor(name) for name in op.inputs)
     out, outputs = graph.tensor(op.output), weight.shape[0]
+    if scales is None:
+        requantisation = Constant(
+            suffix="factors",
+            c_type="double",
+            elements=dense_factors(x, weight, out, outputs),
+            size_bytes=8 * outputs,
+        )
+    else:
+        requantisation = scale_constant(scales)
     return Call(
-        function="elearn_fully_connected_s8",
-        sources=(_SOURCE, DOT),
-        params_type="elearn_fully_connected_params",
+        function="elearn_fully_connected_s8" if scales else "elearn_fully_connected_double_s8",
+        sources=(_SOURCE if scales else _DOUBLE, DOT),
+        params_type="elearn_fully_connected_params" if scales else "elearn_fully_connected_double_params",
         params=(
             ("rows", out.elements // outputs),
             ("features", weight.shape[1]),
@@ -86,13 +118,9 @@ def _plain(graph: Graph, op: FullyConnected) -> Call:
             ("offsets", offset_fields(x, out, *output_range(out, op.activation))),
             ("weights", "weights"),
             ("bias", "bias"),
-            ("scales", "scales"),
+            (requantisation.suffix, requantisation.suffix),
         ),
-        constants=(
-            integers("weights", "int8_t", weight),
-            integers("bias", "int32_t", bias),
-            scale_constant(dense_scales(x, weight, out, outputs)),
-        ),
+        constants=(integers("weights", "int8_t", weight), integers("bias", "int32_t", bias), requantisation),
         instructions=plain_dense(features=weight.shape[1], outputs=out.elements),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from edgelearn.codegen.fold import LARGEST_SHIFT, Channel, Folded, fold, shift_of
+from edgelearn.codegen.fold import LARGEST_SHIFT, Channel, Folded, fold, is_equal, shift_of, thresholds
 from edgelearn.codegen.lowering.call import Constant, Source
 from edgelearn.codegen.requantize import Scale
 
@@ -197,12 +197,15 @@ def vector_stream(layer: Layer) -> Stream | None:
 
 
 def _uniform(channels: list[Channel]) -> tuple[int, list[int]] | None:
-    """Shift, multiplier and offset where one scale serves all outputs: rounding once is folded as it stands."""
+    """Shift, multiplier and offset where one scale serves all outputs and no half below zero is within reach."""
     scale, zero_point = channels[0].scale, channels[0].zero_point
     shift = -1 - scale.shift
     if any(channel.scale != scale for channel in channels) or not 1 <= shift <= LARGEST_SHIFT:
         return None
-    return shift, [scale.multiplier, (1 << (shift - 1)) + (zero_point << shift)]
+    plain = Folded(multiplier=scale.multiplier, offset=(1 << (shift - 1)) + (zero_point << shift), bias=0)
+    if not all(is_equal(c, shift, plain, thresholds(c, rounds_twice=False)) for c in channels):
+        return None
+    return shift, [plain.multiplier, plain.offset]
 
 
 def _fours(bias: Integers, words: Integers, constants: list[list[int]]) -> tuple[int, ...]:

@@ -42,13 +42,13 @@ static inline int32_t elearn_requantize_twice(int32_t v, int32_t multiplier, int
     return elearn_shift_right(elearn_multiply_high(v, multiplier), -shift);
 }
 
-/* v * multiplier * 2^(shift - 31), rounded once, halves up, as FULLY_CONNECTED does in the LiteRT reference kernels;
- * shift is within -31 and 30. */
+/* v * multiplier * 2^(shift - 31), rounded once, halves away from zero, as FULLY_CONNECTED is in the LiteRT reference
+ * kernels; shift is within -31 and 30. */
 static inline int32_t elearn_requantize_once(int32_t v, int32_t multiplier, int32_t shift)
 {
     const int32_t total = 31 - shift;
     const int64_t product = (int64_t)v * (int64_t)multiplier;
-    return (int32_t)((product + ((int64_t)1 << (total - 1))) >> total);
+    return (int32_t)((product + ((int64_t)1 << (total - 1)) - (product < 0 ? 1 : 0)) >> total);
 }
 
 /* sum of weights[i] * (values[i] - zero_point). A function of its own: inlined, its loop would lack registers. */

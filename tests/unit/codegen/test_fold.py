@@ -18,7 +18,7 @@ def reference(sums, scale, *, rounds_twice):
     right = -scale.shift
     product = sums.astype(object) * scale.multiplier
     if not rounds_twice:
-        return (product + (1 << (30 + right))) >> (31 + right)
+        return (product + (1 << (30 + right)) - (product < 0)) >> (31 + right)
     nudge = np.where(product >= 0, 1 << 30, 1 - (1 << 30))
     high = np.array([_towards_zero(value) for value in product + nudge], object)
     mask = (1 << right) - 1

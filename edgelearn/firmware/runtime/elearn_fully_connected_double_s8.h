@@ -1,0 +1,21 @@
+/* FULLY_CONNECTED, int8, requantised in float64: parameters and prototype. */
+#ifndef ELEARN_FULLY_CONNECTED_DOUBLE_S8_H
+#define ELEARN_FULLY_CONNECTED_DOUBLE_S8_H
+
+#include "elearn_kernels.h"
+
+typedef struct {
+    int32_t rows;
+    int32_t features;
+    int32_t outputs;
+    elearn_offsets offsets;
+    const int8_t *weights;
+    const int32_t *bias;
+    const double *factors;
+} elearn_fully_connected_double_params;
+
+/* input [row][feature], weights [output][feature], output [row][output] */
+void elearn_fully_connected_double_s8(
+    const elearn_fully_connected_double_params *p, const int8_t *input, int8_t *output);
+
+#endif
