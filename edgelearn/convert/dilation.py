@@ -40,7 +40,8 @@ class _Dilated(Struct, frozen=True, kw_only=True):
 def with_dilations(model: FileModel) -> FileModel:
     """The model with a PAD and a dilated convolution for each such chain of ops; tensors keep their numbers."""
     for op in model.ops:
-        found = _dilated(model, op) if op.code == "SPACE_TO_BATCH_ND" else None
+        is_first = op.code == "SPACE_TO_BATCH_ND" and len(op.outputs) == 1 and min(op.inputs, default=-1) >= 0
+        found = _dilated(model, op) if is_first else None
         if found is not None:
             model = _replaced(model, found)
     return model
@@ -50,7 +51,7 @@ def _dilated(model: FileModel, first: FileOp) -> _Dilated | None:
     """What the chain that begins with an op computes; None where that is no dilated convolution."""
     chain = _chain(model, first)
     convolutions = [op for op in chain if op.code in _CONVOLUTIONS]
-    if len(convolutions) != 1:
+    if len(convolutions) != 1 or len(convolutions[0].inputs) < 2:
         return None
     (convolution,), last = convolutions, chain[-1]
     x, out = model.tensors[first.inputs[0]], model.tensors[last.outputs[0]]
@@ -88,16 +89,19 @@ def _dilated(model: FileModel, first: FileOp) -> _Dilated | None:
 
 
 def _chain(model: FileModel, first: FileOp) -> tuple[FileOp, ...]:
-    """The ops that read one another's result and nothing else does, to BATCH_TO_SPACE_ND; empty where there is none."""
+    """The ops that each read the result of the one before, alone, to BATCH_TO_SPACE_ND; empty where there is none."""
     chain = [first]
     while chain[-1].code != "BATCH_TO_SPACE_ND":
         result = chain[-1].outputs[0]
         readers = [op for op in model.ops if result in op.inputs]
-        if len(readers) != 1 or result in model.outputs or readers[0].inputs[0] != result:
+        if len(readers) != 1 or result in model.outputs or readers[0] in chain:
             return ()
-        if readers[0].code not in (*_BETWEEN, "BATCH_TO_SPACE_ND") or len(readers[0].outputs) != 1:
+        (reader,) = readers
+        if reader.code not in (*_BETWEEN, "BATCH_TO_SPACE_ND") or reader.inputs[0] != result:
             return ()
-        chain.append(readers[0])
+        if len(reader.outputs) != 1:
+            return ()
+        chain.append(reader)
     return tuple(chain)
 
 

@@ -178,7 +178,7 @@ class _Loader:
                 quant = activation_quant(tensor, what)
             except UnsupportedParameter as problem:
                 self._refuse(str(problem), "")
-                quant = Quant(scale=(1.0,), zero_point=(0,))
+                return
         if any(axis != 0 for axis in tensor.dynamic_axes):
             raise ModelFileError(
                 "the model's input has a dynamic shape, edgelearn needs a fixed one",

@@ -218,6 +218,15 @@ def test_unsupported_parameters_are_named(op, parameters, words):
     assert words in error.ops[0]
 
 
+@pytest.mark.parametrize("type_", ["UINT8", "FLOAT16", "FLOAT64"])
+def test_an_input_of_another_type_is_named(type_):
+    builder = TfliteBuilder()
+    edge = builder.tensor((1, 4), getattr(tflite_builder.schema.TensorType, type_), scale=0.1, zero_point=0)
+    builder._inputs.append(edge)
+    x = builder.op("QUANTIZE", [edge], builder.tensor((1, 4), scale=0.1))
+    assert f"the input is {type_.lower()}, not int8" in str(refusal(builder.build(builder.fully_connected(x, units=2))))
+
+
 def test_unsupported_weights_are_named():
     builder = TfliteBuilder()
     x = builder.input((1, 6))
