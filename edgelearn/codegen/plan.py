@@ -14,7 +14,7 @@ from edgelearn.board import Board, Core
 from edgelearn.codegen.arena import Lifetime, Placement, place
 from edgelearn.codegen.lowering import CONSTANT_SUFFIXES, Call, Target, lower
 from edgelearn.codegen.lowering.call import DOT
-from edgelearn.errors import DoesNotFitError
+from edgelearn.errors import DoesNotFitError, UnsupportedOpError
 from edgelearn.ir import AnyOp, DType, Graph, LossKind, Tensor
 from edgelearn.ir.dense import FullyConnected
 from edgelearn.ir.edges import Dequantize, Quantize
@@ -196,7 +196,7 @@ def plan_firmware(
     identifiers = _unique_identifiers(graph.ops)
     # This machine runs the portable twins of the DSP kernels, so that tests here see what a Cortex-M4 gets.
     target = target or Target(dsp=board.core.has_dsp or board.core is Core.HOST)
-    calls = [None if op.name in trainable else lower(graph, op, target) for op in graph.ops]
+    calls = _calls(graph, target, trainable)
     kept = _kept(graph, training)
     root = _roots(graph, calls, kept)
     placement = place(_lifetimes(graph, calls, root, kept))
@@ -240,6 +240,21 @@ def plan_firmware(
         constants=_constants(steps, head, labels, interface_bytes=sum(len(pack_record(end.tensor)) for end in ends)),
         code_estimate_bytes=_code_estimate(steps, head),
     )
+
+
+def _calls(graph: Graph, target: Target, trainable: set[str]) -> list[Call | None]:
+    """The kernel call of each op; what cannot be lowered is refused together."""
+    calls: list[Call | None] = []
+    refused: list[UnsupportedOpError] = []
+    for op in graph.ops:
+        try:
+            calls.append(None if op.name in trainable else lower(graph, op, target))
+        except UnsupportedOpError as error:
+            refused.append(error)
+    if refused:
+        ops = tuple(name for error in refused for name in error.ops)
+        raise UnsupportedOpError(ops, hint="; ".join(dict.fromkeys(error.hint for error in refused)))
+    return calls
 
 
 def _kept(graph: Graph, training: TrainingPlan) -> set[str]:

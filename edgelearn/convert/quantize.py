@@ -21,6 +21,7 @@ from edgelearn.convert.head import FloatParameter
 from edgelearn.convert.lstm import fuse_lstm, untie_outputs
 from edgelearn.convert.naming import layers_by_scope, tensor_name
 from edgelearn.convert.quiet import captured_output
+from edgelearn.convert.tflite_loader import unknown_ops
 from edgelearn.errors import EdgelearnError, MissingPackageError, ModelFileError, UnsupportedOpError
 from edgelearn.ir.edges import Edges
 
@@ -41,6 +42,8 @@ _CONTROL_FLOW = frozenset(
         "TensorListFromTensor",
     }
 )
+#: What the converter writes for a loop and its lists.
+_OF_LOOPS = frozenset({"WHILE", "IF", "TensorListReserve", "TensorListFromTensor", "TensorListStack"})
 #: An LSTM's loop and its one op are compared on so many samples.
 _COMPARED_SAMPLES = 8
 
@@ -105,8 +108,9 @@ class FloatModel:
         loops = [f"{self.layers.get(scope, scope)}: {reason}" for scope, reason in named]
         left = loops or _control_flow(fused.definition.node)
         if left:  # the converter may end the whole process on these
+            others = [op for op in self._unknown_ops() if op.partition(" ")[0] not in _OF_LOOPS]
             raise UnsupportedOpError(
-                tuple(left),
+                (*left, *others),
                 hint="of recurrent layers and loops only LSTM layers as Keras makes them can be converted: tanh and "
                 "sigmoid, no mask, no initial state; or give the layer unroll=True, or use convolutions over time",
             )
@@ -164,7 +168,23 @@ class FloatModel:
                 return converted if self._fused is None else untie_outputs(_in_order(converted, self._fused))
             except Exception as error:  # the converter raises whatever its C++ side does
                 failure = error
-        raise _converter_error(failure, captured.last_lines()) from failure
+        raise _converter_error(failure, captured.last_lines(), self._unknown_ops()) from failure
+
+    def _unknown_ops(self) -> tuple[str, ...]:
+        """What of the model edgelearn does not have, so that one error names all; none where that cannot be told.
+
+        The converter stops at the first op without an int8 form. In float32 it takes nearly everything.
+        """
+        lite = self._tensorflow.lite
+        with captured_output(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                converter = lite.TFLiteConverter.from_concrete_functions([self._frozen])
+                converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS, lite.OpsSet.SELECT_TF_OPS]
+                converter.allow_custom_ops = True
+                return unknown_ops(bytes(converter.convert()), layers=self.layers)
+            except Exception:  # the first error is told in any case
+                return ()
 
     def _check_fused(self, inputs: Sequence[npt.NDArray[np.float32]]) -> None:
         """Make sure that ops in the place of loops compute the same."""
@@ -346,12 +366,15 @@ def _brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
-def _converter_error(error: Exception, output: str) -> EdgelearnError:
+def _converter_error(error: Exception, output: str, unknown: tuple[str, ...]) -> EdgelearnError:
     text = f"{error}\n{output}"
     ops = re.findall(r"Quantization not yet supported for op: '?(\w+)", text)
     ops += re.findall(r"'?tf\.(\w+)'? op is neither a custom op nor a flex op", text)
-    if ops:
-        return UnsupportedOpError(tuple(dict.fromkeys(ops)))
+    # An op that edgelearn has in some form, but the converter not in int8, is not among the unknown ones.
+    named = {op.partition(" ")[0].replace("_", "").lower() for op in unknown}
+    ops = [op for op in dict.fromkeys(ops) if op.replace("_", "").lower() not in named]
+    if ops or unknown:
+        return UnsupportedOpError((*ops, *unknown))
     return ModelFileError(
         "TensorFlow's converter fails on the model",
         cause=_brief(error),

@@ -74,6 +74,25 @@ def load_tflite(data: bytes, *, name: str, layers: Mapping[str, str] | None = No
         ) from error
 
 
+def unknown_ops(data: bytes, *, layers: Mapping[str, str]) -> tuple[str, ...]:
+    """The ops of a `.tflite`, of any types, that edgelearn does not have at all, each with its layer.
+
+    Args:
+        data: the bytes of the file.
+        layers: as for `load_tflite`.
+
+    Raises:
+        ModelFileError: the bytes are no `.tflite` or are damaged.
+    """
+    model = read_tflite(data)
+    found = []
+    for op in _live_ops(model):
+        if op.code not in TRANSLATORS:
+            name = layer_name(model.tensors[op.outputs[0]].name, layers) if op.outputs else ""
+            found.append(op.code.removeprefix("Flex") + (f" in {name}" if name else ""))
+    return tuple(dict.fromkeys(found))
+
+
 class _Loader:
     def __init__(self, model: FileModel, name: str, layers: Mapping[str, str], edges: Edges) -> None:
         self._layers = layers

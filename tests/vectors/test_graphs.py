@@ -32,6 +32,21 @@ def test_scales_too_far_apart_are_refused(kind):
         plan(graph)
 
 
+def test_all_that_cannot_be_lowered_is_named_in_one_error():
+    b = TfliteBuilder(0)
+    x = b.input((1, 4, 4, 1), scale=2.0**20)
+    for scale in (2.0**-20, 2.0**20, 2.0**-20):
+        x = b.depthwise_conv_2d(x, kernel=(1, 1))
+        b._tensors[x].quantization.scale = [scale]
+    with pytest.raises(UnsupportedOpError) as error:
+        plan(load_graph(b.build(x)))
+    assert [op.partition(":")[0] for op in error.value.ops] == [
+        "DEPTHWISE_CONV_2D (op #0)",
+        "DEPTHWISE_CONV_2D (op #2)",
+    ]
+    assert error.value.hint.count("quantise the model again") == 1
+
+
 @examples(120)
 @given(st.data())
 def test_several_ops_share_the_arena(data):

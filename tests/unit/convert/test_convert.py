@@ -317,6 +317,10 @@ wide = keras.Sequential([keras.Input((None, 8, 1)), l.GlobalMaxPooling2D()]); wi
 sigmoid = keras.Sequential([keras.Input((4,)), l.Dense(3, activation="sigmoid"), l.Dense(2)])
 sigmoid.save(folder + "/sigmoid.keras")
 keras.Sequential([keras.Input((6, 2)), l.GRU(3), l.Dense(2)]).save(folder + "/loop.keras")
+x = keras.ops.erf(keras.ops.cos(l.Conv2D(3, 3, name="last")(keras.ops.sin(i))))
+keras.Model(i, x).save(folder + "/functions.keras")
+x = l.GRU(3, name="recurrent")(l.Reshape((16, 4))(l.Conv3D(1, 1, name="volume")(keras.ops.expand_dims(i, -1))))
+keras.Model(i, x).save(folder + "/several.keras")
 @keras.saving.register_keras_serializable()
 class Mine(l.Layer):
     def call(self, x): return x
@@ -460,6 +464,19 @@ def test_an_unknown_layer_is_named(float_models, name):
         convert_model(float_models / name, calibration=float_models / "c.npz")
     assert "deserialized" not in str(error.value)
     assert "model.export" in error.value.hint
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("functions", ["SIN", "COS", "Erf"]), ("several", ["recurrent: it has not four gates", "CONV_3D in volume"])],
+)
+def test_all_that_a_float_model_has_and_edgelearn_not_is_named_in_one_error(float_models, name, expected):
+    """TensorFlow's converter would stop at the first."""
+    with pytest.raises(UnsupportedOpError) as error:
+        convert_model(float_models / f"{name}.keras", calibration=float_models / "c.npz")
+    assert [found for found in error.value.ops if found.startswith(tuple(expected))] == list(error.value.ops)
+    assert len(error.value.ops) == len(expected)
 
 
 @needs_tensorflow
