@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
 from edgelearn.ir import Activation, Tensor
@@ -35,6 +36,23 @@ def to_scale(real: float) -> Scale:
     if shift < -31:
         return Scale(multiplier=0, shift=0)
     return Scale(multiplier=multiplier, shift=shift)
+
+
+def requantize_twice(values: npt.NDArray[np.int64], scale: Scale) -> npt.NDArray[np.int64]:
+    """Multiply by a factor as CONV_2D and most kernels do (LiteRT: MultiplyByQuantizedMultiplier).
+
+    A saturating rounding doubling high multiply of int32, then a rounding shift to the right, halves away from zero.
+
+    Args:
+        values: int32 values; what a shift to the left takes beyond 32 bits is lost, as on the device.
+        scale: its shift is at most LARGEST_SHIFT.
+    """
+    left, right = max(scale.shift, 0), max(-scale.shift, 0)
+    wrapped = ((values << left) + 2**31 & 0xFFFFFFFF) - 2**31
+    high = (wrapped * scale.multiplier + (1 << 30)) >> 31
+    mask = (1 << right) - 1
+    result: npt.NDArray[np.int64] = (high >> right) + ((high & mask) > (mask >> 1) + (high < 0))
+    return result
 
 
 def convolution_scales(x: Tensor, weight: Tensor, out: Tensor, channels: int) -> tuple[Scale, ...]:
@@ -101,14 +119,15 @@ def mean_scale(x: Tensor, out: Tensor, count: int) -> Scale:
 
 def output_range(out: Tensor, activation: Activation) -> tuple[int, int]:
     """Smallest and largest int8 output under a fused activation (LiteRT: CalculateActivationRangeQuantized)."""
-
-    def quantized(value: float) -> int:
-        # The float32 quotient: both are float32, so rounding their double quotient gives it. Beyond int8 all is one.
-        return out.zero_point + _round_half_away(float(np.float32(min(value / out.scale, 2.0**31))))
-
     low, high = -128, 127
     if activation is not Activation.NONE:
-        low = max(low, quantized(0.0))
+        low = max(low, quantized_bound(out, 0.0))
     if activation is Activation.RELU6:
-        high = min(high, quantized(6.0))
+        high = min(high, quantized_bound(out, 6.0))
     return low, high
+
+
+def quantized_bound(out: Tensor, value: float) -> int:
+    """A real bound in steps of the output, not clamped to int8."""
+    # The float32 quotient: both are float32, so rounding their double quotient gives it. Beyond int8 all is one.
+    return out.zero_point + _round_half_away(float(np.float32(min(value / out.scale, 2.0**31))))

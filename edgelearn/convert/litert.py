@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgelearn.convert.oracle import sums_as_means, with_older_op
+from edgelearn.convert.oracle import elus_as_tables, sums_as_means, with_older_op
 from edgelearn.convert.quiet import captured_output
 from edgelearn.errors import MissingPackageError, ModelFileError
 
@@ -47,7 +47,7 @@ class ReferenceInterpreter:
         module = _interpreter_module()
         try:
             with captured_output():
-                self._interpreter = _made_interpreter(module, sums_as_means(model))
+                self._interpreter = _made_interpreter(module, elus_as_tables(sums_as_means(model), module))
                 self._inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
                 self._behind: dict[int, tuple[np.float32, int]] = {}
                 self._output_indices = tuple(int(d["index"]) for d in self._interpreter.get_output_details())

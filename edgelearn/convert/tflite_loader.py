@@ -20,13 +20,10 @@ from edgelearn.ir.edges import Dequantize, Edges, Quantize
 
 #: What to do about ops that people meet most.
 _ADVICE = {
-    "RELU": "let the activation directly follow a convolution, dense layer or addition",
-    "RELU6": "let the activation directly follow a convolution, dense layer or addition",
-    "LEAKY_RELU": "use ReLU",
-    "PRELU": "use ReLU",
-    "HARD_SWISH": "use ReLU or ReLU6",
-    "LOGISTIC": "use ReLU inside the model, and softmax over two outputs or more at its end",
-    "TANH": "use ReLU",
+    "DIV": "multiply by the reciprocal instead",
+    "LOG_SOFTMAX": "use softmax, whose largest output is the same one",
+    "RSQRT": "use BatchNormalization, which becomes part of the layer before it, for LayerNormalization",
+    "WHILE": "use LSTM for GRU or SimpleRNN, or unroll=True",
 }
 
 #: Of these ops only some inputs are values; the others say shapes, which the file tells of the outputs anyway.

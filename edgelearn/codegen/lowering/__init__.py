@@ -21,9 +21,17 @@ from edgelearn.codegen.lowering import (
     reduction,
     transpose_conv,
 )
-from edgelearn.codegen.lowering.call import CONSTANT_SUFFIXES, Call, Constant, Initializer, Lowerings, Source, Target
+from edgelearn.codegen.lowering.call import (
+    CONSTANT_SUFFIXES,
+    Call,
+    Constant,
+    Initializer,
+    Lowerings,
+    Source,
+    Target,
+    too_far_apart,
+)
 from edgelearn.codegen.requantize import LARGEST_SHIFT
-from edgelearn.errors import UnsupportedOpError
 from edgelearn.ir import AnyOp, Graph
 from edgelearn.ir.activation import Softmax
 
@@ -54,10 +62,7 @@ def lower(graph: Graph, op: AnyOp, target: Target) -> Call | None:
     call = min(lowered, key=lambda variant: variant.instructions) if isinstance(lowered, tuple) else lowered
     # A softmax caps its own factor and shifts a small difference only.
     if call is not None and not isinstance(op, Softmax) and any(s > LARGEST_SHIFT for s in _shifts(call)):
-        raise UnsupportedOpError(
-            (f"{op.TITLE} (op #{op.index}): the scales of its inputs and of its output are more than 2^30 apart",),
-            hint="quantise the model again from calibration samples that are typical of its data",
-        )
+        raise too_far_apart(op)
     return call
 
 

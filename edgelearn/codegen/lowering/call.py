@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from edgelearn.codegen.requantize import Scale
+from edgelearn.errors import UnsupportedOpError
 from edgelearn.ir import Graph, Op, Tensor, Window
 
 #: A field's initializer: a number (float32 where it is a float), a row of initializers for a nested struct, or the name
@@ -86,6 +87,14 @@ class Call(Struct, frozen=True, kw_only=True):
 Lowered = Call | tuple[Call, ...] | None
 #: Op type -> its lowering, from graph, op and target.
 Lowerings = Mapping[type[Op], Callable[[Graph, Any, Target], Lowered]]
+
+
+def too_far_apart(op: Op) -> UnsupportedOpError:
+    """The error for scales that the kernels' 32 bits cannot bridge."""
+    return UnsupportedOpError(
+        (f"{op.TITLE} (op #{op.index}): the scales of its inputs and of its output are more than 2^30 apart",),
+        hint="quantise the model again from calibration samples that are typical of its data",
+    )
 
 
 def integers(suffix: str, c_type: str, tensor: Tensor) -> Constant:

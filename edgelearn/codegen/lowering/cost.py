@@ -61,3 +61,17 @@ def dense_in_fours(*, features: int, outputs: int, rows: int) -> float:
     """elearn_fully_connected_fours_s8; `outputs` are those of one row."""
     eights = (features + 7) // 8
     return rows * (120.0 + 12.0 * eights + (outputs + 3) // 4 * (45.0 + 28.5 * eights))
+
+
+#: What a byte of flash is worth: so many instructions of one inference.
+FLASH_BYTE = 1.0
+
+
+def softmax(*, rows: int, columns: int) -> float:
+    """elearn_softmax_s8: two exponentials for each element."""
+    return rows * (200.0 + 220.0 * columns)
+
+
+def softmax_by_table(*, rows: int, columns: int, table_bytes: int) -> float:
+    """elearn_softmax_table_s8, with the price of its table."""
+    return rows * (190.0 + 27.0 * columns) + FLASH_BYTE * table_bytes

@@ -2,19 +2,138 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
 from edgelearn.convert.tflite_file import FileOp
-from edgelearn.convert.translators.context import Context, UnsupportedParameter, activation_quant
-from edgelearn.ir.activation import ActivationOp, Softmax
+from edgelearn.convert.translators.context import (
+    Context,
+    UnsupportedParameter,
+    activation_quant,
+    contradiction,
+    require_same_quant,
+)
+from edgelearn.ir.activation import (
+    Abs,
+    ActivationOp,
+    Elu,
+    Exp,
+    FunctionOp,
+    Gelu,
+    HardSwish,
+    LeakyRelu,
+    Log,
+    Logistic,
+    Neg,
+    Prelu,
+    Relu,
+    Relu0To1,
+    Relu6,
+    ReluN1To1,
+    Requantize,
+    Softmax,
+    Tanh,
+)
+
+_MOST_PRELU_AXES = 4
+
+
+def requantize(c: Context, op: FileOp) -> FunctionOp:
+    """A QUANTIZE between layers."""
+    return _function(c, op, Requantize)
+
+
+def _function(c: Context, op: FileOp, kind: type[Any], **parameters: Any) -> FunctionOp:
+    x, out = c.activation(op, 0, any_batch=True), c.output(op)
+    if x.shape != out.shape:
+        raise contradiction(op, "input and output differ in shape")
+    name = c.name_op(op, out)
+    made: FunctionOp = kind(
+        name=name,
+        inputs=(c.activation_name(op, 0),),
+        outputs=(c.define_output(op, name, out),),
+        index=op.index,
+        **parameters,
+    )
+    return made
+
+
+def _plain(kind: type[Any]) -> Callable[[Context, FileOp], FunctionOp]:
+    return lambda c, op: _function(c, op, kind)
+
+
+def _bounded(kind: type[Any], bound: float) -> Callable[[Context, FileOp], FunctionOp]:
+    def translate(c: Context, op: FileOp) -> FunctionOp:
+        scale = activation_quant(c.output(op), "its output").scale[0]
+        if not bound / scale < 2.0**30:
+            raise UnsupportedParameter(f"the output's scale {scale:g} is too small")
+        return _function(c, op, kind)
+
+    return translate
+
+
+def _leaky_relu(c: Context, op: FileOp) -> FunctionOp:
+    alpha = op.real("Alpha", 0.0)
+    if not abs(alpha) <= 2.0**20:
+        raise UnsupportedParameter(f"an alpha of {alpha}")
+    return _function(c, op, LeakyRelu, alpha=alpha)
+
+
+def _gelu(c: Context, op: FileOp) -> FunctionOp:
+    return _function(c, op, Gelu, approximate=bool(op.number("Approximate", 0)))
+
+
+def _hard_swish(c: Context, op: FileOp) -> FunctionOp:
+    x, out = (
+        activation_quant(t, what)
+        for t, what in ((c.activation(op, 0, any_batch=True), "its input"), (c.output(op), "its output"))
+    )
+    # HardSwishPrepare demands it of this quotient.
+    if not np.float32(1 / 128) * np.float32(x.scale[0]) / np.float32(out.scale[0]) < 1.0:
+        raise UnsupportedParameter("an output whose scale is not more than 1/128 of its input's")
+    return _function(c, op, HardSwish)
+
+
+def _logistic(c: Context, op: FileOp) -> FunctionOp:
+    _require_steps_of_256(c, op)
+    return _function(c, op, Logistic)
+
+
+def _log(c: Context, op: FileOp) -> FunctionOp:
+    if activation_quant(c.activation(op, 0, any_batch=True), "its input").zero_point != (-128,):
+        raise UnsupportedParameter("an input that may be negative")
+    return _function(c, op, Log)
+
+
+def _neg(c: Context, op: FileOp) -> FunctionOp:
+    x, out = c.activation(op, 0, any_batch=True), c.output(op)
+    require_same_quant(x, out)
+    if activation_quant(x, "its input").zero_point != (0,):
+        raise UnsupportedParameter("a zero point other than 0, which LiteRT's kernel does not look at")
+    return _function(c, op, Neg)
+
+
+def _prelu(c: Context, op: FileOp) -> ActivationOp:
+    x, alpha, out = c.activation(op, 0, any_batch=True), c.file_tensor(op, 1), c.output(op)
+    if len(x.shape) > _MOST_PRELU_AXES:
+        raise UnsupportedParameter(f"an input of the shape {x.shape}; at most {_MOST_PRELU_AXES} axes")
+    alpha = c.constant(op, 1, "INT8", rank=len(alpha.shape))
+    quant = activation_quant(alpha, "its alpha")
+    name = c.name_op(op, out)
+    return Prelu(
+        name=name,
+        inputs=(c.activation_name(op, 0), c.define_constant(name, "alpha", alpha, quant)),
+        outputs=(c.define_output(op, name, out),),
+        index=op.index,
+    )
 
 
 def _softmax(c: Context, op: FileOp) -> ActivationOp:
-    c.activation(op, 0)
+    c.activation(op, 0, any_batch=True)
     out = c.output(op)
-    quant = activation_quant(out, "its output")
-    if quant.scale != (1 / 256,) or quant.zero_point != (-128,):
-        raise UnsupportedParameter(
-            "an output that is not in steps of 1/256 from -128, as the int8 specification has it"
-        )
+    _require_steps_of_256(c, op)
     beta = op.real("Beta", 1.0)
     if not 1e-3 <= beta <= 1e3:
         raise UnsupportedParameter(f"a beta of {beta}")
@@ -28,4 +147,29 @@ def _softmax(c: Context, op: FileOp) -> ActivationOp:
     )
 
 
-TRANSLATORS = {"SOFTMAX": _softmax}
+def _require_steps_of_256(c: Context, op: FileOp) -> None:
+    quant = activation_quant(c.output(op), "its output")
+    if quant.scale != (1 / 256,) or quant.zero_point != (-128,):
+        raise UnsupportedParameter(
+            "an output that is not in steps of 1/256 from -128, as the int8 specification has it"
+        )
+
+
+TRANSLATORS = {
+    "RELU": _plain(Relu),
+    "RELU6": _bounded(Relu6, 6.0),
+    "RELU_0_TO_1": _bounded(Relu0To1, 1.0),
+    "RELU_N1_TO_1": _bounded(ReluN1To1, 1.0),
+    "LEAKY_RELU": _leaky_relu,
+    "ELU": _plain(Elu),
+    "GELU": _gelu,
+    "HARD_SWISH": _hard_swish,
+    "LOGISTIC": _logistic,
+    "TANH": _plain(Tanh),
+    "EXP": _plain(Exp),
+    "LOG": _log,
+    "ABS": _plain(Abs),
+    "NEG": _neg,
+    "PRELU": _prelu,
+    "SOFTMAX": _softmax,
+}

@@ -1,16 +1,18 @@
-"""Translates the float edges of a model."""
+"""Translates the float edges of a model, and tells a QUANTIZE at an edge from one between layers."""
 
 from __future__ import annotations
 
 from edgelearn.convert.tflite_file import FileOp
+from edgelearn.convert.translators import activation
 from edgelearn.convert.translators.context import Context, UnsupportedParameter, contradiction
+from edgelearn.ir.activation import FunctionOp
 from edgelearn.ir.edges import Dequantize, EdgeOp, Quantize
 
 
-def _quantize(c: Context, op: FileOp) -> EdgeOp:
+def _quantize(c: Context, op: FileOp) -> EdgeOp | FunctionOp:
     x = c.file_tensor(op, 0)
     if x.type != "FLOAT32":
-        raise UnsupportedParameter("requantisation inside the model; let one converter quantise the whole model")
+        return activation.requantize(c, op)
     out = c.output(op)
     if x.shape != out.shape:
         raise contradiction(op, "input and output differ in shape")

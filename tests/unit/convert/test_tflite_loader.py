@@ -173,18 +173,18 @@ def test_all_unsupported_ops_come_in_one_error():
     builder = TfliteBuilder()
     x = builder.input((1, 8, 8, 4))
     scale, zero_point = builder.quant(x)
-    for code in ("LOGISTIC", "CUSTOM", "TOPK_V2"):
+    for code in ("DIV", "CUSTOM", "TOPK_V2"):
         out = builder.tensor((1, 8, 8, 4), scale=scale, zero_point=zero_point)
         x = builder.op(code, [x], out, custom="Wavelet" if code == "CUSTOM" else None)
     error = refusal(builder.build(builder.conv_2d(x, filters=2, activation="tanh")))
     assert [text.partition(":")[0] for text in error.ops] == [
         "CONV_2D (op #3)",
-        "LOGISTIC (op #0)",
+        "DIV (op #0)",
         "Wavelet (op #1)",
         "TOPK_V2 (op #2)",
     ]
     assert "TANH" in error.ops[0]
-    assert "LOGISTIC: use ReLU inside the model" in error.hint
+    assert "DIV: multiply by the reciprocal instead" in error.hint
     assert error.exit_code == 12
 
 
@@ -192,8 +192,8 @@ def test_layers_are_named_and_sentences_not_repeated():
     builder = TfliteBuilder()
     x = builder.input((1, 8, 8, 4))
     scale, zero_point = builder.quant(x)
-    for name in ("model/gate_1/Sigmoid", "model/gate_1_1/Sigmoid", "StatefulPartitionedCall:0"):
-        x = builder.op("LOGISTIC", [x], builder.tensor((1, 8, 8, 4), scale=scale, zero_point=zero_point, name=name))
+    for name in ("model/gate_1/truediv", "model/gate_1_1/truediv", "StatefulPartitionedCall:0"):
+        x = builder.op("DIV", [x], builder.tensor((1, 8, 8, 4), scale=scale, zero_point=zero_point, name=name))
     for name in ("a", "b"):
         x = builder.conv_2d(x, filters=4, activation="tanh", name=name)
     with pytest.raises(UnsupportedOpError) as raised:
@@ -201,8 +201,8 @@ def test_layers_are_named_and_sentences_not_repeated():
     error = raised.value
     assert error.ops[0] == "CONV_2D (op #3) in a"
     assert error.ops[1].startswith("CONV_2D (op #4) in b: the fused activation TANH")
-    assert error.ops[2:] == ("LOGISTIC (op #0) in gate", "LOGISTIC (op #1) in gate_1", "LOGISTIC (op #2)")
-    assert str(error).count("the fused activation") == str(error).count("use ReLU inside the model") == 1
+    assert error.ops[2:] == ("DIV (op #0) in gate", "DIV (op #1) in gate_1", "DIV (op #2)")
+    assert str(error).count("the fused activation") == str(error).count("multiply by the reciprocal") == 1
 
 
 @pytest.mark.parametrize(
@@ -287,12 +287,24 @@ def test_quantisation_changes_where_none_may_be_are_refused():
     assert "1/256" in refusal(builder.build(out)).ops[0]
 
 
-def test_requantisation_inside_is_refused_with_advice():
+def test_requantisation_inside_is_an_op():
     builder = TfliteBuilder()
     x = builder.input((1, 4))
     out = builder.tensor((1, 4), scale=0.3)
     builder.op("QUANTIZE", [x], out)
-    assert "QUANTIZE (op #0)" in refusal(builder.build(builder.softmax(out))).ops[0]
+    assert [type(op).__name__ for op in load(builder.build(builder.softmax(out))).ops] == ["Requantize", "Softmax"]
+
+
+def test_quantisation_to_and_from_other_integers_is_refused():
+    builder = TfliteBuilder()
+    x = builder.input((1, 4))
+    unsigned = builder.tensor((1, 4), tflite_builder.UINT8, scale=0.3)
+    builder.op("QUANTIZE", [x], unsigned)
+    out = builder.tensor((1, 4), scale=0.3)
+    builder.op("QUANTIZE", [unsigned], out)
+    first, second = refusal(builder.build(builder.softmax(out))).ops
+    assert first.startswith("QUANTIZE (op #0): its output is uint8")
+    assert second.startswith("QUANTIZE (op #1): its input is uint8")
 
 
 def test_several_inputs_and_outputs_keep_their_order():
