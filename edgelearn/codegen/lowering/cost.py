@@ -69,7 +69,7 @@ FLASH_BYTE = 1.0
 
 def softmax(*, rows: int, columns: int) -> float:
     """elearn_softmax_s8: two exponentials for each element."""
-    return rows * (200.0 + 220.0 * columns)
+    return rows * (190.0 + 190.0 * columns)
 
 
 def softmax_by_table(*, rows: int, columns: int, table_bytes: int) -> float:
