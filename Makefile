@@ -38,7 +38,7 @@ fuzz: setup
 
 bench: setup
 	$(BIN)/python benchmarks/head_accuracy.py
-	$(BIN)/python benchmarks/instructions.py $(MODELS)
+	$(BIN)/python -m benchmarks.inference $(MODELS) $(if $(MODELS),--docs)
 
 # Every byte of each model on every board, and 256 training steps of those with a trainable head.
 verify-models: setup
