@@ -88,13 +88,19 @@ class Provenance(_Part, frozen=True, kw_only=True):
 
 
 class Bundle(_Part, frozen=True, kw_only=True):
-    """What a bundle file holds. `labels` has one name for each output, spare classes included, or is empty."""
+    """What a bundle file holds.
+
+    Attributes:
+        labels: one name for each output, spare classes included, or empty.
+        spare_classes: outputs at the end that are no class yet.
+    """
 
     name: str
     graph: Graph
     labels: tuple[str, ...]
     model_tflite: bytes
     provenance: Provenance
+    spare_classes: int = 0
 
     @property
     def model_hash(self) -> str:
@@ -113,6 +119,7 @@ class _Manifest(_Part, frozen=True, kw_only=True):
     format_version: int
     name: str
     labels: tuple[str, ...]
+    spare_classes: int = 0
     provenance: Provenance
     member_sha256: dict[str, str]
 
@@ -135,6 +142,7 @@ def bundle_bytes(bundle: Bundle) -> bytes:
         format_version=FORMAT_VERSION,
         name=bundle.name,
         labels=bundle.labels,
+        spare_classes=bundle.spare_classes,
         provenance=bundle.provenance,
         member_sha256={name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     )
@@ -220,6 +228,7 @@ def read_bundle(path: Path) -> Bundle:
         labels=manifest.labels,
         model_tflite=members["model.tflite"],
         provenance=manifest.provenance,
+        spare_classes=manifest.spare_classes,
     )
 
 

@@ -140,7 +140,14 @@ def plan(
 ) -> Plan:
     """Decide how the bundle trains and where everything lies on the board. Does not check that it fits."""
     recipe = training.plan_training(bundle.graph, residual=residual, learning_rate=learning_rate)
-    return codegen.plan_firmware(bundle.graph, board, recipe, model_hash=bundle.model_hash, labels=bundle.labels)
+    return codegen.plan_firmware(
+        bundle.graph,
+        board,
+        recipe,
+        model_hash=bundle.model_hash,
+        labels=bundle.labels,
+        spare_classes=bundle.spare_classes,
+    )
 
 
 def generate(

@@ -1,11 +1,16 @@
 """The wire: messages, framing and checksum. The single source for the host's codec and the device's C header.
 
-A frame is COBS(type, sequence number, payload, CRC-32) followed by one zero byte; all integers are little-endian.
-A payload is a fixed struct, in some messages followed by a tail of bytes. A longer fixed part than expected is
-accepted where there is no tail: fields may be added at the end of a message without a new protocol version.
+A frame is COBS(type, size of the fixed part, sequence number, fixed part, tail, CRC-32) followed by one zero byte; all
+integers are little-endian. The fixed part is a struct; some messages have a tail of bytes after it. A receiver skips
+what the fixed part has beyond the fields it knows, so that fields may be added at its end without a new version.
 
-Sequence numbers of one session only grow. A request that changes state is carried out once: the device keeps the
-reply to the last one and sends it again when the request is repeated; an older one is dropped.
+Requests that change state are carried out once and in order. The host numbers them one after another, from a random
+number that HELLO names; the device carries out only the next one, keeps the replies to the last few and sends them
+again when a request is repeated, and answers a gap with NAK, upon which the host sends again from there (go-back-N).
+Requests that only read have numbers of their own, with the top bit set, and are answered as often as asked.
+
+A device that was reset knows no session. Its HELLO_REPLY says at which training step its newest saved head stands, and
+the host sends again what came after it. docs/protocol.md says all of this to somebody who writes another host.
 
 What the model takes and gives stands in the region INTERFACE: one record for each input, then for each output. Its
 bytes are a constant of the firmware, written by `pack_record` and read by `unpack_interface`.
@@ -25,14 +30,19 @@ from msgspec import Struct
 
 from edgelearn.errors import LearningRateError
 
-PROTOCOL_VERSION = 2
-#: Type and sequence number before the payload, CRC-32 after it.
-HEADER_BYTES = 5
+PROTOCOL_VERSION = 3
+#: Type, size of the fixed part and sequence number before the payload, CRC-32 after it.
+HEADER_BYTES = 6
 CRC_BYTES = 4
+#: Sequence numbers from here on are of requests that only read, and never carried out in order.
+READING = 0x8000_0000
 
 
 class MessageType(enum.IntEnum):
-    """Requests are below 0x80; a reply is its request's type + 0x80. ACK answers what has no reply of its own."""
+    """Requests are below 0x80; a reply is its request's type + 0x80. ACK answers what has no reply of its own.
+
+    NAK says that a request was dropped because those before it did not arrive.
+    """
 
     HELLO = 0x01
     SAMPLE = 0x02
@@ -41,10 +51,16 @@ class MessageType(enum.IntEnum):
     RESET_HEAD = 0x05
     SET_LEARNING_RATE = 0x06
     STATISTICS = 0x07
+    SAMPLE_PART = 0x08
+    SAVE = 0x09
+    FORGET = 0x0A
+    SET_AUTOSAVE = 0x0B
+    SET_CLASS = 0x0C
     HELLO_REPLY = 0x81
     RESULT = 0x82
     READ_REPLY = 0x83
     STATISTICS_REPLY = 0x87
+    NAK = 0xFE
     ACK = 0xFF
 
 
@@ -63,6 +79,9 @@ class Status(enum.IntEnum):
     BAD_VERSION = 9
     BAD_TARGET = 10
     BAD_VALUE = 11
+    NO_STORE = 12
+    STORE_FAILED = 13
+    BAD_CLASS = 14
 
 
 class SampleFlag(enum.IntFlag):
@@ -72,14 +91,23 @@ class SampleFlag(enum.IntFlag):
     HAS_LABEL = 2
     HAS_TARGETS = 4
     TARGET_IS_INPUT = 8
+    SELF_LABEL = 16
+
+
+class ResultFlag(enum.IntFlag):
+    """What was done with a sample."""
+
+    LEARNED = 1
+    SELF_LABELLED = 2
 
 
 class Region(enum.IntEnum):
     """Memory of the device that READ and WRITE reach. Head regions are the only ones that can be written.
 
-    LABELS are UTF-8, joined by line feeds; arrays are little-endian, matrices row-major, [outputs, features]. The index
-    of INPUT and OUTPUT is the number of the input or output, elsewhere that of the trainable layer; an output that a
-    trainable layer gives is read as its LOGITS.
+    LABELS are UTF-8: for each output one name in label_bytes bytes filled up with zeros, or where label_bytes is 0
+    joined by line feeds. Arrays are little-endian, matrices row-major, [outputs, features]. The index of INPUT and
+    OUTPUT is the number of the input or output, elsewhere that of the trainable layer; an output that a trainable layer
+    gives is read as its LOGITS.
     """
 
     LABELS = 0
@@ -149,6 +177,8 @@ class Field(NamedTuple):
     name: str
     type: FieldType
     meaning: str
+    #: 0 where the sender leaves it out.
+    optional: bool = False
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -184,7 +214,8 @@ MESSAGES: tuple[Message, ...] = (
         type=MessageType.HELLO,
         fields=(
             Field("version", _U16, "protocol version of the host"),
-            Field("session", _U32, "chosen by the host, not 0; a new one starts sequence numbers anew"),
+            Field("session", _U32, "chosen by the host, not 0"),
+            Field("first_sequence", _U32, "number of a new session's first request that changes state, below 2^31"),
         ),
     ),
     Message(
@@ -205,10 +236,20 @@ MESSAGES: tuple[Message, ...] = (
             Field("residual", _U8, "a ResidualCode"),
             Field("learning_rate_mantissa", _U16, "A of lr = A 2^-a"),
             Field("learning_rate_exponent", _U8, "a of lr = A 2^-a"),
-            Field("step", _U32, "training steps since reset"),
+            Field("step", _U32, "training steps since the head was as generated"),
             Field("counter_hz", _U32, "ticks a second of the counter, 0 without one"),
             Field("static_ram_bytes", _U32, "data and bss"),
             Field("stack_size_bytes", _U32, "bytes reserved for the stack"),
+            Field("boot", _U32, "starts of the device, as far as it remembers"),
+            Field("next_sequence", _U32, "number of the next request that changes state"),
+            Field("window", _U8, "replies that are kept: requests that may be under way"),
+            Field("receive_bytes", _U32, "encoded bytes that may be under way; a single frame may be longer"),
+            Field("classes", _U16, "classes in use, from 0 on; 0 without a trainable classifier"),
+            Field("label_bytes", _U8, "of a name in LABELS that SET_CLASS can change, 0 where it cannot"),
+            Field("can_save", _U8, "1 where the board has memory that keeps the head without power"),
+            Field("saves", _U32, "number of the newest saved head, 0 without one"),
+            Field("saved_step", _U32, "training steps in the newest saved head, 0 without one"),
+            Field("autosave_steps", _U32, "the head is saved after that many steps, 0: only when asked"),
         ),
     ),
     Message(
@@ -216,8 +257,16 @@ MESSAGES: tuple[Message, ...] = (
         fields=(
             Field("flags", _U8, "SampleFlag"),
             Field("label", _U16, "class number, with HAS_LABEL"),
+            Field("threshold", _U16, "SELF_LABEL: learn the predicted class from this probability on, Q15", True),
+            Field("offset", _U32, "bytes of the inputs that came before, in SAMPLE_PARTs", True),
         ),
-        tail="the inputs in order, then with HAS_TARGETS an int16 for each logit",
+        tail="the inputs in order from that byte on, then with HAS_TARGETS an int16 for each logit",
+        changes_state=True,
+    ),
+    Message(
+        type=MessageType.SAMPLE_PART,
+        fields=(Field("offset", _U32, "first byte, of all inputs one after another"),),
+        tail="bytes of the inputs",
         changes_state=True,
     ),
     Message(
@@ -229,10 +278,12 @@ MESSAGES: tuple[Message, ...] = (
             Field("confidence", _U16, "its probability, Q15 (0 for squared error)"),
             Field("loss_a", _U32, "cross-entropy: max logit - logit of the label; squared error: sum of (g*g >> 16)"),
             Field("loss_b", _U32, "cross-entropy: sum of exponentials, Q15; squared error: sum of (g*g & 0xFFFF)"),
-            Field("step", _U32, "training steps since reset, this one included"),
+            Field("step", _U32, "training steps since the head was as generated, this one included"),
             Field("inference_ticks", _U32, "counter ticks of the forward pass"),
             Field("train_ticks", _U32, "counter ticks of the update"),
             Field("stack_bytes", _U32, "high-water mark of the stack"),
+            Field("saved_step", _U32, "training steps in the newest saved head"),
+            Field("flags", _U8, "ResultFlag"),
         ),
     ),
     Message(
@@ -273,22 +324,43 @@ MESSAGES: tuple[Message, ...] = (
         ),
         changes_state=True,
     ),
+    Message(type=MessageType.SAVE, fields=(), changes_state=True),
+    Message(type=MessageType.FORGET, fields=(), changes_state=True),
+    Message(
+        type=MessageType.SET_AUTOSAVE,
+        fields=(Field("steps", _U32, "save after that many training steps; 0: only when asked"),),
+        changes_state=True,
+    ),
+    Message(
+        type=MessageType.SET_CLASS,
+        fields=(Field("index", _U16, "a class in use, or their number, which adds one with zero weights"),),
+        tail="its name, UTF-8, at most label_bytes",
+        changes_state=True,
+    ),
     Message(type=MessageType.STATISTICS, fields=()),
     Message(
         type=MessageType.STATISTICS_REPLY,
         fields=(
-            Field("step", _U32, "training steps since reset"),
+            Field("step", _U32, "training steps since the head was as generated"),
             Field("frames", _U32, "good frames received"),
             Field("crc_errors", _U32, "frames with a bad checksum"),
             Field("framing_errors", _U32, "frames too short, too long or not COBS"),
             Field("repeats", _U32, "repeated requests answered from memory or dropped"),
+            Field("gaps", _U32, "requests dropped because one before them did not arrive"),
             Field("overruns", _U32, "bytes lost because the receive ring was full"),
             Field("ring_bytes", _U32, "high-water mark of the receive ring"),
             Field("stack_bytes", _U32, "high-water mark of the stack"),
             Field("static_ram_bytes", _U32, "data and bss"),
             Field("stack_size_bytes", _U32, "bytes reserved for the stack"),
+            Field("inference_stack_bytes", _U32, "most of it that one inference has used"),
+            Field("train_stack_bytes", _U32, "most of it that one update has used"),
+            Field("save_stack_bytes", _U32, "most of it that saving the head has used"),
+            Field("saves", _U32, "number of the newest saved head, 0 without one"),
+            Field("saved_step", _U32, "training steps in the newest saved head"),
+            Field("failed_saves", _U32, "of the device itself, by SET_AUTOSAVE"),
         ),
     ),
+    Message(type=MessageType.NAK, fields=(Field("expected", _U32, "number of the next request that changes state"),)),
     Message(type=MessageType.ACK, fields=(Field("status", _U8, "a Status"),)),
 )
 
@@ -313,8 +385,9 @@ def message(type_: MessageType) -> Message:
 
 
 def pack(type_: MessageType, *, tail: bytes = b"", **values: float) -> bytes:
-    """The payload of a message from its fields by name; all fields must be given."""
+    """The payload of a message from its fields by name; only optional ones may be left out."""
     layout = _BY_TYPE[type_]
+    values = {**{field.name: 0 for field in layout.fields if field.optional}, **values}
     if set(values) != {field.name for field in layout.fields}:
         raise TypeError(f"{type_.name} has the fields {[field.name for field in layout.fields]}, got {sorted(values)}")
     if tail and not layout.tail:
@@ -414,7 +487,9 @@ def unpack_interface(data: bytes) -> tuple[TensorInfo, ...]:
 
 def encode_frame(type_: MessageType, sequence: int, payload: bytes) -> bytes:
     """The bytes of one frame on the wire, its closing zero included."""
-    body = struct.pack("<BI", type_, sequence) + payload
+    layout = _BY_TYPE.get(type_)
+    fixed_bytes = min(len(payload), layout.size_bytes if layout else 255)
+    body = struct.pack("<BBI", type_, fixed_bytes, sequence) + payload
     return bytes(cobs.encode(body + struct.pack("<I", zlib.crc32(body)))) + b"\0"
 
 
@@ -422,7 +497,7 @@ def decode_frame(encoded: bytes) -> Frame:
     """One frame from the bytes between two zeros.
 
     Raises:
-        FrameError: not COBS, too short, a bad checksum, or an unknown type.
+        FrameError: not COBS, too short, a bad checksum, an unknown type, or a fixed part longer than the frame.
     """
     try:
         body = bytes(cobs.decode(encoded))
@@ -433,10 +508,15 @@ def decode_frame(encoded: bytes) -> Frame:
     (crc,) = struct.unpack("<I", body[-CRC_BYTES:])
     if crc != zlib.crc32(body[:-CRC_BYTES]):
         raise FrameError("bad checksum")
-    type_, sequence = struct.unpack_from("<BI", body)
+    type_, fixed_bytes, sequence = struct.unpack_from("<BBI", body)
     if type_ not in MessageType._value2member_map_:
         raise FrameError(f"unknown message type {type_:#x}")
-    return Frame(MessageType(type_), sequence, body[HEADER_BYTES:-CRC_BYTES])
+    fixed, tail = body[HEADER_BYTES : HEADER_BYTES + fixed_bytes], body[HEADER_BYTES + fixed_bytes : -CRC_BYTES]
+    if HEADER_BYTES + fixed_bytes > len(body) - CRC_BYTES:
+        raise FrameError(f"a fixed part of {fixed_bytes} bytes in a frame of {len(body)}")
+    known_bytes = _BY_TYPE[MessageType(type_)].size_bytes
+    # Too short a fixed part must not be filled up from the tail.
+    return Frame(MessageType(type_), sequence, fixed if fixed_bytes < known_bytes else fixed[:known_bytes] + tail)
 
 
 def encoded_bytes(payload_bytes: int) -> int:
@@ -514,6 +594,7 @@ _C_ENUMS: tuple[tuple[str, type[enum.IntEnum] | type[enum.IntFlag]], ...] = (
     ("MSG", MessageType),
     ("STATUS", Status),
     ("SAMPLE", SampleFlag),
+    ("RESULT", ResultFlag),
     ("REGION", Region),
     ("LOSS", LossCode),
     ("RESIDUAL", ResidualCode),
@@ -531,6 +612,7 @@ def c_header() -> str:
         f"#define ELEARN_PROTOCOL_VERSION {PROTOCOL_VERSION}u",
         f"#define ELEARN_FRAME_HEADER_BYTES {HEADER_BYTES}u",
         f"#define ELEARN_FRAME_CRC_BYTES {CRC_BYTES}u",
+        f"#define ELEARN_READING 0x{READING:08X}u /* sequence numbers of requests that only read have this bit */",
     ]
     for prefix, codes in _C_ENUMS:
         lines += ["", f"/* {(codes.__doc__ or '').splitlines()[0]} */"]

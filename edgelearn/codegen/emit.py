@@ -14,10 +14,11 @@ from edgelearn.codegen.board_files import board_files
 from edgelearn.codegen.lowering import Constant, Initializer
 from edgelearn.codegen.lowering.call import DOT
 from edgelearn.codegen.plan import (
+    AUTOSAVE_STEPS,
     BAUD,
     REPLY_PAYLOAD_BYTES,
-    RING_BYTES,
     STATE_ESTIMATE_BYTES,
+    WINDOW,
     End,
     Place,
     Plan,
@@ -30,7 +31,14 @@ from edgelearn.protocol import TensorType, c_header, decode_learning_rate, pack_
 from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
-_RUNTIME_ALWAYS = ("main.c", "elearn_link.c", "elearn_frame.c")
+_RUNTIME_ALWAYS = (
+    "main.c",
+    "elearn_link.c",
+    "elearn_frame.c",
+    "elearn_regions.c",
+    "elearn_sample.c",
+    "elearn_state.c",
+)
 _RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
 
 
@@ -201,13 +209,21 @@ def _head_arrays(head: DenseHead) -> list[_Array]:
     return arrays
 
 
+def _c_string(text: bytes) -> str:
+    """The inside of a C string literal; bytes outside printable ASCII in octal, which cannot run on."""
+    return "".join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in text)
+
+
 def _c_string_lines(labels: tuple[str, ...]) -> list[str]:
-    """The labels as C string literals, one a line; bytes outside printable ASCII in octal, which cannot run on."""
-    lines = []
-    for position, label in enumerate(labels):
-        text = label + ("\n" if position < len(labels) - 1 else "")
-        lines.append("".join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in text.encode()))
-    return lines
+    """The labels as C string literals, one a line, with a line feed between each two."""
+    last = len(labels) - 1
+    return [_c_string(f"{label}\n".encode() if i < last else label.encode()) for i, label in enumerate(labels)]
+
+
+def _name_lines(plan: Plan) -> list[str]:
+    """The labels as C string literals, each filled up with zeros, but for the last zero of all, which C adds."""
+    names = [label.encode().ljust(plan.label_bytes, b"\0") for label in plan.labels]
+    return [_c_string(name) for name in (*names[:-1], names[-1][:-1])]
 
 
 def _end(end: End) -> str:
@@ -277,8 +293,11 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
             outputs=[_end(end) for end in plan.outputs],
             interface=[_record(end) for end in (*plan.inputs, *plan.outputs)],
             features_offset=plan.features_offset,
-            label_lines=_c_string_lines(plan.labels),
-            labels_bytes=labels_bytes(plan.labels) if plan.labels else 0,
+            identity=f"0x{plan.identity:08X}u",
+            label_lines=[] if plan.label_bytes else _c_string_lines(plan.labels),
+            labels_bytes=labels_bytes(plan.labels) if plan.labels and not plan.label_bytes else 0,
+            label_bytes=plan.label_bytes,
+            name_lines=_name_lines(plan) if plan.label_bytes else [],
             head=head,
             head_is_float=bool(head and head.residual is Residual.FLOAT),
             head_keeps_residual=bool(head and head.residual is Residual.INT8),
@@ -299,6 +318,10 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
             residual=plan.residual.name,
             max_payload_bytes=plan.max_payload_bytes,
             max_reply_bytes=REPLY_PAYLOAD_BYTES,
+            window=WINDOW,
+            classes=plan.classes,
+            label_bytes=plan.label_bytes,
+            autosave_steps=AUTOSAVE_STEPS,
         ),
         "src/elearn_protocol.h": c_header(),
     }
@@ -309,7 +332,7 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
         files[f"port/{source}"] = (folder / "port" / source).read_text(encoding="utf-8")
     files |= _headers(folder / "runtime", files)
     files |= board_files(
-        plan.board, runtime_sources=runtime, generated_sources=["model.c"], baud=BAUD, ring_bytes=RING_BYTES
+        plan.board, runtime_sources=runtime, generated_sources=["model.c"], baud=BAUD, ring_bytes=plan.ring_bytes
     )
     files[FILE_NAME] = encode_project(_describe(plan, files, name=name, bundle_sha256=bundle_sha256))
     return dict(sorted(files.items()))

@@ -7,6 +7,8 @@ measured; the build replaces it by the linker's figure.
 from __future__ import annotations
 
 import re
+import struct
+import zlib
 
 from msgspec import Struct
 
@@ -19,20 +21,39 @@ from edgelearn.ir import AnyOp, DType, Graph, LossKind, Tensor
 from edgelearn.ir.dense import FullyConnected
 from edgelearn.ir.edges import Dequantize, Quantize
 from edgelearn.project import Buffer
-from edgelearn.protocol import CRC_BYTES, HEADER_BYTES, MessageType, TensorInfo, TensorType, message, pack_record
+from edgelearn.protocol import (
+    CRC_BYTES,
+    HEADER_BYTES,
+    MessageType,
+    TensorInfo,
+    TensorType,
+    encoded_bytes,
+    message,
+    pack_record,
+)
 from edgelearn.recipe import DenseHead, IntegerRows, Residual, TrainingPlan
 
 BAUD = 115_200
-#: Interrupts fill it, the main loop empties it at once: a few bytes would do at the speeds of a UART.
-RING_BYTES = 256
+#: The receive ring holds the next sample while the device computes, so that line and processor work at the same time;
+#: powers of two.
+LEAST_RING_BYTES, MOST_RING_BYTES = 256, 4096
+#: Requests that may be under way; the device keeps as many replies. A power of two.
+WINDOW = 8
+#: Larger samples come in parts, so that the receive buffer need not hold them.
+MOST_PART_BYTES = 1024
+#: Names that can be changed on the device take so many bytes each, and all of them at most so many of RAM.
+LEAST_LABEL_BYTES, MOST_LABEL_BYTES = 16, 40
+MOST_NAMES_BYTES = 1024
+#: The device saves what it learned after so many training steps, unless the host says otherwise.
+AUTOSAVE_STEPS = 0
 #: Payload of the longest reply; what is read from the device comes in pieces of about this size.
 REPLY_PAYLOAD_BYTES = 256
 
 #: Estimates, measured on Cortex-M4 with arm-none-eabi-gcc 12.2 -O2 (`edgelearn build` prints the linker's figures).
 CODE_BASE_BYTES = 4_840
 CODE_TRAINING_BYTES = 2_300
-#: The drivers' receive ring, and the state of link and drivers beside the buffers.
-STATE_ESTIMATE_BYTES = RING_BYTES + 120
+#: The state of link and drivers beside the buffers.
+STATE_ESTIMATE_BYTES = 200
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -81,6 +102,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     Attributes:
         inputs, outputs: in the order of the graph.
         features_offset: where the input of the trainable layer lies; None without one.
+        classes: in use, from 0 on; the other outputs are spare. 0 where nothing is classified and learned.
+        label_bytes: of a name that the device can change, 0 where it cannot.
+        ring_bytes: of the receive ring.
+        identity: of what is saved: a head saved by firmware with another one is not loaded.
     """
 
     graph: Graph
@@ -93,6 +118,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     inputs: tuple[End, ...]
     outputs: tuple[End, ...]
     features_offset: int | None
+    classes: int
+    label_bytes: int
+    ring_bytes: int
+    identity: int
     max_payload_bytes: int
     buffers: tuple[Buffer, ...]
     constants: tuple[Buffer, ...]
@@ -141,7 +170,7 @@ _RESERVED = frozenset(
         nearbyint nextafter pow printf putchar puts qsort realloc remainder rint round scalb scalbln scalbn scanf
         signbit significand sin sinh snprintf sprintf sqrt sscanf strcat strchr strcmp strcpy strlen strncat strncmp
         strncpy strstr tan tanh tgamma tolower toupper trunc y0 y1 yn
-        arena head interface labels trainable
+        arena head initial_names interface labels names trainable
         """,
     )
 )
@@ -180,6 +209,7 @@ def plan_firmware(
     *,
     model_hash: str,
     labels: tuple[str, ...],
+    spare_classes: int = 0,
     target: Target | None = None,
 ) -> Plan:
     """Plan the firmware of a graph for a board. Nothing is refused here: see `check_fit`.
@@ -190,6 +220,7 @@ def plan_firmware(
         training: what trains.
         model_hash: that the device tells.
         labels: of the outputs.
+        spare_classes: outputs of the trainable layer, at its end, that are no class yet.
         target: what kernels may use of the processor; by default what the board's core has.
     """
     trainable = {layer.op for layer in training.layers}
@@ -224,6 +255,11 @@ def plan_firmware(
     outputs = tuple(_end(graph, name, offsets, is_input=False) for name in graph.outputs)
     ends = (*inputs, *outputs)
     max_payload_bytes = _max_payload_bytes(inputs, head)
+    label_bytes = _label_bytes(head, labels)
+    buffers = _buffers(head, placement.size_bytes, max_payload_bytes, label_bytes)
+    ring_bytes = _ring_bytes(board, inputs, buffers)
+    if board.core is not Core.HOST:
+        buffers = (*buffers, Buffer(symbol="ring", size_bytes=ring_bytes, purpose="link"))
     return Plan(
         graph=graph,
         board=board,
@@ -235,9 +271,15 @@ def plan_firmware(
         inputs=inputs,
         outputs=outputs,
         features_offset=offsets[head.features_tensor] if head else None,
+        classes=head.outputs - spare_classes if head and head.loss is LossKind.CROSS_ENTROPY else 0,
+        label_bytes=label_bytes,
+        ring_bytes=ring_bytes,
+        identity=_identity(head, label_bytes),
         max_payload_bytes=max_payload_bytes,
-        buffers=_buffers(head, placement.size_bytes, max_payload_bytes),
-        constants=_constants(steps, head, labels, interface_bytes=sum(len(pack_record(end.tensor)) for end in ends)),
+        buffers=buffers,
+        constants=_constants(
+            steps, head, labels, label_bytes, interface_bytes=sum(len(pack_record(end.tensor)) for end in ends)
+        ),
         code_estimate_bytes=_code_estimate(steps, head),
     )
 
@@ -374,13 +416,46 @@ def _title(graph: Graph, op: AnyOp) -> str:
 
 
 def _max_payload_bytes(inputs: tuple[End, ...], head: DenseHead | None) -> int:
+    """Bytes of the longest request: a whole sample, or its last part, which has the targets."""
+    sample = message(MessageType.SAMPLE).size_bytes
+    targets = 2 * head.outputs if head and head.loss is LossKind.SQUARED_ERROR else 0
+    whole = sample + sum(end.tensor.size_bytes for end in inputs) + targets
+    return max(min(whole, max(sample + targets, MOST_PART_BYTES)), REPLY_PAYLOAD_BYTES)
+
+
+def _label_bytes(head: DenseHead | None, labels: tuple[str, ...]) -> int:
+    """Bytes of a name on the device; 0 where names are constants: without a trainable classifier, or with many."""
+    if not head or head.loss is not LossKind.CROSS_ENTROPY or not labels:
+        return 0
+    longest = max(len(label.encode()) for label in labels)
+    label_bytes = max(LEAST_LABEL_BYTES, (longest // 4 + 1) * 4)
+    return label_bytes if label_bytes <= MOST_LABEL_BYTES and head.outputs * label_bytes <= MOST_NAMES_BYTES else 0
+
+
+def _ring_bytes(board: Board, inputs: tuple[End, ...], buffers: tuple[Buffer, ...]) -> int:
+    """Bytes of the receive ring: a whole sample where that is not too much, less where RAM is short."""
     sample = message(MessageType.SAMPLE).size_bytes + sum(end.tensor.size_bytes for end in inputs)
-    if head and head.loss is LossKind.SQUARED_ERROR:
-        sample += 2 * head.outputs
-    return max(sample, REPLY_PAYLOAD_BYTES)
+    wanted = min(max(encoded_bytes(sample), LEAST_RING_BYTES), MOST_RING_BYTES)
+    ring_bytes = 1 << (wanted - 1).bit_length()
+    left = board.ram_bytes - board.stack_bytes - STATE_ESTIMATE_BYTES - sum(buffer.size_bytes for buffer in buffers)
+    while ring_bytes > LEAST_RING_BYTES and ring_bytes > left:
+        ring_bytes //= 2
+    return ring_bytes
 
 
-def _buffers(head: DenseHead | None, arena_bytes: int, max_payload_bytes: int) -> tuple[Buffer, ...]:
+def _identity(head: DenseHead | None, label_bytes: int) -> int:
+    """A checksum of everything that gives the bytes of a saved head their meaning, beyond the model itself."""
+    if head is None:
+        return 0
+    meaning = [head.outputs, head.features, head.logit_fraction_bits, label_bytes, ord(head.residual.value[0])]
+    if isinstance(head.rows, IntegerRows):
+        meaning += [*head.rows.row_m, *head.rows.row_r]
+    return zlib.crc32(struct.pack(f"<{len(meaning)}I", *meaning))
+
+
+def _buffers(
+    head: DenseHead | None, arena_bytes: int, max_payload_bytes: int, label_bytes: int
+) -> tuple[Buffer, ...]:
     frame = HEADER_BYTES + CRC_BYTES
     kept = HEADER_BYTES + message(MessageType.RESULT).size_bytes
     buffers = [Buffer(symbol="arena", size_bytes=arena_bytes, purpose="activations")]
@@ -399,16 +474,18 @@ def _buffers(head: DenseHead | None, arena_bytes: int, max_payload_bytes: int) -
         buffers.append(Buffer(symbol="head_logits", size_bytes=4 * head.outputs, purpose="head"))
         if head.loss is LossKind.CROSS_ENTROPY:
             buffers.append(Buffer(symbol="head_probabilities", size_bytes=2 * head.outputs, purpose="head"))
+        if label_bytes:
+            buffers.append(Buffer(symbol="names", size_bytes=label_bytes * head.outputs, purpose="head"))
     buffers += [
         Buffer(symbol="receive_buffer", size_bytes=frame + max_payload_bytes, purpose="link"),
         Buffer(symbol="reply_buffer", size_bytes=frame + REPLY_PAYLOAD_BYTES, purpose="link"),
-        Buffer(symbol="kept_reply", size_bytes=kept, purpose="link"),
+        Buffer(symbol="kept_replies", size_bytes=WINDOW * kept, purpose="link"),
     ]
     return tuple(buffers)
 
 
 def _constants(
-    steps: list[Step], head: DenseHead | None, labels: tuple[str, ...], *, interface_bytes: int
+    steps: list[Step], head: DenseHead | None, labels: tuple[str, ...], label_bytes: int, *, interface_bytes: int
 ) -> tuple[Buffer, ...]:
     constants = [
         Buffer(symbol=f"{step.identifier}_{constant.suffix}", size_bytes=constant.size_bytes, purpose=step.op.name)
@@ -424,7 +501,9 @@ def _constants(
             sizes |= {"head_row_m": 2 * head.outputs, "head_row_r": 2 * head.outputs}
         constants += [Buffer(symbol=s, size_bytes=n, purpose=head.op) for s, n in sizes.items() if n]
     constants.append(Buffer(symbol="interface", size_bytes=interface_bytes, purpose="interface"))
-    if labels:
+    if label_bytes and head:
+        constants.append(Buffer(symbol="initial_names", size_bytes=label_bytes * head.outputs, purpose="labels"))
+    elif labels:
         constants.append(Buffer(symbol="labels", size_bytes=labels_bytes(labels) + 1, purpose="labels"))
     return tuple(constants)
 

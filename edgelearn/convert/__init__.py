@@ -132,6 +132,7 @@ def convert_model(
         name=model_name,
         graph=marked.graph,
         labels=marked.labels,
+        spare_classes=marked.spare_classes,
         model_tflite=model_tflite,
         provenance=Provenance(
             sources=tuple(sources),

@@ -57,6 +57,7 @@ class MarkedHead(msgspec.Struct, frozen=True, kw_only=True):
         graph: with a loss where there is a head.
         labels: one name for each output, spare ones included, or empty.
         notices: what was decided without being asked.
+        spare_classes: outputs at the end that no class was named for.
         head: the name of the trainable op, or None.
         is_whole: whether the graph still computes what the model does, a softmax at its end apart.
     """
@@ -66,6 +67,7 @@ class MarkedHead(msgspec.Struct, frozen=True, kw_only=True):
     notices: tuple[str, ...]
     head: str | None
     is_whole: bool
+    spare_classes: int = 0
 
 
 def mark_head(
@@ -161,6 +163,7 @@ def mark_head(
         labels=_labels(labels, outputs, own_outputs, numbered=loss is LossKind.CROSS_ENTROPY),
         notices=tuple(notices),
         head=dense.name,
+        spare_classes=outputs - max(own_outputs, len(labels or ())) if loss is LossKind.CROSS_ENTROPY else 0,
         is_whole=not dropped and dense.activation is Activation.NONE,
     )
 

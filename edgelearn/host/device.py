@@ -11,7 +11,7 @@ import secrets
 import struct
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from edgelearn.errors import (
     WrongModelError,
 )
 from edgelearn.host.head import HeadState, head_parts
-from edgelearn.host.link import Link, LinkCounters, LinkOptions
+from edgelearn.host.link import Link, LinkCounters, LinkOptions, Pending
 from edgelearn.host.transport import Transport, open_transport
 from edgelearn.host.words import count
 from edgelearn.protocol import (
@@ -37,6 +37,7 @@ from edgelearn.protocol import (
     Payload,
     Region,
     ResidualCode,
+    ResultFlag,
     SampleFlag,
     Status,
     TensorInfo,
@@ -68,6 +69,11 @@ _INFO_INTEGERS = (
     "counter_hz",
     "static_ram_bytes",
     "stack_size_bytes",
+    "boot",
+    "label_bytes",
+    "saves",
+    "saved_step",
+    "autosave_steps",
 )
 #: Little-endian element type of each type on the wire, as NumPy names it.
 DTYPES = {
@@ -96,10 +102,17 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
         error_shift: squared error: gradient = (output - target) >> shift, rounded.
         target_shift: squared error: a target is int16, shifted left by this to a logit.
         learning_rate: as it was when the session was opened; 0 does not learn.
-        step: training steps since reset, when the session was opened.
+        step: training steps since the head was as generated, when the session was opened.
         counter_hz: ticks a second of the device's counter, 0 without one.
         static_ram_bytes: data and bss.
         stack_size_bytes: bytes reserved for the stack.
+        boot: starts of the device, as far as it remembers.
+        classes_in_use: of a trainable classifier, from 0 on; the other outputs are spare.
+        label_bytes: of a name that can be changed, 0 where it cannot.
+        can_save: whether the board has memory that keeps the head without power.
+        saves: number of the newest saved head, 0 without one.
+        saved_step: training steps in it.
+        autosave_steps: the head is saved after that many steps, 0: only when asked.
     """
 
     board: str
@@ -122,6 +135,13 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
     counter_hz: int
     static_ram_bytes: int
     stack_size_bytes: int
+    boot: int = 0
+    classes_in_use: int = 0
+    label_bytes: int = 0
+    can_save: bool = False
+    saves: int = 0
+    saved_step: int = 0
+    autosave_steps: int = 0
 
     @property
     def is_trainable(self) -> bool:
@@ -162,10 +182,14 @@ class Result(Struct, frozen=True, kw_only=True):
         confidence: its probability, 0 to 1 (0 for squared error).
         loss: before learning; None where the sample had no label or no targets.
         loss_a, loss_b: the loss as the device sends it, from which `loss` is formed.
-        step: training steps since reset, this one included.
+        step: training steps since the head was as generated, this one included.
         inference_ticks: counter ticks of the forward pass, 0 without a counter.
         train_ticks: counter ticks of the update.
         stack_bytes: high-water mark of the stack, 0 if unknown.
+        saved_step: training steps in the newest saved head, 0 without one.
+        learned: whether the device learned from it.
+        self_labelled: whether it learned its own prediction.
+        round_trip_s: from sending the sample to its result.
     """
 
     prediction: int
@@ -177,6 +201,23 @@ class Result(Struct, frozen=True, kw_only=True):
     inference_ticks: int
     train_ticks: int
     stack_bytes: int
+    saved_step: int = 0
+    learned: bool = False
+    self_labelled: bool = False
+    round_trip_s: float = 0.0
+
+
+class PendingSample(NamedTuple):
+    """A sample whose result may not have come yet."""
+
+    flags: SampleFlag
+    parts: tuple[Pending, ...]
+    request: Pending
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its result has come."""
+        return self.request.reply is not None
 
 
 class Statistics(Struct, frozen=True, kw_only=True):
@@ -187,11 +228,18 @@ class Statistics(Struct, frozen=True, kw_only=True):
     crc_errors: int
     framing_errors: int
     repeats: int
+    gaps: int
     overruns: int
     ring_bytes: int
     stack_bytes: int
     static_ram_bytes: int
     stack_size_bytes: int
+    inference_stack_bytes: int
+    train_stack_bytes: int
+    save_stack_bytes: int
+    saves: int
+    saved_step: int
+    failed_saves: int
 
 
 def open_device(
@@ -250,19 +298,48 @@ class Device:
         hello_timeout_s: float = 10.0,
         options: LinkOptions | None = None,
     ) -> None:
-        self._transport = transport
+        self._expected = (expected_model_hash, expected_model_name)
+        self._hello_timeout_s = hello_timeout_s
+        self._session = 0
         self.link = Link(transport, options=options)
-        hello = self._hello(hello_timeout_s)
-        self._check_model(_model_hash(hello), expected_model_hash, expected_model_name)
+        self._open_session()
+
+    def _open_session(self) -> None:
+        """A new session; what was under way is forgotten."""
+        self._session = secrets.randbelow(2**32 - 1) + 1
+        self.link.session_is_open = False
+        self.link.renumber()
+        hello = self._hello()
+        if hello.integer("session") != self._session:
+            raise DeviceRefusedError("the device opened no session", hint="reset the board and try again")
+        self._check_model(_model_hash(hello), *self._expected)
         self._max_payload_bytes = hello.integer("max_payload_bytes")
         if self._max_payload_bytes <= max(_READ_FIXED_BYTES, _WRITE_FIXED_BYTES):
             raise DeviceRefusedError(f"the device takes payloads of {self._max_payload_bytes} bytes, too few to work")
         self.info = self._read_info(hello)
 
+    def restart_session(self) -> None:
+        """Open a new session with a device that was reset; `info` says what it still knows."""
+        self._expected = (self.info.model_hash, "the model that ran before")
+        self._open_session()
+
+    def reconnect(self, transport: Transport) -> bool:
+        """Go on over another transport; False where the device was reset meanwhile: then `restart_session` is next.
+
+        What was under way is sent again; nothing is carried out twice.
+        """
+        self.link.transport.close()
+        self.link.reconnect(transport)
+        hello = self._hello()
+        if hello.integer("session") != self._session:
+            return False
+        self.link.resend()
+        return True
+
     @property
     def port(self) -> str:
         """The port as the person named it."""
-        return self._transport.name
+        return self.link.transport.name
 
     @property
     def counters(self) -> LinkCounters:
@@ -271,7 +348,7 @@ class Device:
 
     def close(self) -> None:
         """Close the port; the device keeps running."""
-        self._transport.close()
+        self.link.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -301,7 +378,7 @@ class Device:
         Raises:
             DataError: the sample does not fit the model.
         """
-        return self._sample(x, SampleFlag(0), label, targets, target_is_input)
+        return self.result(self.submit(x, label=label, targets=targets, target_is_input=target_is_input))
 
     def train(
         self,
@@ -318,7 +395,8 @@ class Device:
         Raises:
             DataError: the sample does not fit the model.
         """
-        return self._sample(x, SampleFlag.TRAIN, label, targets, target_is_input)
+        pending = self.submit(x, train=True, label=label, targets=targets, target_is_input=target_is_input)
+        return self.result(pending)
 
     def read_region(self, region: Region, index: int = 0) -> bytes:
         """All bytes of a region.
@@ -393,6 +471,36 @@ class Device:
         self.link.check(MessageType.SET_LEARNING_RATE, answer)
         return decode_learning_rate(mantissa, exponent)
 
+    def save(self) -> None:
+        """Save the head, the names of its classes and the step counter in the device's flash memory.
+
+        Raises:
+            DeviceRefusedError: the board has no such memory, or it failed; then what was saved before is still there.
+        """
+        self.link.request(MessageType.SAVE)
+
+    def forget(self) -> None:
+        """Erase every saved head: after the next reset the device is as generated."""
+        self.link.request(MessageType.FORGET)
+
+    def set_autosave(self, steps: int) -> None:
+        """Let the device save by itself after so many training steps; 0: only when asked."""
+        self.link.request(MessageType.SET_AUTOSAVE, pack(MessageType.SET_AUTOSAVE, steps=steps))
+
+    def set_class(self, index: int, name: str) -> None:
+        """Rename a class; with the number of classes in use as index, add one, which starts with zero weights.
+
+        Raises:
+            DataError: the name is too long for the device.
+        """
+        encoded = name.encode()
+        if len(encoded) > self.info.label_bytes > 0:
+            raise DataError(
+                f"the name {name!r} has {len(encoded)} bytes, the device keeps {self.info.label_bytes}",
+                hint="give a shorter one",
+            )
+        self.link.request(MessageType.SET_CLASS, pack(MessageType.SET_CLASS, index=index, tail=encoded))
+
     def statistics(self) -> Statistics:
         """The device's own counters."""
         reply = self.link.request(MessageType.STATISTICS)
@@ -460,19 +568,41 @@ class Device:
                 "the model on the device has no trainable head", hint="convert it without `--head none`, then flash it"
             )
 
-    def _sample(
+    def submit(
         self,
         x: Sample,
-        flags: SampleFlag,
-        label: int | None,
-        targets: npt.NDArray[np.int16] | None,
-        target_is_input: bool,
-    ) -> Result:
-        tail = self._input_bytes(x)
+        *,
+        train: bool = False,
+        label: int | None = None,
+        targets: npt.NDArray[np.int16] | None = None,
+        target_is_input: bool = False,
+        self_label: float | None = None,
+    ) -> PendingSample:
+        """Send a sample as soon as there is room for it, and do not wait for its result: `result` brings that.
+
+        Samples that are submitted one after another are predicted and learned in that order, each once.
+
+        Args:
+            x: as for `predict`.
+            train: learn from it.
+            label: class number.
+            targets: int16, one for each logit, see `DeviceInfo.target_shift`.
+            target_is_input: the targets are the input itself (an autoencoder).
+            self_label: learn the predicted class where its probability is at least this, and nothing otherwise.
+
+        Raises:
+            DataError: the sample does not fit the model.
+        """
+        inputs = self._input_bytes(x)
+        flags, tail = SampleFlag(0), b""
+        if train:
+            flags |= SampleFlag.TRAIN
         if label is not None:
             flags |= SampleFlag.HAS_LABEL
         if target_is_input:
             flags |= SampleFlag.TARGET_IS_INPUT
+        if self_label is not None:
+            flags |= SampleFlag.SELF_LABEL
         if targets is not None:
             if targets.dtype != np.int16 or targets.size != self.info.output_elements:
                 raise DataError(
@@ -480,23 +610,54 @@ class Device:
                     f"the model takes {self.info.output_elements} of int16"
                 )
             flags |= SampleFlag.HAS_TARGETS
-            tail += np.ascontiguousarray(targets).astype("<i2").tobytes()
-        payload = pack(MessageType.SAMPLE, flags=flags, label=label or 0, tail=tail)
-        if len(payload) > self._max_payload_bytes:
-            raise DataError(
-                f"the sample needs {len(payload)} bytes, the device's receive buffer holds {self._max_payload_bytes}"
+            tail = np.ascontiguousarray(targets).astype("<i2").tobytes()
+        # What does not fit one request goes before it in parts.
+        room = self._max_payload_bytes - message(MessageType.SAMPLE).size_bytes - len(tail)
+        if room < 0:
+            raise DeviceRefusedError(f"the device takes payloads of {self._max_payload_bytes} bytes, too few to work")
+        part_bytes = self._max_payload_bytes - message(MessageType.SAMPLE_PART).size_bytes
+        parts, offset = [], 0
+        while len(inputs) - offset > room:
+            piece = inputs[offset : offset + min(part_bytes, len(inputs) - room - offset)]
+            parts.append(
+                self.link.submit(MessageType.SAMPLE_PART, pack(MessageType.SAMPLE_PART, offset=offset, tail=piece))
             )
-        reply = self.link.request(MessageType.SAMPLE, payload)
+            offset += len(piece)
+        payload = pack(
+            MessageType.SAMPLE,
+            flags=flags,
+            label=label or 0,
+            threshold=0 if self_label is None else min(round(self_label * _ONE_Q15), 65535),
+            offset=offset,
+            tail=inputs[offset:] + tail,
+        )
+        return PendingSample(flags=flags, parts=tuple(parts), request=self.link.submit(MessageType.SAMPLE, payload))
+
+    def result(self, pending: PendingSample) -> Result:
+        """Wait for a sample's result."""
+        for part in pending.parts:
+            self.link.check(MessageType.SAMPLE_PART, self.link.wait(part))
+        answer = self.link.wait(pending.request)
+        self.link.check(MessageType.SAMPLE, answer)
+        try:
+            reply = unpack(MessageType.RESULT, answer.payload)
+        except FrameError as error:
+            raise DeviceRefusedError("the device answered SAMPLE with a broken reply", cause=str(error)) from error
+        done = ResultFlag(reply.integer("flags"))
         return Result(
             prediction=reply.integer("prediction"),
             confidence=reply.integer("confidence") / _ONE_Q15,
-            loss=self._loss(reply, flags),
+            loss=self._loss(reply, pending.flags),
             loss_a=reply.integer("loss_a"),
             loss_b=reply.integer("loss_b"),
             step=reply.integer("step"),
             inference_ticks=reply.integer("inference_ticks"),
             train_ticks=reply.integer("train_ticks"),
             stack_bytes=reply.integer("stack_bytes"),
+            saved_step=reply.integer("saved_step"),
+            learned=bool(done & ResultFlag.LEARNED),
+            self_labelled=bool(done & ResultFlag.SELF_LABELLED),
+            round_trip_s=pending.request.round_trip_s,
         )
 
     def _input_bytes(self, x: Sample) -> bytes:
@@ -528,13 +689,17 @@ class Device:
             return squares / info.output_elements
         return None
 
-    def _hello(self, timeout_s: float) -> Payload:
-        session = secrets.randbelow(2**32 - 1) + 1
-        request = pack(MessageType.HELLO, version=PROTOCOL_VERSION, session=session)
+    def _hello(self) -> Payload:
+        request = pack(
+            MessageType.HELLO,
+            version=PROTOCOL_VERSION,
+            session=self._session,
+            first_sequence=self.link.first_sequence,
+        )
         usual = self.link.options
         self.link.options = _HELLO_TIMES
         try:
-            answer = self.link.exchange(MessageType.HELLO, request, give_up_s=timeout_s)
+            answer = self.link.exchange(MessageType.HELLO, request, give_up_s=self._hello_timeout_s)
         finally:
             self.link.options = usual
         if answer.status == Status.BAD_VERSION:
@@ -551,9 +716,8 @@ class Device:
             ResidualCode(hello.integer("residual"))
         except (FrameError, ValueError) as error:
             raise DeviceRefusedError("the device answered HELLO with a broken reply", cause=str(error)) from error
-        if hello.integer("session") != session:
-            raise DeviceRefusedError("the device opened no session", hint="reset the board and try again")
-        self.link.session_opened()
+        if hello.integer("session") == self._session:
+            self.link.session_opened(window=hello.integer("window"), receive_bytes=hello.integer("receive_bytes"))
         return hello
 
     def _check_model(self, actual: str, expected: str | None, name: str) -> None:
@@ -577,12 +741,14 @@ class Device:
         values: dict[str, Any] = {name: hello.integer(name) for name in _INFO_INTEGERS}
         return DeviceInfo(
             board=board[0] if board else "",
-            labels=_names(self._optional_region(Region.LABELS)),
+            labels=_labels(self._optional_region(Region.LABELS), hello.integer("label_bytes")),
             protocol_version=hello.integer("version"),
             model_hash=_model_hash(hello),
             inputs=inputs,
             outputs=outputs,
             feature_scale=float(hello.values["feature_scale"]),
+            classes_in_use=hello.integer("classes"),
+            can_save=bool(hello.integer("can_save")),
             loss=LossCode(hello.integer("loss")),
             residual=ResidualCode(hello.integer("residual")),
             learning_rate=decode_learning_rate(
@@ -604,6 +770,14 @@ def _names(data: bytes) -> tuple[str, ...]:
     """UTF-8 names with a line feed between each two; none where all are empty."""
     names = tuple(data.decode("utf-8", errors="replace").split("\n"))
     return names if any(names) else ()
+
+
+def _labels(data: bytes, label_bytes: int) -> tuple[str, ...]:
+    """The names of classes: one after another in label_bytes bytes each, or joined by line feeds."""
+    if not label_bytes:
+        return _names(data)
+    names = (data[i : i + label_bytes].rstrip(b"\0") for i in range(0, len(data), label_bytes))
+    return tuple(name.decode("utf-8", errors="replace") for name in names)
 
 
 def _model_hash(hello: Payload) -> str:

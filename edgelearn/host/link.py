@@ -1,15 +1,16 @@
 """Requests and replies over a transport that may lose, repeat, corrupt or delay bytes.
 
-Every request carries a sequence number that only grows within a session; its reply carries the same. A request whose
-reply does not come is sent again with the same number and the same bytes, so that the device can tell a repeat from a
-new request and carries it out once. What arrives under a number that nobody waits for is dropped and counted.
-
-One request is under way at a time. `submit` and `wait` are separate, and everything that is outstanding is kept by its
-sequence number, so that a window of several needs a larger `window` here and a device that remembers as many replies.
+Requests that change state are numbered one after another and carried out by the device in that order; several may be
+under way, as many as the device keeps replies and its receive buffer takes bytes. When one is lost the device says so
+(NAK), or a time-out does, and everything from it on is sent again with the same numbers and bytes (go-back-N); what was
+carried out already is answered from the device's memory. Requests that only read have numbers of their own and are
+repeated one by one. What arrives under a number that nobody waits for is dropped and counted.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import secrets
 import time
 from collections import deque
@@ -21,6 +22,7 @@ from msgspec import Struct
 from edgelearn.errors import DeviceRefusedError, DeviceResetError, DeviceTimeoutError
 from edgelearn.host.transport import Transport
 from edgelearn.protocol import (
+    READING,
     Frame,
     FrameError,
     FrameReader,
@@ -28,6 +30,8 @@ from edgelearn.protocol import (
     Payload,
     Status,
     encode_frame,
+    encoded_bytes,
+    message,
     unpack,
 )
 
@@ -40,6 +44,11 @@ REPLIES: dict[MessageType, MessageType] = {
     MessageType.RESET_HEAD: MessageType.ACK,
     MessageType.SET_LEARNING_RATE: MessageType.ACK,
     MessageType.STATISTICS: MessageType.STATISTICS_REPLY,
+    MessageType.SAMPLE_PART: MessageType.ACK,
+    MessageType.SAVE: MessageType.ACK,
+    MessageType.FORGET: MessageType.ACK,
+    MessageType.SET_AUTOSAVE: MessageType.ACK,
+    MessageType.SET_CLASS: MessageType.ACK,
 }
 
 #: What each refusal means to a person.
@@ -56,6 +65,9 @@ STATUS_TEXT: dict[Status, str] = {
     Status.BAD_VERSION: "it speaks another version of the protocol",
     Status.BAD_TARGET: "the targets do not fit its loss",
     Status.BAD_VALUE: "the values are outside what its arithmetic can hold",
+    Status.NO_STORE: "it has no memory that keeps a head without power",
+    Status.STORE_FAILED: "its flash memory did not take the head; the one saved before is still there",
+    Status.BAD_CLASS: "it has no such class, no room for another, or the name is empty or too long",
 }
 
 
@@ -88,6 +100,7 @@ class LinkCounters(Struct, frozen=True, kw_only=True):
         retries: frames sent again.
         bad_frames: pieces of received bytes that were no frame.
         stale_frames: good frames that nobody waited for: late or repeated replies.
+        gaps: times that the device told of a request that did not arrive.
         round_trip_s: of the last answered request, 0 before the first.
         round_trip_mean_s: over all that were answered without a repeat.
         round_trip_p95_s: 95th percentile of the last 1,000 of these.
@@ -97,6 +110,7 @@ class LinkCounters(Struct, frozen=True, kw_only=True):
     retries: int = 0
     bad_frames: int = 0
     stale_frames: int = 0
+    gaps: int = 0
     round_trip_s: float = 0.0
     round_trip_mean_s: float = 0.0
     round_trip_p95_s: float = 0.0
@@ -145,7 +159,7 @@ class RoundTrip:
 
 
 class Pending:
-    """A request that waits for its reply."""
+    """A request that waits for its reply, in `reply` once it has come."""
 
     def __init__(self, type_: MessageType, sequence: int, data: bytes) -> None:
         self.type = type_
@@ -154,6 +168,8 @@ class Pending:
         self.reply: Frame | None = None
         self.attempts = 0
         self.first_sent_s = 0.0
+        self.last_sent_s = 0.0
+        self.round_trip_s = 0.0
         self.timeout_s = 0.0
         self.retry_at_s = 0.0
         self.give_up_at_s = 0.0
@@ -175,9 +191,6 @@ class Link:
         clock: monotonic seconds; tests bring their own.
     """
 
-    #: Requests that may be under way at once; the device remembers one reply.
-    window = 1
-
     def __init__(
         self,
         transport: Transport,
@@ -192,8 +205,14 @@ class Link:
         self._clock = clock
         self._reader = FrameReader()
         # Random, so that a late reply from an earlier program on the same port is not taken for one of ours.
-        self._sequence = secrets.randbelow(2**30)
-        self._outstanding: dict[int, Pending] = {}
+        self._next_reading = secrets.randbelow(2**30)
+        self._next_change = secrets.randbelow(READING)
+        self._window = 1
+        self._receive_bytes = 0
+        #: By sequence number, in the order of sending.
+        self._changes: dict[int, Pending] = {}
+        self._readings: dict[int, Pending] = {}
+        self._naked: int | None = None
         self._round_trips: dict[MessageType, RoundTrip] = {}
         self._recent_s: deque[float] = deque(maxlen=1000)
         self._total_s = 0.0
@@ -202,6 +221,12 @@ class Link:
         self._requests = 0
         self._retries = 0
         self._stale = 0
+        self._gaps = 0
+
+    @property
+    def first_sequence(self) -> int:
+        """The number of the next request that changes state: what HELLO tells the device."""
+        return self._next_change
 
     @property
     def counters(self) -> LinkCounters:
@@ -212,6 +237,7 @@ class Link:
             retries=self._retries,
             bad_frames=self._reader.bad_frames,
             stale_frames=self._stale,
+            gaps=self._gaps,
             round_trip_s=self._last_s,
             round_trip_mean_s=self._total_s / self._measured if self._measured else 0.0,
             round_trip_p95_s=recent[min(len(recent) - 1, len(recent) * 95 // 100)] if recent else 0.0,
@@ -232,38 +258,116 @@ class Link:
         """Seconds from the first sending of the last answered request to its reply."""
         return self._last_s
 
-    def session_opened(self) -> None:
+    def session_opened(self, *, window: int, receive_bytes: int) -> None:
         """From now on a device that knows no session was reset.
 
         Repeats and noise of the time before, when the board may have been starting, do not count.
+
+        Args:
+            window: requests that may be under way.
+            receive_bytes: encoded bytes that may be under way; a single request may be longer.
         """
+        if not self.session_is_open:
+            self._retries = 0
+            self._stale = 0
+            self._reader.bad_frames = 0
         self.session_is_open = True
-        self._retries = 0
-        self._stale = 0
-        self._reader.bad_frames = 0
+        self._window = max(1, window)
+        self._receive_bytes = receive_bytes
+
+    def renumber(self) -> None:
+        """Forget what is under way and choose a new first number, for a new session."""
+        self._changes.clear()
+        self._readings.clear()
+        self._naked = None
+        self._next_change = secrets.randbelow(READING)
+
+    def reconnect(self, transport: Transport) -> None:
+        """Go on over another transport to the same device; what is under way is sent again once HELLO was answered."""
+        self.transport = transport
+        for pending in self._changes.values():
+            pending.give_up_at_s = math.inf
+        old, self._reader = self._reader, FrameReader()
+        self._reader.bad_frames = old.bad_frames
+
+    def resend(self) -> None:
+        """Send again everything that is under way, with a fresh time before giving up."""
+        now = self._clock()
+        for pending in (*self._changes.values(), *self._readings.values()):
+            self._retries += 1
+            pending.give_up_at_s = now + self._times(pending.type).give_up_s
+            self._send(pending, now)
+
+    @property
+    def under_way(self) -> int:
+        """Requests that change state and whose replies have not come."""
+        return len(self._changes)
+
+    def has_room(self, payload_bytes: int, *, changes_state: bool = True) -> bool:
+        """Whether another request of that size may be sent now."""
+        if not self._changes:
+            return True
+        # Counted from the oldest: of a later one the reply may have come, and the device keeps only the last ones.
+        oldest = next(iter(self._changes))
+        if changes_state and (self._next_change - oldest) % READING >= self._window:
+            return False
+        waiting = sum(len(pending.data) for pending in (*self._changes.values(), *self._readings.values()))
+        return waiting + encoded_bytes(payload_bytes) <= self._receive_bytes
 
     def submit(self, type_: MessageType, payload: bytes = b"", *, give_up_s: float | None = None) -> Pending:
-        """Send a request; `wait` brings its reply.
+        """Send a request, as soon as there is room; `wait` brings its reply.
 
         Raises:
+            DeviceTimeoutError: silence, while others were under way.
             PortError: the port failed.
         """
-        if len(self._outstanding) >= self.window:
-            raise RuntimeError("the window is full: wait for an outstanding request first")
-        self._sequence += 1
-        pending = Pending(type_, self._sequence, encode_frame(type_, self._sequence, payload))
+        changes = message(type_).changes_state
+        while type_ is not MessageType.HELLO and not self.has_room(len(payload), changes_state=changes):
+            self.poll()
+        if changes:
+            sequence = self._next_change
+            self._next_change = (sequence + 1) % READING
+        else:
+            sequence = READING | self._next_reading
+            self._next_reading = (self._next_reading + 1) % READING
+        pending = Pending(type_, sequence, encode_frame(type_, sequence, payload))
         times = self._times(type_)
         now = self._clock()
         pending.timeout_s = times.timeout_s
         pending.first_sent_s = now
         pending.give_up_at_s = now + (times.give_up_s if give_up_s is None else give_up_s)
-        self._outstanding[pending.sequence] = pending
+        waiting = self._changes if changes else self._readings
+        waiting[sequence] = pending
         try:
             self._send(pending, now)
         except BaseException:
-            del self._outstanding[pending.sequence]
+            # One that changes state keeps its number and its place: it is sent again, or the session ends.
+            if not changes:
+                del waiting[sequence]
             raise
         return pending
+
+    def poll(self, timeout_s: float | None = None) -> None:
+        """Take what has arrived and repeat what is due; waits for the first byte, at most until something is due.
+
+        Raises:
+            DeviceTimeoutError: silence.
+            PortError: the port failed.
+        """
+        now = self._clock()
+        self._repeat_what_is_due(now)
+        waiting = [*self._first_change(), *self._readings.values()]
+        due_s = min((min(p.retry_at_s, p.give_up_at_s) for p in waiting), default=now)
+        wait_s = max(0.0, due_s - now)
+        for frame in self._reader.feed(self.transport.read(wait_s if timeout_s is None else min(wait_s, timeout_s))):
+            self._accept(frame)
+        now = self._clock()
+        for pending in (*self._first_change(), *self._readings.values()):
+            if now >= pending.give_up_at_s:
+                self._readings.pop(pending.sequence, None)
+                # One that changes state stays under way: it was perhaps carried out, and nothing may overtake it.
+                pending.give_up_at_s = now + self._times(pending.type).give_up_s
+                raise self._silence(pending)
 
     def wait(self, pending: Pending) -> Answer:
         """The reply to a request, which is sent again until it comes.
@@ -274,17 +378,16 @@ class Link:
         """
         try:
             while pending.reply is None:
-                now = self._clock()
-                self._repeat_what_is_due(now)
-                next_s = min(other.retry_at_s for other in self._outstanding.values())
-                data = self.transport.read(max(0.0, min(next_s, pending.give_up_at_s) - now))
-                for frame in self._reader.feed(data):
-                    self._accept(frame)
-                if pending.reply is None and self._clock() >= pending.give_up_at_s:
-                    raise self._silence(pending)
+                self.poll()
         finally:
-            self._outstanding.pop(pending.sequence, None)
+            self._readings.pop(pending.sequence, None)
+        return self.answer(pending)
+
+    def answer(self, pending: Pending) -> Answer:
+        """The reply that has come."""
         reply = pending.reply
+        if reply is None:
+            raise RuntimeError("the reply has not come yet")
         if reply.type is not MessageType.ACK:
             return Answer(reply.payload, Status.OK)
         try:
@@ -334,33 +437,62 @@ class Link:
     def _times(self, type_: MessageType) -> RoundTrip:
         return self._round_trips.setdefault(type_, RoundTrip(self.options))
 
+    def _first_change(self) -> tuple[Pending, ...]:
+        """The oldest request that changes state: only its time-out runs, the others wait for it."""
+        return tuple(itertools.islice(self._changes.values(), 1))
+
     def _send(self, pending: Pending, now: float) -> None:
         # A zero first: whatever the device holds of a broken frame ends there, and ours starts clean.
         lead = b"\0" if pending.attempts or pending.type is MessageType.HELLO else b""
         pending.attempts += 1
-        pending.retry_at_s = now + pending.timeout_s + len(pending.data) * self.transport.byte_s
+        pending.last_sent_s = now
+        ahead_bytes = sum(len(other.data) for other in self._changes.values())
+        pending.retry_at_s = now + pending.timeout_s + max(ahead_bytes, len(pending.data)) * self.transport.byte_s
         self.transport.write(lead + pending.data)
 
+    def _repeat(self, pending: Pending, now: float) -> None:
+        self._retries += 1
+        self._send(pending, now)
+
     def _repeat_what_is_due(self, now: float) -> None:
-        for pending in self._outstanding.values():
-            if pending.reply is None and now >= pending.retry_at_s:
+        for pending in (*self._first_change(), *self._readings.values()):
+            if now >= pending.retry_at_s:
                 pending.timeout_s = max(pending.timeout_s, min(2 * pending.timeout_s, self.options.max_timeout_s))
-                self._retries += 1
-                self._send(pending, now)
+                self._naked = None
+                self._repeat(pending, now)
+
+    def _go_back(self, sequence: int, now: float) -> None:
+        """Send again that request and everything after it."""
+        is_after = False
+        for pending in self._changes.values():
+            is_after = is_after or pending.sequence == sequence
+            if is_after:
+                self._repeat(pending, now)
 
     def _accept(self, frame: Frame) -> None:
-        pending = self._outstanding.get(frame.sequence)
+        if frame.type is MessageType.NAK:
+            self._accept_nak(frame)
+            return
+        waiting = self._readings if frame.sequence & READING else self._changes
+        pending = waiting.get(frame.sequence)
         if (
             pending is None
-            or pending.reply is not None
             or frame.type not in (REPLIES[pending.type], MessageType.ACK)
             or (frame.type is MessageType.ACK and not frame.payload)
         ):
             self._stale += 1
             return
+        now = self._clock()
+        if waiting is self._changes:
+            # Those before it were carried out too, but their replies did not come: ask for them.
+            for earlier in itertools.takewhile(lambda other: other is not pending, tuple(waiting.values())):
+                if earlier.attempts == 1:
+                    self._repeat(earlier, now)
+        del waiting[frame.sequence]
         pending.reply = frame
+        pending.round_trip_s = now - pending.first_sent_s
         self._requests += 1
-        self._last_s = self._clock() - pending.first_sent_s
+        self._last_s = pending.round_trip_s
         if pending.attempts == 1:
             self._times(pending.type).measured(self._last_s)
             self._recent_s.append(self._last_s)
@@ -368,6 +500,32 @@ class Link:
             self._measured += 1
         else:
             self._times(pending.type).repeated(pending.timeout_s)
+        if waiting is self._changes:
+            self._go_on_after(pending, now)
+
+    def _go_on_after(self, answered: Pending, now: float) -> None:
+        """The next one's time-out starts to run; it is sent again at once where the device must have dropped it."""
+        for pending in self._first_change():
+            times = self._times(pending.type)
+            pending.give_up_at_s = max(pending.give_up_at_s, now + times.give_up_s)
+            if answered.attempts > 1 and pending.last_sent_s < answered.last_sent_s:
+                self._go_back(pending.sequence, now)
+            else:
+                pending.retry_at_s = max(pending.retry_at_s, now + pending.timeout_s)
+
+    def _accept_nak(self, frame: Frame) -> None:
+        try:
+            expected = unpack(MessageType.NAK, frame.payload).integer("expected")
+        except FrameError:
+            self._stale += 1
+            return
+        # One loss makes the device complain of every request after it: the first complaint is enough.
+        if expected not in self._changes or expected == self._naked:
+            self._stale += 1
+            return
+        self._gaps += 1
+        self._naked = expected
+        self._go_back(expected, self._clock())
 
     def _silence(self, pending: Pending) -> DeviceTimeoutError:
         seconds = self._clock() - pending.first_sent_s

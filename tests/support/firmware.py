@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import itertools
 import re
 import shutil
 import subprocess
@@ -30,7 +31,18 @@ from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
 from edgelearn.ir import Graph
 from edgelearn.ir.edges import Edges
-from edgelearn.protocol import PROTOCOL_VERSION, Frame, FrameReader, MessageType, Region, encode_frame, pack, unpack
+from edgelearn.protocol import (
+    PROTOCOL_VERSION,
+    READING,
+    Frame,
+    FrameReader,
+    MessageType,
+    Region,
+    encode_frame,
+    message,
+    pack,
+    unpack,
+)
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
 from tests.support.tools import require_tool
 
@@ -82,6 +94,8 @@ uint32_t elearn_port_ring_bytes(void) { return 0; }
 uint32_t elearn_port_static_ram_bytes(void) { return 0; }
 uint32_t elearn_port_stack_size_bytes(void) { return 0; }
 uint32_t elearn_port_stack_bytes(void) { return 0; }
+void elearn_port_stack_mark(void) { }
+uint32_t elearn_port_stack_since_mark(void) { return 0; }
 """
 
 Request = tuple[MessageType, bytes]
@@ -162,14 +176,17 @@ def build_piped(files: dict[str, str]) -> Path:
 
 def talk(program: Path, requests: Sequence[Request]) -> list[Frame]:
     """Start a device, open a session, send all requests at once and return the reply to each."""
-    hello = pack(MessageType.HELLO, version=PROTOCOL_VERSION, session=1)
-    sent = encode_frame(MessageType.HELLO, 0, hello)
-    sent += b"".join(encode_frame(type_, number, payload) for number, (type_, payload) in enumerate(requests, start=1))
+    hello = pack(MessageType.HELLO, version=PROTOCOL_VERSION, session=1, first_sequence=1)
+    sent = encode_frame(MessageType.HELLO, READING, hello)
+    changes, numbers = itertools.count(1), [READING]
+    for number, (type_, payload) in enumerate(requests, start=1):
+        numbers.append(next(changes) if message(type_).changes_state else READING | number)
+        sent += encode_frame(type_, numbers[-1], payload)
     done = subprocess.run([program], input=sent, capture_output=True, check=False)
     if done.returncode != 0 or done.stderr:
         raise AssertionError(done.stderr.decode(errors="replace"))
     replies = list(FrameReader().feed(done.stdout))
-    assert [frame.sequence for frame in replies] == list(range(len(requests) + 1))
+    assert [frame.sequence for frame in replies] == numbers
     return replies[1:]
 
 

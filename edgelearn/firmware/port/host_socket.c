@@ -231,3 +231,10 @@ uint32_t elearn_port_stack_bytes(void)
 {
     return 0u;
 }
+
+void elearn_port_stack_mark(void) { }
+
+uint32_t elearn_port_stack_since_mark(void)
+{
+    return 0u;
+}

@@ -1,7 +1,8 @@
 /* Requests and replies. See elearn_link.h; the messages are those of edgelearn/protocol.py.
  *
- * A request that changes state is carried out once whatever the line does: sequence numbers of a session only grow,
- * the reply to the last such request is kept and sent again when the request is repeated, older ones are dropped. */
+ * A request that changes state is carried out once and in its turn, whatever the line does: only the one with the next
+ * sequence number is, the replies to the last few are kept and sent again when a request is repeated, and a gap is
+ * answered with NAK. */
 #include "elearn_link.h"
 
 #include <stdbool.h>
@@ -12,12 +13,19 @@
 #include "elearn_model.h"
 #include "elearn_port.h"
 #include "elearn_protocol.h"
+#include "elearn_regions.h"
+#include "elearn_sample.h"
+#include "elearn_state.h"
 
 #define RECEIVE_BYTES (ELEARN_FRAME_HEADER_BYTES + ELEARN_MAX_PAYLOAD_BYTES + ELEARN_FRAME_CRC_BYTES)
 #define REPLY_BYTES (ELEARN_FRAME_HEADER_BYTES + ELEARN_MAX_REPLY_BYTES + ELEARN_FRAME_CRC_BYTES)
 
+#if ELEARN_WINDOW & (ELEARN_WINDOW - 1u)
+#error "ELEARN_WINDOW must be a power of two, for sequence numbers wrap around at one"
+#endif
+
 #if ELEARN_ACK_BYTES > ELEARN_RESULT_BYTES
-#error "kept_reply cannot hold every reply to a request that changes state"
+#error "kept_replies cannot hold every reply to a request that changes state"
 #endif
 
 #if ELEARN_HELLO_REPLY_BYTES > ELEARN_MAX_REPLY_BYTES || ELEARN_STATISTICS_REPLY_BYTES > ELEARN_MAX_REPLY_BYTES \
@@ -29,53 +37,45 @@ static uint8_t receive_buffer[RECEIVE_BYTES];
 static uint8_t reply_buffer[REPLY_BYTES];
 static uint8_t *const reply = reply_buffer + ELEARN_FRAME_HEADER_BYTES;
 
-/* Header and payload of the reply to the last request that changed state; RESULT is the longest such reply. */
-static uint8_t kept_reply[ELEARN_FRAME_HEADER_BYTES + ELEARN_RESULT_BYTES];
-static uint32_t kept_reply_bytes;
-static uint32_t last_sequence;
-static bool any_sequence;
+/* Header and payload of the replies to the last requests that changed state, each at its sequence number modulo
+ * ELEARN_WINDOW; RESULT is the longest such reply. */
+static uint8_t kept_replies[ELEARN_WINDOW][ELEARN_FRAME_HEADER_BYTES + ELEARN_RESULT_BYTES];
+static uint32_t kept_count;
+static uint32_t next_sequence;
 
 static elearn_frame_decoder decoder;
 static uint32_t session;
-static uint32_t step;
+static uint32_t session_before; /* a late copy of its hello must not open it again */
 static uint32_t frames;
 static uint32_t repeats;
+static uint32_t gaps;
+static uint32_t save_stack_bytes;
 
 void elearn_link_init(void)
 {
     elearn_frame_decoder_init(&decoder, receive_buffer, sizeof receive_buffer);
     session = 0;
-    step = 0;
+    session_before = 0;
+    kept_count = 0;
+    next_sequence = 0;
     frames = 0;
     repeats = 0;
-    any_sequence = false;
-#if ELEARN_TRAINABLE_COUNT
-    for (uint32_t i = 0; i < ELEARN_TRAINABLE_COUNT; i++) {
-        elearn_head_reset(elearn_the_model.trainable[i].params, elearn_the_model.trainable[i].state);
-    }
-#endif
+    gaps = 0;
+    elearn_state_init();
 }
 
-static void send(uint8_t type, uint32_t sequence, uint32_t payload_bytes)
+static void send(uint8_t type, uint32_t sequence, uint32_t fixed_bytes, uint32_t tail_bytes)
 {
     reply_buffer[0] = type;
-    elearn_put_u32(reply_buffer + 1, sequence);
-    elearn_frame_send(reply_buffer, ELEARN_FRAME_HEADER_BYTES + payload_bytes, elearn_port_write);
+    reply_buffer[1] = (uint8_t)fixed_bytes;
+    elearn_put_u32(reply_buffer + 2, sequence);
+    elearn_frame_send(reply_buffer, ELEARN_FRAME_HEADER_BYTES + fixed_bytes + tail_bytes, elearn_port_write);
 }
 
 static void acknowledge(uint32_t sequence, uint32_t status)
 {
     reply[ELEARN_ACK_STATUS] = (uint8_t)status;
-    send(ELEARN_MSG_ACK, sequence, ELEARN_ACK_BYTES);
-}
-
-/* Keep the reply that was just sent, for a repeat of its request. */
-static void keep_reply(uint32_t sequence, uint32_t payload_bytes)
-{
-    kept_reply_bytes = ELEARN_FRAME_HEADER_BYTES + payload_bytes;
-    memcpy(kept_reply, reply_buffer, kept_reply_bytes);
-    last_sequence = sequence;
-    any_sequence = true;
+    send(ELEARN_MSG_ACK, sequence, ELEARN_ACK_BYTES, 0);
 }
 
 static void put_model(uint8_t *p)
@@ -106,291 +106,55 @@ static void hello(uint32_t sequence, const uint8_t *payload)
     const uint32_t wanted = elearn_get_u32(payload + ELEARN_HELLO_SESSION);
     /* A host of another version gets our version and opens nothing. The hello that opened the session may arrive
      * twice: it must not make the device forget what it has applied. */
-    if (elearn_get_u16(payload + ELEARN_HELLO_VERSION) == ELEARN_PROTOCOL_VERSION && wanted != session) {
+    if (elearn_get_u16(payload + ELEARN_HELLO_VERSION) == ELEARN_PROTOCOL_VERSION && wanted != session
+        && wanted != session_before && wanted != 0) {
+        session_before = session;
         session = wanted;
-        any_sequence = false;
+        next_sequence = elearn_get_u32(payload + ELEARN_HELLO_FIRST_SEQUENCE) & ~ELEARN_READING;
+        kept_count = 0;
     }
     memset(reply, 0, ELEARN_HELLO_REPLY_BYTES);
     elearn_put_u16(reply + ELEARN_HELLO_REPLY_VERSION, ELEARN_PROTOCOL_VERSION);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_SESSION, session);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_MAX_PAYLOAD_BYTES, ELEARN_MAX_PAYLOAD_BYTES);
-    elearn_put_u32(reply + ELEARN_HELLO_REPLY_STEP, step);
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_STEP, elearn_the_state.step);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_COUNTER_HZ, elearn_port_counter_hz());
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_STATIC_RAM_BYTES, elearn_port_static_ram_bytes());
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_STACK_SIZE_BYTES, elearn_port_stack_size_bytes());
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_BOOT, elearn_the_state.boot);
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_NEXT_SEQUENCE, next_sequence);
+    reply[ELEARN_HELLO_REPLY_WINDOW] = ELEARN_WINDOW;
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_RECEIVE_BYTES, ELEARN_RING_BYTES);
+    elearn_put_u16(reply + ELEARN_HELLO_REPLY_CLASSES, elearn_the_state.classes);
+    reply[ELEARN_HELLO_REPLY_LABEL_BYTES] = ELEARN_LABEL_BYTES;
+    reply[ELEARN_HELLO_REPLY_CAN_SAVE] = ELEARN_TRAINABLE_COUNT && ELEARN_NVM_PAGES ? 1 : 0;
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVES, elearn_state_saves());
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVED_STEP, elearn_state_saved_step());
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_AUTOSAVE_STEPS, elearn_the_state.autosave_steps);
     put_model(reply);
-    send(ELEARN_MSG_HELLO_REPLY, sequence, ELEARN_HELLO_REPLY_BYTES);
-}
-
-#if ELEARN_TRAINABLE_COUNT
-/* Whether the sample's label or targets are what the loss needs; a Status. */
-static uint32_t check_judgement(const elearn_head_params *h, uint32_t flags, uint32_t label)
-{
-    if ((flags & ELEARN_SAMPLE_HAS_LABEL) && label >= (uint32_t)h->outputs) {
-        return ELEARN_STATUS_BAD_LABEL;
-    }
-    if ((flags & ELEARN_SAMPLE_TARGET_IS_INPUT) && h->input_target_mantissa == 0) {
-        return ELEARN_STATUS_BAD_TARGET;
-    }
-    if (flags & ELEARN_SAMPLE_TRAIN) {
-        const uint32_t needed = h->loss == ELEARN_LOSS_CROSS_ENTROPY
-                                    ? ELEARN_SAMPLE_HAS_LABEL
-                                    : ELEARN_SAMPLE_HAS_TARGETS | ELEARN_SAMPLE_TARGET_IS_INPUT;
-        if (!(flags & needed)) {
-            return h->loss == ELEARN_LOSS_CROSS_ENTROPY ? ELEARN_STATUS_BAD_LABEL : ELEARN_STATUS_BAD_TARGET;
-        }
-    }
-    return ELEARN_STATUS_OK;
-}
-#endif
-
-#if !ELEARN_TRAINABLE_COUNT
-/* What the model says: the number of the first output's largest element, or where it gives one integer, that. */
-static uint32_t prediction(void)
-{
-    const ELEARN_PREDICTION_TYPE *values = elearn_the_model.outputs[0].bytes;
-    uint32_t largest = 0;
-#if ELEARN_PREDICTION_IS_NUMBER
-    largest = (uint32_t)values[0];
-#else
-    for (uint32_t i = 1; i < ELEARN_PREDICTION_ELEMENTS; i++) {
-        if (values[i] > values[largest]) {
-            largest = i;
-        }
-    }
-#endif
-    return largest;
-}
-#endif
-
-/* Test, then train. Fills the RESULT in `reply`; a Status. */
-static uint32_t sample(const uint8_t *payload, uint32_t size)
-{
-    const elearn_model *m = &elearn_the_model;
-    const uint32_t flags = payload[ELEARN_SAMPLE_FLAGS];
-    const uint32_t label = elearn_get_u16(payload + ELEARN_SAMPLE_LABEL);
-    const uint8_t *bytes = payload + ELEARN_SAMPLE_BYTES;
-    uint32_t expected = ELEARN_SAMPLE_BYTES + ELEARN_INPUT_BYTES;
-    elearn_head_result result = {0, 0, 0, 0};
-    uint32_t start;
-    uint32_t inference_ticks;
-    uint32_t train_ticks = 0;
-
-#if ELEARN_TRAINABLE_COUNT
-    if (flags & ELEARN_SAMPLE_HAS_TARGETS) {
-        expected += 2u * (uint32_t)m->trainable[0].params->outputs;
-    }
-#endif
-    if (size != expected) {
-        return ELEARN_STATUS_BAD_LENGTH;
-    }
-    for (uint32_t i = 0; i < ELEARN_INPUT_COUNT; i++) {
-        memcpy(m->inputs[i].bytes, bytes, m->inputs[i].size_bytes);
-        bytes += m->inputs[i].size_bytes;
-    }
-#if ELEARN_TRAINABLE_COUNT
-    {
-        const elearn_trainable *t = &m->trainable[0];
-        const uint32_t status = check_judgement(t->params, flags, label);
-        elearn_head_targets targets;
-        targets.targets = flags & ELEARN_SAMPLE_HAS_TARGETS ? bytes : NULL;
-        targets.input = m->inputs[0].bytes;
-        if (status != ELEARN_STATUS_OK) {
-            return status;
-        }
-        start = elearn_port_ticks();
-        elearn_model_run();
-        elearn_head_forward(t->params, t->state, t->features, &result);
-        inference_ticks = elearn_port_ticks() - start;
-        if (t->params->loss == ELEARN_LOSS_CROSS_ENTROPY
-                ? flags & ELEARN_SAMPLE_HAS_LABEL
-                : flags & (ELEARN_SAMPLE_HAS_TARGETS | ELEARN_SAMPLE_TARGET_IS_INPUT)) {
-            elearn_head_loss(t->params, t->state, (uint16_t)label, targets, &result);
-        }
-        if (flags & ELEARN_SAMPLE_TRAIN) {
-            start = elearn_port_ticks();
-            elearn_head_learn(t->params, t->state, t->features, (uint16_t)label, targets);
-            train_ticks = elearn_port_ticks() - start;
-            step++;
-        }
-    }
-#else
-    (void)label;
-    if (flags & ELEARN_SAMPLE_TRAIN) {
-        return ELEARN_STATUS_NOT_TRAINABLE;
-    }
-    start = elearn_port_ticks();
-    elearn_model_run();
-    inference_ticks = elearn_port_ticks() - start;
-    result.prediction = (uint16_t)prediction();
-#endif
-    elearn_put_u16(reply + ELEARN_RESULT_PREDICTION, result.prediction);
-    elearn_put_u16(reply + ELEARN_RESULT_CONFIDENCE, result.confidence);
-    elearn_put_u32(reply + ELEARN_RESULT_LOSS_A, result.loss_a);
-    elearn_put_u32(reply + ELEARN_RESULT_LOSS_B, result.loss_b);
-    elearn_put_u32(reply + ELEARN_RESULT_STEP, step);
-    elearn_put_u32(reply + ELEARN_RESULT_INFERENCE_TICKS, inference_ticks);
-    elearn_put_u32(reply + ELEARN_RESULT_TRAIN_TICKS, train_ticks);
-    elearn_put_u32(reply + ELEARN_RESULT_STACK_BYTES, elearn_port_stack_bytes());
-    return ELEARN_STATUS_OK;
-}
-
-typedef struct {
-    const uint8_t *bytes;
-    uint8_t *writable; /* the same bytes where the host may write them, else NULL */
-    uint32_t size;
-} region;
-
-static region readable(const void *bytes, uint32_t size)
-{
-    const region r = {bytes, NULL, size};
-    return r;
-}
-
-#if ELEARN_TRAINABLE_COUNT
-static region writable(void *bytes, uint32_t size)
-{
-    const region r = {bytes, bytes, size};
-    return r;
-}
-
-static region find_head_region(uint32_t name, uint32_t index)
-{
-    const elearn_trainable *t = &elearn_the_model.trainable[index];
-    const uint32_t features = (uint32_t)t->params->features;
-    const uint32_t outputs = (uint32_t)t->params->outputs;
-    switch (name) {
-    case ELEARN_REGION_FEATURES:
-        return readable(t->features, features);
-    case ELEARN_REGION_LOGITS:
-        return readable(t->state->logits, outputs * 4u);
-    case ELEARN_REGION_PROBABILITIES:
-        if (t->params->loss != ELEARN_LOSS_CROSS_ENTROPY) {
-            break;
-        }
-        return readable(t->state->probabilities, outputs * 2u);
-    case ELEARN_REGION_HEAD_WEIGHTS:
-        return writable(t->state->weights, outputs * features * (uint32_t)sizeof *t->state->weights);
-    case ELEARN_REGION_HEAD_BIAS:
-        return writable(t->state->bias, outputs * 4u);
-#if !ELEARN_HEAD_IS_FLOAT
-#if ELEARN_HEAD_HAS_RESIDUAL
-    case ELEARN_REGION_HEAD_RESIDUAL:
-        return writable(t->state->residual, outputs * features);
-#endif
-    case ELEARN_REGION_HEAD_ROW_T:
-        return writable(t->state->row_t, outputs);
-    case ELEARN_REGION_HEAD_ROW_RHO:
-        return writable(t->state->row_rho, outputs);
-    case ELEARN_REGION_HEAD_ROW_M:
-        return readable(t->params->row_m, outputs * 2u);
-    case ELEARN_REGION_HEAD_ROW_R:
-        return readable(t->params->row_r, outputs * 2u);
-#endif
-    default:
-        break;
-    }
-    return readable(NULL, 0);
-}
-#endif
-
-/* A region without bytes does not exist on this device. */
-static region find_region(uint32_t name, uint32_t index)
-{
-    const elearn_model *m = &elearn_the_model;
-    switch (name) {
-    case ELEARN_REGION_LABELS:
-        return readable(m->labels, m->labels_bytes);
-    case ELEARN_REGION_BOARD:
-        return readable(ELEARN_BOARD_NAME, (uint32_t)sizeof ELEARN_BOARD_NAME - 1u);
-    case ELEARN_REGION_INTERFACE:
-        return readable(m->interface, m->interface_bytes);
-    case ELEARN_REGION_INPUT:
-        if (index < ELEARN_INPUT_COUNT) {
-            return readable(m->inputs[index].bytes, m->inputs[index].size_bytes);
-        }
-        break;
-    case ELEARN_REGION_OUTPUT:
-        if (index < ELEARN_OUTPUT_COUNT) {
-            return readable(m->outputs[index].bytes, m->outputs[index].size_bytes);
-        }
-        break;
-    default:
-        break;
-    }
-#if ELEARN_TRAINABLE_COUNT
-    if (index < ELEARN_TRAINABLE_COUNT) {
-        return find_head_region(name, index);
-    }
-#else
-    (void)index;
-#endif
-    return readable(NULL, 0);
-}
-
-static void read_region(uint32_t sequence, const uint8_t *payload)
-{
-    const uint32_t offset = elearn_get_u32(payload + ELEARN_READ_OFFSET);
-    const region r = find_region(payload[ELEARN_READ_REGION], payload[ELEARN_READ_INDEX]);
-    uint32_t length = elearn_get_u16(payload + ELEARN_READ_LENGTH);
-    if (r.bytes == NULL || offset > r.size) {
-        acknowledge(sequence, ELEARN_STATUS_BAD_REGION);
-        return;
-    }
-    if (length > r.size - offset) {
-        length = r.size - offset;
-    }
-    if (length > ELEARN_MAX_REPLY_BYTES - ELEARN_READ_REPLY_BYTES) {
-        length = ELEARN_MAX_REPLY_BYTES - ELEARN_READ_REPLY_BYTES;
-    }
-    reply[ELEARN_READ_REPLY_REGION] = payload[ELEARN_READ_REGION];
-    reply[ELEARN_READ_REPLY_INDEX] = payload[ELEARN_READ_INDEX];
-    elearn_put_u32(reply + ELEARN_READ_REPLY_OFFSET, offset);
-    elearn_put_u32(reply + ELEARN_READ_REPLY_TOTAL_BYTES, r.size);
-    memcpy(reply + ELEARN_READ_REPLY_BYTES, r.bytes + offset, length);
-    send(ELEARN_MSG_READ_REPLY, sequence, ELEARN_READ_REPLY_BYTES + length);
-}
-
-static uint32_t write_region(const uint8_t *payload, uint32_t size)
-{
-    const uint32_t offset = elearn_get_u32(payload + ELEARN_WRITE_OFFSET);
-    const uint32_t length = size - ELEARN_WRITE_BYTES;
-    const region r = find_region(payload[ELEARN_WRITE_REGION], payload[ELEARN_WRITE_INDEX]);
-    if (r.bytes == NULL || offset > r.size || length > r.size - offset) {
-        return ELEARN_STATUS_BAD_REGION;
-    }
-    if (r.writable == NULL) {
-        return ELEARN_STATUS_READ_ONLY;
-    }
-#if ELEARN_TRAINABLE_COUNT && !ELEARN_HEAD_IS_FLOAT
-    {
-        const elearn_trainable *t = &elearn_the_model.trainable[payload[ELEARN_WRITE_INDEX]];
-        const uint8_t *values = payload + ELEARN_WRITE_BYTES;
-        const uint32_t name = payload[ELEARN_WRITE_REGION];
-        if ((name == ELEARN_REGION_HEAD_ROW_T && !elearn_head_accepts_row_t(t->params, values, length))
-            || (name == ELEARN_REGION_HEAD_ROW_RHO
-                && !elearn_head_accepts_row_rho(t->params, t->state, values, length))) {
-            return ELEARN_STATUS_BAD_VALUE;
-        }
-    }
-#endif
-    memcpy(r.writable + offset, payload + ELEARN_WRITE_BYTES, length);
-    return ELEARN_STATUS_OK;
+    send(ELEARN_MSG_HELLO_REPLY, sequence, ELEARN_HELLO_REPLY_BYTES, 0);
 }
 
 static void statistics(uint32_t sequence)
 {
-    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_STEP, step);
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_STEP, elearn_the_state.step);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_FRAMES, frames);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_CRC_ERRORS, decoder.crc_errors);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_FRAMING_ERRORS, decoder.framing_errors);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_REPEATS, repeats);
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_GAPS, gaps);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_OVERRUNS, elearn_port_overruns());
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_RING_BYTES, elearn_port_ring_bytes());
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_STACK_BYTES, elearn_port_stack_bytes());
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_STATIC_RAM_BYTES, elearn_port_static_ram_bytes());
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_STACK_SIZE_BYTES, elearn_port_stack_size_bytes());
-    send(ELEARN_MSG_STATISTICS_REPLY, sequence, ELEARN_STATISTICS_REPLY_BYTES);
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_INFERENCE_STACK_BYTES, elearn_sample_inference_stack_bytes());
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_TRAIN_STACK_BYTES, elearn_sample_train_stack_bytes());
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVE_STACK_BYTES, save_stack_bytes);
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVES, elearn_state_saves());
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVED_STEP, elearn_state_saved_step());
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_FAILED_SAVES, elearn_state_failed_saves());
+    send(ELEARN_MSG_STATISTICS_REPLY, sequence, ELEARN_STATISTICS_REPLY_BYTES, 0);
 }
 
 /* Set the learning rate of every trainable layer, or of none; a Status. */
@@ -412,107 +176,191 @@ static uint32_t set_learning_rate(const uint8_t *payload)
 #endif
 }
 
-/* The learned weights are forgotten; the learning rate that the host set stays, unless only rescaled rows could take it:
- * then it is the model's own again. */
+/* The learned weights are forgotten, here and not in what was saved. */
 static uint32_t reset_head(void)
 {
 #if ELEARN_TRAINABLE_COUNT
-    for (uint32_t i = 0; i < ELEARN_TRAINABLE_COUNT; i++) {
-        const elearn_trainable *t = &elearn_the_model.trainable[i];
-        const uint16_t mantissa = t->state->learning_rate_mantissa;
-        const uint8_t exponent = t->state->learning_rate_exponent;
-        elearn_head_reset(t->params, t->state);
-        (void)elearn_head_set_learning_rate(t->params, t->state, mantissa, exponent);
-    }
-    step = 0;
+    elearn_state_reset();
     return ELEARN_STATUS_OK;
 #else
     return ELEARN_STATUS_NOT_TRAINABLE;
 #endif
 }
 
-/* Requests that change state: carried out once, answered as often as asked. */
-static void change(uint32_t type, uint32_t sequence, const uint8_t *payload, uint32_t size)
+static uint32_t set_autosave(const uint8_t *payload)
 {
-    uint32_t status = ELEARN_STATUS_UNKNOWN_TYPE;
-    if (any_sequence && sequence <= last_sequence) {
-        repeats++;
-        if (sequence == last_sequence) {
-            memcpy(reply_buffer, kept_reply, kept_reply_bytes);
-            elearn_frame_send(reply_buffer, kept_reply_bytes, elearn_port_write);
-        }
-        return;
-    }
-    switch (type) {
-    case ELEARN_MSG_SAMPLE:
-        status = sample(payload, size);
-        if (status == ELEARN_STATUS_OK) {
-            send(ELEARN_MSG_RESULT, sequence, ELEARN_RESULT_BYTES);
-            keep_reply(sequence, ELEARN_RESULT_BYTES);
-            return;
-        }
-        break;
-    case ELEARN_MSG_WRITE:
-        status = write_region(payload, size);
-        break;
-    case ELEARN_MSG_RESET_HEAD:
-        status = reset_head();
-        break;
-    case ELEARN_MSG_SET_LEARNING_RATE:
-        status = set_learning_rate(payload);
-        break;
-    default:
-        break;
-    }
-    acknowledge(sequence, status);
-    keep_reply(sequence, ELEARN_ACK_BYTES);
+#if !ELEARN_TRAINABLE_COUNT
+    (void)payload;
+    return ELEARN_STATUS_NOT_TRAINABLE;
+#elif !ELEARN_NVM_PAGES
+    (void)payload;
+    return ELEARN_STATUS_NO_STORE;
+#else
+    elearn_the_state.autosave_steps = elearn_get_u32(payload + ELEARN_SET_AUTOSAVE_STEPS);
+    return ELEARN_STATUS_OK;
+#endif
 }
 
-/* Bytes of the fixed part of a request; larger than any payload for a type that is no request. */
-static uint32_t smallest_payload(uint32_t type)
+static uint32_t save(void)
+{
+    uint32_t status;
+    uint32_t used;
+    elearn_port_stack_mark();
+    status = elearn_state_save();
+    used = elearn_port_stack_since_mark();
+    if (used > save_stack_bytes) {
+        save_stack_bytes = used;
+    }
+    return status;
+}
+
+/* Bytes of the fixed part of a request; UINT32_MAX for a type that is no request. */
+static uint32_t fixed_part(uint32_t type)
 {
     switch (type) {
     case ELEARN_MSG_HELLO:
         return ELEARN_HELLO_BYTES;
     case ELEARN_MSG_SAMPLE:
         return ELEARN_SAMPLE_BYTES;
+    case ELEARN_MSG_SAMPLE_PART:
+        return ELEARN_SAMPLE_PART_BYTES;
     case ELEARN_MSG_READ:
         return ELEARN_READ_BYTES;
     case ELEARN_MSG_WRITE:
         return ELEARN_WRITE_BYTES;
     case ELEARN_MSG_SET_LEARNING_RATE:
         return ELEARN_SET_LEARNING_RATE_BYTES;
+    case ELEARN_MSG_SET_AUTOSAVE:
+        return ELEARN_SET_AUTOSAVE_BYTES;
+    case ELEARN_MSG_SET_CLASS:
+        return ELEARN_SET_CLASS_BYTES;
     case ELEARN_MSG_RESET_HEAD:
     case ELEARN_MSG_STATISTICS:
+    case ELEARN_MSG_SAVE:
+    case ELEARN_MSG_FORGET:
         return 0;
     default:
         return UINT32_MAX;
     }
 }
 
-static void dispatch(const uint8_t *frame, uint32_t frame_bytes)
+/* Carry out a request that changes state; a Status, and for SAMPLE the RESULT in `reply`. */
+static uint32_t carry_out(uint32_t type, const uint8_t *payload, uint32_t size)
 {
-    const uint32_t type = frame[0];
-    const uint32_t sequence = elearn_get_u32(frame + 1);
-    const uint8_t *payload = frame + ELEARN_FRAME_HEADER_BYTES;
-    const uint32_t size = frame_bytes - ELEARN_FRAME_HEADER_BYTES;
-    const uint32_t smallest = smallest_payload(type);
+    switch (type) {
+    case ELEARN_MSG_SAMPLE:
+        return elearn_sample(payload, size, reply);
+    case ELEARN_MSG_SAMPLE_PART:
+        return elearn_sample_part(payload, size);
+    case ELEARN_MSG_WRITE:
+        return elearn_region_write(payload, size);
+    case ELEARN_MSG_RESET_HEAD:
+        return reset_head();
+    case ELEARN_MSG_SET_LEARNING_RATE:
+        return set_learning_rate(payload);
+    case ELEARN_MSG_SAVE:
+        return save();
+    case ELEARN_MSG_FORGET:
+        return elearn_state_forget();
+    case ELEARN_MSG_SET_AUTOSAVE:
+        return set_autosave(payload);
+    case ELEARN_MSG_SET_CLASS:
+        return elearn_state_set_class(
+            elearn_get_u16(payload + ELEARN_SET_CLASS_INDEX),
+            payload + ELEARN_SET_CLASS_BYTES,
+            size - ELEARN_SET_CLASS_BYTES);
+    default:
+        return ELEARN_STATUS_UNKNOWN_TYPE;
+    }
+}
 
-    frames++;
-    if (smallest == UINT32_MAX) {
+/* Any request whose number says that it changes state: carried out in its turn, answered as often as asked. */
+static void change(uint32_t type, uint32_t sequence, const uint8_t *payload, uint32_t fixed, uint32_t size)
+{
+    /* Numbers have 31 bits; the upper half of the differences are requests that come too early. */
+    const uint32_t behind = (next_sequence - sequence) & ~ELEARN_READING;
+    uint8_t *kept = kept_replies[sequence % ELEARN_WINDOW];
+    uint32_t status = ELEARN_STATUS_BAD_LENGTH;
+    if (behind != 0 && behind <= kept_count) {
+        repeats++;
+        memcpy(reply_buffer, kept, ELEARN_FRAME_HEADER_BYTES + kept[1]);
+        elearn_frame_send(reply_buffer, ELEARN_FRAME_HEADER_BYTES + kept[1], elearn_port_write);
+        return;
+    }
+    if (behind != 0 && behind < ELEARN_READING / 2u) {
+        repeats++; /* so old that nobody waits for it */
+        return;
+    }
+    if (behind != 0) {
+        gaps++;
+        elearn_put_u32(reply + ELEARN_NAK_EXPECTED, next_sequence);
+        send(ELEARN_MSG_NAK, sequence, ELEARN_NAK_BYTES, 0);
+        return;
+    }
+    if (fixed <= size) {
+        status = carry_out(type, payload, size);
+    }
+    if (type == ELEARN_MSG_SAMPLE && status == ELEARN_STATUS_OK) {
+        send(ELEARN_MSG_RESULT, sequence, ELEARN_RESULT_BYTES, 0);
+    } else {
+        acknowledge(sequence, status);
+    }
+    memcpy(kept, reply_buffer, ELEARN_FRAME_HEADER_BYTES + reply_buffer[1]);
+    next_sequence = (next_sequence + 1u) & ~ELEARN_READING;
+    if (kept_count < ELEARN_WINDOW) {
+        kept_count++;
+    }
+    elearn_state_autosave();
+}
+
+static void read(uint32_t type, uint32_t sequence, const uint8_t *payload, uint32_t fixed, uint32_t size)
+{
+    uint32_t reply_bytes = 0;
+    if (fixed == UINT32_MAX) {
         acknowledge(sequence, ELEARN_STATUS_UNKNOWN_TYPE);
-    } else if (size < smallest) {
+    } else if (size < fixed) {
         acknowledge(sequence, ELEARN_STATUS_BAD_LENGTH);
     } else if (type == ELEARN_MSG_HELLO) {
         hello(sequence, payload);
     } else if (session == 0) {
         acknowledge(sequence, ELEARN_STATUS_NO_SESSION);
-    } else if (type == ELEARN_MSG_READ) {
-        read_region(sequence, payload);
     } else if (type == ELEARN_MSG_STATISTICS) {
         statistics(sequence);
+    } else if (type != ELEARN_MSG_READ) {
+        acknowledge(sequence, ELEARN_STATUS_UNKNOWN_TYPE);
     } else {
-        change(type, sequence, payload, size);
+        const uint32_t status = elearn_region_read(payload, reply, &reply_bytes);
+        if (status == ELEARN_STATUS_OK) {
+            send(ELEARN_MSG_READ_REPLY, sequence, ELEARN_READ_REPLY_BYTES, reply_bytes - ELEARN_READ_REPLY_BYTES);
+        } else {
+            acknowledge(sequence, status);
+        }
+    }
+}
+
+static void dispatch(uint8_t *frame, uint32_t frame_bytes)
+{
+    const uint32_t type = frame[0];
+    const uint32_t sent_fixed = frame[1];
+    const uint32_t sequence = elearn_get_u32(frame + 2);
+    uint8_t *payload = frame + ELEARN_FRAME_HEADER_BYTES;
+    uint32_t size = frame_bytes - ELEARN_FRAME_HEADER_BYTES;
+    const uint32_t fixed = fixed_part(type);
+
+    frames++;
+    if (sent_fixed > size || (fixed != UINT32_MAX && sent_fixed < fixed)) {
+        size = 0; /* what is missing must not be filled up from the tail */
+    } else if (fixed != UINT32_MAX && sent_fixed > fixed) {
+        /* fields of a later version, before the tail */
+        memmove(payload + fixed, payload + sent_fixed, size - sent_fixed);
+        size -= sent_fixed - fixed;
+    }
+    if (sequence & ELEARN_READING) {
+        read(type, sequence, payload, fixed, size);
+    } else if (session == 0) {
+        acknowledge(sequence, ELEARN_STATUS_NO_SESSION);
+    } else {
+        change(type, sequence, payload, fixed == UINT32_MAX ? 0 : fixed, size);
     }
 }
 

@@ -24,12 +24,17 @@ typedef struct {
 typedef struct {
     uint32_t hash_low;
     uint32_t hash_high;
+    uint32_t identity[3]; /* of the model and the layout of its saved head */
     elearn_end inputs[ELEARN_INPUT_COUNT];
     elearn_end outputs[ELEARN_OUTPUT_COUNT];
     const uint8_t *interface; /* what inputs and outputs are, for the host: see edgelearn/protocol.py */
     uint32_t interface_bytes;
     const char *labels; /* UTF-8, one name a line */
     uint32_t labels_bytes;
+#if ELEARN_LABEL_BYTES
+    char *names; /* ELEARN_LABEL_BYTES for each output, filled with zeros */
+    const char *initial_names;
+#endif
     const elearn_trainable *trainable; /* ELEARN_TRAINABLE_COUNT of them */
 } elearn_model;
 

@@ -32,4 +32,8 @@ uint32_t elearn_port_static_ram_bytes(void);
 uint32_t elearn_port_stack_size_bytes(void);
 uint32_t elearn_port_stack_bytes(void);
 
+/* The most of the stack that was in use since the last mark, from its very beginning; 0 where this cannot be known. */
+void elearn_port_stack_mark(void);
+uint32_t elearn_port_stack_since_mark(void);
+
 #endif

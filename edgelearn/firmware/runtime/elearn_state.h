@@ -1,0 +1,52 @@
+/* What the device has learned, and its newest copy in memory that keeps it without power.
+ *
+ * The head, the names of its classes and the counters below are saved together and come back together. Without such
+ * memory (ELEARN_NVM_PAGES is 0) everything starts as generated at each reset. */
+#ifndef ELEARN_STATE_H
+#define ELEARN_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "elearn_config.h"
+
+typedef struct {
+    uint32_t step;           /* training steps since the head was as generated */
+    uint32_t boot;           /* starts of the device, as far as it remembers */
+    uint32_t random;         /* of stochastic rounding */
+    uint32_t autosave_steps; /* save after that many steps, 0: only when asked */
+    uint16_t learning_rate_mantissa;
+    uint16_t learning_rate_exponent;
+    uint16_t classes; /* in use, from 0 on */
+    uint16_t unused;
+} elearn_state;
+
+extern elearn_state elearn_the_state;
+
+/* The newest saved state, or the generated one. */
+void elearn_state_init(void);
+
+/* The generated head, names and counters; the learning rate stays where the generated head can take it. */
+void elearn_state_reset(void);
+
+/* Save everything; a Status. */
+uint32_t elearn_state_save(void);
+
+/* Save if that many steps have passed; does nothing otherwise. After a failure only elearn_state_save() tries again. */
+void elearn_state_autosave(void);
+
+/* Erase all saved states, so that the next reset starts as generated; a Status. */
+uint32_t elearn_state_forget(void);
+
+/* Of the newest saved state: its number and its training steps, 0 without one; failures of elearn_state_autosave(). */
+uint32_t elearn_state_saves(void);
+uint32_t elearn_state_saved_step(void);
+uint32_t elearn_state_failed_saves(void);
+
+/* Rename a class, or with index == classes add one, which starts with zero weights; a Status. */
+uint32_t elearn_state_set_class(uint32_t index, const uint8_t *name, uint32_t size);
+
+/* A label was used: the classes up to it are in use. */
+void elearn_state_use_class(uint32_t label);
+
+#endif
