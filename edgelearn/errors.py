@@ -210,6 +210,12 @@ class DeviceResetError(EdgelearnError):
     exit_code = 46
 
 
+class ResultLostError(EdgelearnError):
+    """The device carried a request out, but was reset before its reply arrived; it is not to be repeated."""
+
+    exit_code = 48
+
+
 class DeviceRefusedError(EdgelearnError):
     """The device answered a request with an error status."""
 

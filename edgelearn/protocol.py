@@ -9,8 +9,9 @@ number that HELLO names; the device carries out only the next one, keeps the rep
 again when a request is repeated, and answers a gap with NAK, upon which the host sends again from there (go-back-N).
 Requests that only read have numbers of their own, with the top bit set, and are answered as often as asked.
 
-A device that was reset knows no session. Its HELLO_REPLY says at which training step its newest saved head stands, and
-the host sends again what came after it. docs/protocol.md says all of this to somebody who writes another host.
+A device that was reset knows no session. Its HELLO_REPLY says up to which request of which session its newest saved
+head has learned; a host that kept what came after sends it again. docs/protocol.md says all of this to somebody who
+writes another host.
 
 What the model takes and gives stands in the region INTERFACE: one record for each input, then for each output. Its
 bytes are a constant of the firmware, written by `pack_record` and read by `unpack_interface`.
@@ -249,6 +250,8 @@ MESSAGES: tuple[Message, ...] = (
             Field("can_save", _U8, "1 where the board has memory that keeps the head without power"),
             Field("saves", _U32, "number of the newest saved head, 0 without one"),
             Field("saved_step", _U32, "training steps in the newest saved head, 0 without one"),
+            Field("saved_session", _U32, "session in which it was saved"),
+            Field("saved_sequence", _U32, "its requests before this number are in it"),
             Field("autosave_steps", _U32, "the head is saved after that many steps, 0: only when asked"),
         ),
     ),
@@ -282,7 +285,7 @@ MESSAGES: tuple[Message, ...] = (
             Field("inference_ticks", _U32, "counter ticks of the forward pass"),
             Field("train_ticks", _U32, "counter ticks of the update"),
             Field("stack_bytes", _U32, "high-water mark of the stack"),
-            Field("saved_step", _U32, "training steps in the newest saved head"),
+            Field("saved_sequence", _U32, "requests of this session before it are saved; 2^32 - 1: none"),
             Field("flags", _U8, "ResultFlag"),
         ),
     ),

@@ -453,9 +453,7 @@ def _identity(head: DenseHead | None, label_bytes: int) -> int:
     return zlib.crc32(struct.pack(f"<{len(meaning)}I", *meaning))
 
 
-def _buffers(
-    head: DenseHead | None, arena_bytes: int, max_payload_bytes: int, label_bytes: int
-) -> tuple[Buffer, ...]:
+def _buffers(head: DenseHead | None, arena_bytes: int, max_payload_bytes: int, label_bytes: int) -> tuple[Buffer, ...]:
     frame = HEADER_BYTES + CRC_BYTES
     kept = HEADER_BYTES + message(MessageType.RESULT).size_bytes
     buffers = [Buffer(symbol="arena", size_bytes=arena_bytes, purpose="activations")]

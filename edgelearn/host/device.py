@@ -7,9 +7,7 @@ head) and in real units where a person reads them (loss, confidence, learning ra
 from __future__ import annotations
 
 import math
-import secrets
-import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,15 +20,14 @@ from edgelearn.errors import (
     DeviceRefusedError,
     HeadError,
     LearningRateError,
-    ProtocolVersionError,
-    WrongModelError,
+    ResultLostError,
 )
 from edgelearn.host.head import HeadState, head_parts
 from edgelearn.host.link import Link, LinkCounters, LinkOptions, Pending
+from edgelearn.host.session import Session, model_hash
 from edgelearn.host.transport import Transport, open_transport
 from edgelearn.host.words import count
 from edgelearn.protocol import (
-    PROTOCOL_VERSION,
     FrameError,
     LossCode,
     MessageType,
@@ -85,8 +82,6 @@ DTYPES = {
 }
 #: One sample: an array for each input, or the array of the only one.
 Sample = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
-#: HELLO is repeated fast at first: a board that is just starting hears none of the first ones.
-_HELLO_TIMES = LinkOptions(first_timeout_s=0.1, min_timeout_s=0.1, max_timeout_s=0.5)
 
 
 class DeviceInfo(Struct, frozen=True, kw_only=True):
@@ -186,7 +181,7 @@ class Result(Struct, frozen=True, kw_only=True):
         inference_ticks: counter ticks of the forward pass, 0 without a counter.
         train_ticks: counter ticks of the update.
         stack_bytes: high-water mark of the stack, 0 if unknown.
-        saved_step: training steps in the newest saved head, 0 without one.
+        saved_sequence: requests of this session before this number are in the newest saved head; 2^32 - 1: none.
         learned: whether the device learned from it.
         self_labelled: whether it learned its own prediction.
         round_trip_s: from sending the sample to its result.
@@ -201,7 +196,7 @@ class Result(Struct, frozen=True, kw_only=True):
     inference_ticks: int
     train_ticks: int
     stack_bytes: int
-    saved_step: int = 0
+    saved_sequence: int = 2**32 - 1
     learned: bool = False
     self_labelled: bool = False
     round_trip_s: float = 0.0
@@ -298,43 +293,33 @@ class Device:
         hello_timeout_s: float = 10.0,
         options: LinkOptions | None = None,
     ) -> None:
-        self._expected = (expected_model_hash, expected_model_name)
-        self._hello_timeout_s = hello_timeout_s
-        self._session = 0
         self.link = Link(transport, options=options)
-        self._open_session()
-
-    def _open_session(self) -> None:
-        """A new session; what was under way is forgotten."""
-        self._session = secrets.randbelow(2**32 - 1) + 1
-        self.link.session_is_open = False
-        self.link.renumber()
-        hello = self._hello()
-        if hello.integer("session") != self._session:
-            raise DeviceRefusedError("the device opened no session", hint="reset the board and try again")
-        self._check_model(_model_hash(hello), *self._expected)
+        self.session = Session(
+            self.link,
+            expected_model_hash=expected_model_hash,
+            expected_model_name=expected_model_name,
+            hello_timeout_s=hello_timeout_s,
+        )
+        hello = self.session.open()
         self._max_payload_bytes = hello.integer("max_payload_bytes")
         if self._max_payload_bytes <= max(_READ_FIXED_BYTES, _WRITE_FIXED_BYTES):
             raise DeviceRefusedError(f"the device takes payloads of {self._max_payload_bytes} bytes, too few to work")
         self.info = self._read_info(hello)
 
-    def restart_session(self) -> None:
-        """Open a new session with a device that was reset; `info` says what it still knows."""
-        self._expected = (self.info.model_hash, "the model that ran before")
-        self._open_session()
+    def survive(self, reopen: Callable[[], Transport] | None = None, *, reopen_timeout_s: float = 60.0) -> None:
+        """From now on go on after resets of the device and breaks of the port, see `Session`.
 
-    def reconnect(self, transport: Transport) -> bool:
-        """Go on over another transport; False where the device was reset meanwhile: then `restart_session` is next.
+        What the device has learned and not saved is saved first, where the board can.
 
-        What was under way is sent again; nothing is carried out twice.
+        Args:
+            reopen: opens the port anew; None where it cannot be.
+            reopen_timeout_s: how long to try.
         """
-        self.link.transport.close()
-        self.link.reconnect(transport)
-        hello = self._hello()
-        if hello.integer("session") != self._session:
-            return False
-        self.link.resend()
-        return True
+        is_saved = False
+        if self.info.is_trainable and self.info.can_save and self.info.step != self.info.saved_step:
+            self.save()
+            is_saved = True
+        self.session.survive(reopen, reopen_timeout_s=reopen_timeout_s, was_saved=is_saved)
 
     @property
     def port(self) -> str:
@@ -634,10 +619,16 @@ class Device:
         return PendingSample(flags=flags, parts=tuple(parts), request=self.link.submit(MessageType.SAMPLE, payload))
 
     def result(self, pending: PendingSample) -> Result:
-        """Wait for a sample's result."""
+        """Wait for a sample's result.
+
+        Raises:
+            ResultLostError: the sample was carried out and saved, but the device was reset before its result arrived.
+        """
         for part in pending.parts:
             self.link.check(MessageType.SAMPLE_PART, self.link.wait(part))
         answer = self.link.wait(pending.request)
+        if pending.request.is_reply_lost:
+            raise ResultLostError("the device was reset after it had learned and saved the sample, before it told")
         self.link.check(MessageType.SAMPLE, answer)
         try:
             reply = unpack(MessageType.RESULT, answer.payload)
@@ -654,7 +645,7 @@ class Device:
             inference_ticks=reply.integer("inference_ticks"),
             train_ticks=reply.integer("train_ticks"),
             stack_bytes=reply.integer("stack_bytes"),
-            saved_step=reply.integer("saved_step"),
+            saved_sequence=reply.integer("saved_sequence"),
             learned=bool(done & ResultFlag.LEARNED),
             self_labelled=bool(done & ResultFlag.SELF_LABELLED),
             round_trip_s=pending.request.round_trip_s,
@@ -689,46 +680,6 @@ class Device:
             return squares / info.output_elements
         return None
 
-    def _hello(self) -> Payload:
-        request = pack(
-            MessageType.HELLO,
-            version=PROTOCOL_VERSION,
-            session=self._session,
-            first_sequence=self.link.first_sequence,
-        )
-        usual = self.link.options
-        self.link.options = _HELLO_TIMES
-        try:
-            answer = self.link.exchange(MessageType.HELLO, request, give_up_s=self._hello_timeout_s)
-        finally:
-            self.link.options = usual
-        if answer.status == Status.BAD_VERSION:
-            raise _other_version("another version")
-        self.link.check(MessageType.HELLO, answer)
-        # The version comes first in every version, so that it can be read whatever follows it.
-        if len(answer.payload) >= 2:
-            (version,) = struct.unpack_from("<H", answer.payload)
-            if version != PROTOCOL_VERSION:
-                raise _other_version(f"version {version}")
-        try:
-            hello = unpack(MessageType.HELLO_REPLY, answer.payload)
-            LossCode(hello.integer("loss"))
-            ResidualCode(hello.integer("residual"))
-        except (FrameError, ValueError) as error:
-            raise DeviceRefusedError("the device answered HELLO with a broken reply", cause=str(error)) from error
-        if hello.integer("session") == self._session:
-            self.link.session_opened(window=hello.integer("window"), receive_bytes=hello.integer("receive_bytes"))
-        return hello
-
-    def _check_model(self, actual: str, expected: str | None, name: str) -> None:
-        if expected is None or expected.lower()[:16] == actual:
-            return
-        raise WrongModelError(
-            "the device runs another model",
-            cause=f"it runs {actual}, {name or 'the model asked for'} is {expected.lower()[:16]}",
-            hint="flash the board with this model, or give the bundle that it was flashed with",
-        )
-
     def _read_info(self, hello: Payload) -> DeviceInfo:
         board = _names(self._optional_region(Region.BOARD))
         try:
@@ -743,7 +694,7 @@ class Device:
             board=board[0] if board else "",
             labels=_labels(self._optional_region(Region.LABELS), hello.integer("label_bytes")),
             protocol_version=hello.integer("version"),
-            model_hash=_model_hash(hello),
+            model_hash=model_hash(hello),
             inputs=inputs,
             outputs=outputs,
             feature_scale=float(hello.values["feature_scale"]),
@@ -778,14 +729,3 @@ def _labels(data: bytes, label_bytes: int) -> tuple[str, ...]:
         return _names(data)
     names = (data[i : i + label_bytes].rstrip(b"\0") for i in range(0, len(data), label_bytes))
     return tuple(name.decode("utf-8", errors="replace") for name in names)
-
-
-def _model_hash(hello: Payload) -> str:
-    return struct.pack("<II", hello.integer("model_hash_low"), hello.integer("model_hash_high")).hex()
-
-
-def _other_version(theirs: str) -> ProtocolVersionError:
-    return ProtocolVersionError(
-        f"the device speaks {theirs} of the protocol, this edgelearn speaks version {PROTOCOL_VERSION}",
-        hint="generate the firmware with this edgelearn and flash it, or use the edgelearn that made it",
-    )

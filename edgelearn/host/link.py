@@ -5,12 +5,15 @@ under way, as many as the device keeps replies and its receive buffer takes byte
 (NAK), or a time-out does, and everything from it on is sent again with the same numbers and bytes (go-back-N); what was
 carried out already is answered from the device's memory. Requests that only read have numbers of their own and are
 repeated one by one. What arrives under a number that nobody waits for is dropped and counted.
+
+A link that keeps a journal survives resets of the device and breaks of the port: requests that were carried out stay in
+it until the device says that they are in its newest saved head. `recovery` is called where the device has forgotten the
+session or the port has failed; it opens both again, and `replay` sends what the device does not know any more.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 import secrets
 import time
 from collections import deque
@@ -19,7 +22,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from edgelearn.errors import DeviceRefusedError, DeviceResetError, DeviceTimeoutError
+from edgelearn.errors import DeviceRefusedError, DeviceResetError, DeviceTimeoutError, PortError
 from edgelearn.host.transport import Transport
 from edgelearn.protocol import (
     READING,
@@ -69,6 +72,23 @@ STATUS_TEXT: dict[Status, str] = {
     Status.STORE_FAILED: "its flash memory did not take the head; the one saved before is still there",
     Status.BAD_CLASS: "it has no such class, no room for another, or the name is empty or too long",
 }
+
+
+#: What was learned and not saved is kept up to this size, to send it again after a reset.
+MOST_JOURNAL_BYTES = 64 * 2**20
+
+
+def _is_before(sequence: int, other: int) -> bool:
+    """Whether a number comes before another; they wrap around at READING."""
+    return (other - sequence - 1) % READING < READING // 2
+
+
+def _was_reset(port: str) -> DeviceResetError:
+    return DeviceResetError(
+        f"the device at {port} was reset",
+        cause="it no longer knows the session that was open",
+        hint="what it had learned since it was last saved is lost; check its supply, then start again",
+    )
 
 
 class LinkOptions(Struct, frozen=True, kw_only=True):
@@ -161,15 +181,18 @@ class RoundTrip:
 class Pending:
     """A request that waits for its reply, in `reply` once it has come."""
 
-    def __init__(self, type_: MessageType, sequence: int, data: bytes) -> None:
+    def __init__(self, type_: MessageType, sequence: int, payload: bytes) -> None:
         self.type = type_
         self.sequence = sequence
-        self.data = data
+        self.payload = payload
+        self.data = encode_frame(type_, sequence, payload)
         self.reply: Frame | None = None
         self.attempts = 0
         self.first_sent_s = 0.0
         self.last_sent_s = 0.0
         self.round_trip_s = 0.0
+        #: Carried out and saved by the device, but it was reset before the reply arrived.
+        self.is_reply_lost = False
         self.timeout_s = 0.0
         self.retry_at_s = 0.0
         self.give_up_at_s = 0.0
@@ -213,6 +236,14 @@ class Link:
         self._changes: dict[int, Pending] = {}
         self._readings: dict[int, Pending] = {}
         self._naked: int | None = None
+        #: Requests to be sent again, in order, before any new one.
+        self._unsent: deque[Pending] = deque()
+        #: Carried out, and perhaps not saved yet; None where none is kept.
+        self._journal: deque[Pending] | None = None
+        self._journal_bytes = 0
+        #: Called with what happened; it opens the session again, or raises.
+        self.recovery: Callable[[DeviceResetError | PortError], None] | None = None
+        self._is_recovering = False
         self._round_trips: dict[MessageType, RoundTrip] = {}
         self._recent_s: deque[float] = deque(maxlen=1000)
         self._total_s = 0.0
@@ -275,28 +306,64 @@ class Link:
         self._window = max(1, window)
         self._receive_bytes = receive_bytes
 
+    def keep_journal(self) -> None:
+        """From now on keep what was carried out until the device has saved it, to send it again after a reset."""
+        self._journal = deque()
+        self._journal_bytes = 0
+
+    @property
+    def journal_is_whole(self) -> bool:
+        """Whether everything can be sent again that the device has not saved."""
+        return self._journal is not None and self._journal_bytes <= MOST_JOURNAL_BYTES
+
     def renumber(self) -> None:
-        """Forget what is under way and choose a new first number, for a new session."""
-        self._changes.clear()
-        self._readings.clear()
+        """Choose a new first number, for a new session."""
         self._naked = None
         self._next_change = secrets.randbelow(READING)
 
     def reconnect(self, transport: Transport) -> None:
-        """Go on over another transport to the same device; what is under way is sent again once HELLO was answered."""
+        """Go on over another transport to the same device, once HELLO was answered; see `resend` and `replay`."""
         self.transport = transport
-        for pending in self._changes.values():
-            pending.give_up_at_s = math.inf
         old, self._reader = self._reader, FrameReader()
         self._reader.bad_frames = old.bad_frames
 
     def resend(self) -> None:
-        """Send again everything that is under way, with a fresh time before giving up."""
+        """Send again what is under way, with the same numbers: the device still knows the session."""
         now = self._clock()
         for pending in (*self._changes.values(), *self._readings.values()):
-            self._retries += 1
             pending.give_up_at_s = now + self._times(pending.type).give_up_s
-            self._send(pending, now)
+            self._repeat(pending, now)
+
+    def replay(self, saved_sequence: int | None) -> int:
+        """Send again, with new numbers, what a device that was reset has not saved; returns how many requests.
+
+        Args:
+            saved_sequence: requests of the session that has ended before this number are saved; None: none of them.
+        """
+        everything = [*(self._journal or ()), *self._changes.values(), *self._unsent]
+        self._changes.clear()
+        self._unsent.clear()
+        if self._journal is not None:
+            self._journal.clear()
+            self._journal_bytes = 0
+        for pending in everything:
+            if saved_sequence is not None and _is_before(pending.sequence, saved_sequence):
+                # Only its reply is missing.
+                if pending.reply is None:
+                    pending.is_reply_lost = True
+                    pending.reply = Frame(MessageType.ACK, pending.sequence, bytes([Status.OK]))
+            else:
+                self._unsent.append(pending)
+        for pending in self._unsent:
+            pending.sequence = self._next_change
+            pending.data = encode_frame(pending.type, pending.sequence, pending.payload)
+            pending.attempts = 0
+            self._next_change = (pending.sequence + 1) % READING
+        now = self._clock()
+        for pending in self._readings.values():
+            self._repeat(pending, now)
+        self._send_unsent()
+        return len(self._unsent)
 
     @property
     def under_way(self) -> int:
@@ -305,14 +372,23 @@ class Link:
 
     def has_room(self, payload_bytes: int, *, changes_state: bool = True) -> bool:
         """Whether another request of that size may be sent now."""
+        if changes_state and self._unsent:
+            return False
+        return self._has_room(encoded_bytes(payload_bytes), self._next_change if changes_state else None)
+
+    def _fits(self, pending: Pending) -> bool:
+        return self._has_room(len(pending.data), pending.sequence)
+
+    def _has_room(self, frame_bytes: int, sequence: int | None) -> bool:
+        """Whether a frame may be sent now; `sequence` is that of a request that changes state."""
         if not self._changes:
             return True
         # Counted from the oldest: of a later one the reply may have come, and the device keeps only the last ones.
         oldest = next(iter(self._changes))
-        if changes_state and (self._next_change - oldest) % READING >= self._window:
+        if sequence is not None and (sequence - oldest) % READING >= self._window:
             return False
         waiting = sum(len(pending.data) for pending in (*self._changes.values(), *self._readings.values()))
-        return waiting + encoded_bytes(payload_bytes) <= self._receive_bytes
+        return waiting + frame_bytes <= self._receive_bytes
 
     def submit(self, type_: MessageType, payload: bytes = b"", *, give_up_s: float | None = None) -> Pending:
         """Send a request, as soon as there is room; `wait` brings its reply.
@@ -330,20 +406,17 @@ class Link:
         else:
             sequence = READING | self._next_reading
             self._next_reading = (self._next_reading + 1) % READING
-        pending = Pending(type_, sequence, encode_frame(type_, sequence, payload))
-        times = self._times(type_)
-        now = self._clock()
-        pending.timeout_s = times.timeout_s
-        pending.first_sent_s = now
-        pending.give_up_at_s = now + (times.give_up_s if give_up_s is None else give_up_s)
-        waiting = self._changes if changes else self._readings
-        waiting[sequence] = pending
+        pending = Pending(type_, sequence, payload)
         try:
-            self._send(pending, now)
+            self._send_first(pending, give_up_s)
+        except PortError as error:
+            if type_ is MessageType.HELLO:
+                self._readings.pop(sequence, None)
+                raise
+            self._recover(error)
         except BaseException:
             # One that changes state keeps its number and its place: it is sent again, or the session ends.
-            if not changes:
-                del waiting[sequence]
+            self._readings.pop(sequence, None)
             raise
         return pending
 
@@ -354,12 +427,32 @@ class Link:
             DeviceTimeoutError: silence.
             PortError: the port failed.
         """
+        try:
+            self._poll(timeout_s)
+        except PortError as error:
+            self._recover(error)
+
+    def _recover(self, error: DeviceResetError | PortError) -> None:
+        """Let `recovery` open port and session again, where there is one; raises the error where there is none."""
+        if self.recovery is None or self._is_recovering:
+            raise error
+        self._is_recovering = True
+        try:
+            self.recovery(error)
+        finally:
+            self._is_recovering = False
+
+    def _poll(self, timeout_s: float | None) -> None:
         now = self._clock()
+        if not self._is_recovering:
+            self._send_unsent()
         self._repeat_what_is_due(now)
         waiting = [*self._first_change(), *self._readings.values()]
         due_s = min((min(p.retry_at_s, p.give_up_at_s) for p in waiting), default=now)
         wait_s = max(0.0, due_s - now)
-        for frame in self._reader.feed(self.transport.read(wait_s if timeout_s is None else min(wait_s, timeout_s))):
+        data = self.transport.read(wait_s if timeout_s is None else min(wait_s, timeout_s))
+        # All frames first: what one of them sets off may read more.
+        for frame in list(self._reader.feed(data)):
             self._accept(frame)
         now = self._clock()
         for pending in (*self._first_change(), *self._readings.values()):
@@ -423,11 +516,7 @@ class Link:
         if answer.status == Status.OK:
             return
         if answer.status == Status.NO_SESSION and self.session_is_open:
-            raise DeviceResetError(
-                f"the device at {self.transport.name} was reset",
-                cause="it no longer knows the session that was open",
-                hint="what it had learned since it was last saved is lost; check its supply, then start again",
-            )
+            raise _was_reset(self.transport.name)
         if isinstance(answer.status, Status):
             cause = STATUS_TEXT[answer.status]
         else:
@@ -439,7 +528,21 @@ class Link:
 
     def _first_change(self) -> tuple[Pending, ...]:
         """The oldest request that changes state: only its time-out runs, the others wait for it."""
-        return tuple(itertools.islice(self._changes.values(), 1))
+        return () if self._is_recovering else tuple(itertools.islice(self._changes.values(), 1))
+
+    def _send_first(self, pending: Pending, give_up_s: float | None = None) -> None:
+        times = self._times(pending.type)
+        now = self._clock()
+        pending.timeout_s = times.timeout_s
+        pending.first_sent_s = now
+        pending.give_up_at_s = now + (times.give_up_s if give_up_s is None else give_up_s)
+        waiting = self._readings if pending.sequence & READING else self._changes
+        waiting[pending.sequence] = pending
+        self._send(pending, now)
+
+    def _send_unsent(self) -> None:
+        while self._unsent and self._fits(self._unsent[0]):
+            self._send_first(self._unsent.popleft())
 
     def _send(self, pending: Pending, now: float) -> None:
         # A zero first: whatever the device holds of a broken frame ends there, and ours starts clean.
@@ -482,6 +585,10 @@ class Link:
         ):
             self._stale += 1
             return
+        if self._tells_of_a_reset(frame):
+            if not self._is_recovering:
+                self._recover(_was_reset(self.transport.name))
+            return
         now = self._clock()
         if waiting is self._changes:
             # Those before it were carried out too, but their replies did not come: ask for them.
@@ -502,6 +609,29 @@ class Link:
             self._times(pending.type).repeated(pending.timeout_s)
         if waiting is self._changes:
             self._go_on_after(pending, now)
+            self._note(pending)
+
+    def _tells_of_a_reset(self, frame: Frame) -> bool:
+        is_unknown = frame.type is MessageType.ACK and frame.payload[0] == Status.NO_SESSION
+        return is_unknown and self.session_is_open and self.recovery is not None
+
+    def _note(self, pending: Pending) -> None:
+        """Keep what was carried out, and forget what was saved."""
+        if self._journal is None or pending.reply is None:
+            return
+        if pending.type is not MessageType.SAVE:
+            self._journal.append(pending)
+            self._journal_bytes += len(pending.data)
+        saved = None
+        if pending.reply.type is MessageType.RESULT:
+            saved = unpack(MessageType.RESULT, pending.reply.payload).integer("saved_sequence")
+        elif pending.type is MessageType.SAVE and pending.reply.payload[0] == Status.OK:
+            saved = pending.sequence
+        while saved is not None and saved < READING and self._journal and _is_before(self._journal[0].sequence, saved):
+            self._journal_bytes -= len(self._journal.popleft().data)
+        while self._journal_bytes > MOST_JOURNAL_BYTES and len(self._journal) > 1:
+            # It stays broken: see journal_is_whole.
+            self._journal.popleft()
 
     def _go_on_after(self, answered: Pending, now: float) -> None:
         """The next one's time-out starts to run; it is sent again at once where the device must have dropped it."""

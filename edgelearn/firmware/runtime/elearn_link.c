@@ -41,10 +41,8 @@ static uint8_t *const reply = reply_buffer + ELEARN_FRAME_HEADER_BYTES;
  * ELEARN_WINDOW; RESULT is the longest such reply. */
 static uint8_t kept_replies[ELEARN_WINDOW][ELEARN_FRAME_HEADER_BYTES + ELEARN_RESULT_BYTES];
 static uint32_t kept_count;
-static uint32_t next_sequence;
 
 static elearn_frame_decoder decoder;
-static uint32_t session;
 static uint32_t session_before; /* a late copy of its hello must not open it again */
 static uint32_t frames;
 static uint32_t repeats;
@@ -54,10 +52,8 @@ static uint32_t save_stack_bytes;
 void elearn_link_init(void)
 {
     elearn_frame_decoder_init(&decoder, receive_buffer, sizeof receive_buffer);
-    session = 0;
     session_before = 0;
     kept_count = 0;
-    next_sequence = 0;
     frames = 0;
     repeats = 0;
     gaps = 0;
@@ -101,35 +97,43 @@ static void put_model(uint8_t *p)
 #endif
 }
 
+/* A session's hello may arrive again, late, when that session is no more: it must not be opened again. */
+static bool is_over(uint32_t wanted)
+{
+    return wanted == 0 || wanted == session_before || wanted == elearn_state_saved()->session;
+}
+
 static void hello(uint32_t sequence, const uint8_t *payload)
 {
     const uint32_t wanted = elearn_get_u32(payload + ELEARN_HELLO_SESSION);
     /* A host of another version gets our version and opens nothing. The hello that opened the session may arrive
      * twice: it must not make the device forget what it has applied. */
-    if (elearn_get_u16(payload + ELEARN_HELLO_VERSION) == ELEARN_PROTOCOL_VERSION && wanted != session
-        && wanted != session_before && wanted != 0) {
-        session_before = session;
-        session = wanted;
-        next_sequence = elearn_get_u32(payload + ELEARN_HELLO_FIRST_SEQUENCE) & ~ELEARN_READING;
+    if (elearn_get_u16(payload + ELEARN_HELLO_VERSION) == ELEARN_PROTOCOL_VERSION && wanted != elearn_the_state.session
+        && !is_over(wanted)) {
+        session_before = elearn_the_state.session;
+        elearn_the_state.session = wanted;
+        elearn_the_state.next_sequence = elearn_get_u32(payload + ELEARN_HELLO_FIRST_SEQUENCE) & ~ELEARN_READING;
         kept_count = 0;
     }
     memset(reply, 0, ELEARN_HELLO_REPLY_BYTES);
     elearn_put_u16(reply + ELEARN_HELLO_REPLY_VERSION, ELEARN_PROTOCOL_VERSION);
-    elearn_put_u32(reply + ELEARN_HELLO_REPLY_SESSION, session);
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_SESSION, elearn_the_state.session);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_MAX_PAYLOAD_BYTES, ELEARN_MAX_PAYLOAD_BYTES);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_STEP, elearn_the_state.step);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_COUNTER_HZ, elearn_port_counter_hz());
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_STATIC_RAM_BYTES, elearn_port_static_ram_bytes());
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_STACK_SIZE_BYTES, elearn_port_stack_size_bytes());
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_BOOT, elearn_the_state.boot);
-    elearn_put_u32(reply + ELEARN_HELLO_REPLY_NEXT_SEQUENCE, next_sequence);
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_NEXT_SEQUENCE, elearn_the_state.next_sequence);
     reply[ELEARN_HELLO_REPLY_WINDOW] = ELEARN_WINDOW;
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_RECEIVE_BYTES, ELEARN_RING_BYTES);
     elearn_put_u16(reply + ELEARN_HELLO_REPLY_CLASSES, elearn_the_state.classes);
     reply[ELEARN_HELLO_REPLY_LABEL_BYTES] = ELEARN_LABEL_BYTES;
     reply[ELEARN_HELLO_REPLY_CAN_SAVE] = ELEARN_TRAINABLE_COUNT && ELEARN_NVM_PAGES ? 1 : 0;
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVES, elearn_state_saves());
-    elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVED_STEP, elearn_state_saved_step());
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVED_STEP, elearn_state_saved()->step);
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVED_SESSION, elearn_state_saved()->session);
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVED_SEQUENCE, elearn_state_saved()->next_sequence);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_AUTOSAVE_STEPS, elearn_the_state.autosave_steps);
     put_model(reply);
     send(ELEARN_MSG_HELLO_REPLY, sequence, ELEARN_HELLO_REPLY_BYTES, 0);
@@ -152,7 +156,7 @@ static void statistics(uint32_t sequence)
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_TRAIN_STACK_BYTES, elearn_sample_train_stack_bytes());
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVE_STACK_BYTES, save_stack_bytes);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVES, elearn_state_saves());
-    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVED_STEP, elearn_state_saved_step());
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVED_STEP, elearn_state_saved()->step);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_FAILED_SAVES, elearn_state_failed_saves());
     send(ELEARN_MSG_STATISTICS_REPLY, sequence, ELEARN_STATISTICS_REPLY_BYTES, 0);
 }
@@ -278,7 +282,7 @@ static uint32_t carry_out(uint32_t type, const uint8_t *payload, uint32_t size)
 static void change(uint32_t type, uint32_t sequence, const uint8_t *payload, uint32_t fixed, uint32_t size)
 {
     /* Numbers have 31 bits; the upper half of the differences are requests that come too early. */
-    const uint32_t behind = (next_sequence - sequence) & ~ELEARN_READING;
+    const uint32_t behind = (elearn_the_state.next_sequence - sequence) & ~ELEARN_READING;
     uint8_t *kept = kept_replies[sequence % ELEARN_WINDOW];
     uint32_t status = ELEARN_STATUS_BAD_LENGTH;
     if (behind != 0 && behind <= kept_count) {
@@ -293,7 +297,7 @@ static void change(uint32_t type, uint32_t sequence, const uint8_t *payload, uin
     }
     if (behind != 0) {
         gaps++;
-        elearn_put_u32(reply + ELEARN_NAK_EXPECTED, next_sequence);
+        elearn_put_u32(reply + ELEARN_NAK_EXPECTED, elearn_the_state.next_sequence);
         send(ELEARN_MSG_NAK, sequence, ELEARN_NAK_BYTES, 0);
         return;
     }
@@ -306,7 +310,7 @@ static void change(uint32_t type, uint32_t sequence, const uint8_t *payload, uin
         acknowledge(sequence, status);
     }
     memcpy(kept, reply_buffer, ELEARN_FRAME_HEADER_BYTES + reply_buffer[1]);
-    next_sequence = (next_sequence + 1u) & ~ELEARN_READING;
+    elearn_the_state.next_sequence = (elearn_the_state.next_sequence + 1u) & ~ELEARN_READING;
     if (kept_count < ELEARN_WINDOW) {
         kept_count++;
     }
@@ -322,7 +326,7 @@ static void read(uint32_t type, uint32_t sequence, const uint8_t *payload, uint3
         acknowledge(sequence, ELEARN_STATUS_BAD_LENGTH);
     } else if (type == ELEARN_MSG_HELLO) {
         hello(sequence, payload);
-    } else if (session == 0) {
+    } else if (elearn_the_state.session == 0) {
         acknowledge(sequence, ELEARN_STATUS_NO_SESSION);
     } else if (type == ELEARN_MSG_STATISTICS) {
         statistics(sequence);
@@ -357,7 +361,7 @@ static void dispatch(uint8_t *frame, uint32_t frame_bytes)
     }
     if (sequence & ELEARN_READING) {
         read(type, sequence, payload, fixed, size);
-    } else if (session == 0) {
+    } else if (elearn_the_state.session == 0) {
         acknowledge(sequence, ELEARN_STATUS_NO_SESSION);
     } else {
         change(type, sequence, payload, fixed == UINT32_MAX ? 0 : fixed, size);

@@ -171,6 +171,8 @@ uint32_t elearn_sample(const uint8_t *payload, uint32_t size, uint8_t *reply)
     elearn_head_result result = {0, 0, 0, 0};
     uint32_t ticks[2] = {0, 0};
     uint32_t done;
+    /* Nothing of this session was saved: no request comes before its first. */
+    uint32_t saved_sequence = UINT32_MAX;
 
 #if ELEARN_TRAINABLE_COUNT
     if (flags & ELEARN_SAMPLE_HAS_TARGETS) {
@@ -203,7 +205,10 @@ uint32_t elearn_sample(const uint8_t *payload, uint32_t size, uint8_t *reply)
     elearn_put_u32(reply + ELEARN_RESULT_INFERENCE_TICKS, ticks[0]);
     elearn_put_u32(reply + ELEARN_RESULT_TRAIN_TICKS, ticks[1]);
     elearn_put_u32(reply + ELEARN_RESULT_STACK_BYTES, elearn_port_stack_bytes());
-    elearn_put_u32(reply + ELEARN_RESULT_SAVED_STEP, elearn_state_saved_step());
+    if (elearn_state_saved()->session == elearn_the_state.session) {
+        saved_sequence = elearn_state_saved()->next_sequence;
+    }
+    elearn_put_u32(reply + ELEARN_RESULT_SAVED_SEQUENCE, saved_sequence);
     reply[ELEARN_RESULT_FLAGS] = (uint8_t)done;
     return ELEARN_STATUS_OK;
 }

@@ -13,7 +13,7 @@
 
 elearn_state elearn_the_state;
 
-static uint32_t saved_step;
+static elearn_saved saved;
 static uint32_t failed_saves;
 static bool autosave_works;
 
@@ -59,6 +59,13 @@ static uint32_t collect(elearn_store_part *parts)
     return count;
 }
 
+static void note_saved(void)
+{
+    saved.step = elearn_the_state.step;
+    saved.session = elearn_the_state.session;
+    saved.next_sequence = elearn_the_state.next_sequence;
+}
+
 static bool load(void)
 {
     elearn_store_part parts[MOST_PARTS];
@@ -92,20 +99,20 @@ static void reset_all(void)
 
 void elearn_state_init(void)
 {
-    bool found = false;
     memset(&elearn_the_state, 0, sizeof elearn_the_state);
-    saved_step = 0;
+    memset(&saved, 0, sizeof saved);
     failed_saves = 0;
     autosave_works = true;
     elearn_the_state.autosave_steps = ELEARN_AUTOSAVE_STEPS;
     reset_all();
 #if ELEARN_NVM_PAGES
-    found = load();
-    if (found) {
-        saved_step = elearn_the_state.step;
+    if (load()) {
+        note_saved();
     }
 #endif
-    (void)found;
+    /* The session ended with the reset; the host asks where it stood. */
+    elearn_the_state.session = 0;
+    elearn_the_state.next_sequence = 0;
     elearn_the_state.boot++;
 }
 
@@ -133,7 +140,7 @@ uint32_t elearn_state_save(void)
     if (!elearn_store_save(elearn_the_model.identity, parts, count)) {
         return ELEARN_STATUS_STORE_FAILED;
     }
-    saved_step = elearn_the_state.step;
+    note_saved();
     autosave_works = true;
     return ELEARN_STATUS_OK;
 #else
@@ -144,7 +151,7 @@ uint32_t elearn_state_save(void)
 void elearn_state_autosave(void)
 {
     const uint32_t steps = elearn_the_state.autosave_steps;
-    if (steps == 0 || !autosave_works || elearn_the_state.step - saved_step < steps) {
+    if (steps == 0 || !autosave_works || elearn_the_state.step - saved.step < steps) {
         return;
     }
     if (elearn_state_save() != ELEARN_STATUS_OK) {
@@ -193,7 +200,7 @@ void elearn_state_use_class(uint32_t label)
 void elearn_state_init(void)
 {
     memset(&elearn_the_state, 0, sizeof elearn_the_state);
-    saved_step = 0;
+    memset(&saved, 0, sizeof saved);
     failed_saves = 0;
     autosave_works = false;
     elearn_the_state.boot = 1;
@@ -236,7 +243,7 @@ uint32_t elearn_state_forget(void)
     if (!elearn_store_forget()) {
         return ELEARN_STATUS_STORE_FAILED;
     }
-    saved_step = 0;
+    memset(&saved, 0, sizeof saved);
     return ELEARN_STATUS_OK;
 #endif
 }
@@ -250,9 +257,9 @@ uint32_t elearn_state_saves(void)
 #endif
 }
 
-uint32_t elearn_state_saved_step(void)
+const elearn_saved *elearn_state_saved(void)
 {
-    return saved_step;
+    return &saved;
 }
 
 uint32_t elearn_state_failed_saves(void)

@@ -19,6 +19,8 @@ typedef struct {
     uint16_t learning_rate_exponent;
     uint16_t classes; /* in use, from 0 on */
     uint16_t unused;
+    uint32_t session;       /* the host's, 0 if none; all its requests before next_sequence were carried out */
+    uint32_t next_sequence; /* of requests that change state */
 } elearn_state;
 
 extern elearn_state elearn_the_state;
@@ -38,10 +40,17 @@ void elearn_state_autosave(void);
 /* Erase all saved states, so that the next reset starts as generated; a Status. */
 uint32_t elearn_state_forget(void);
 
-/* Of the newest saved state: its number and its training steps, 0 without one; failures of elearn_state_autosave(). */
+/* The number of the newest saved state, 0 without one; failures of elearn_state_autosave(). */
 uint32_t elearn_state_saves(void);
-uint32_t elearn_state_saved_step(void);
 uint32_t elearn_state_failed_saves(void);
+
+/* What the newest saved state says; zeros without one. */
+typedef struct {
+    uint32_t step;
+    uint32_t session;
+    uint32_t next_sequence;
+} elearn_saved;
+const elearn_saved *elearn_state_saved(void);
 
 /* Rename a class, or with index == classes add one, which starts with zero weights; a Status. */
 uint32_t elearn_state_set_class(uint32_t index, const uint8_t *name, uint32_t size);
