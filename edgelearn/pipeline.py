@@ -49,6 +49,7 @@ from edgelearn.host.data import load_dataset
 from edgelearn.host.device import Device, open_device
 from edgelearn.host.link import LinkOptions
 from edgelearn.host.telemetry import StreamOptions, StreamSummary
+from edgelearn.host.transport import reopener
 from edgelearn.host.view import View
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
@@ -61,8 +62,8 @@ EMULATE = "emulate"
 _MODEL_SOURCES = ("src/model.c", "runtime/elearn_head")
 
 #: Where the plan's buffers and constants are defined.
-_PLANNED_SOURCES = ("src/model.c", "runtime/elearn_link.c")
-#: RAM beyond the planned buffers: the receive ring, and the state of link, drivers and C library.
+_PLANNED_SOURCES = ("src/model.c", "runtime/elearn_link.c", "port/uart_ring.c")
+#: RAM beyond the planned buffers: the state of link, drivers and C library.
 _MOST_STATE_BYTES = 1024
 
 #: How long a traced device may take for a request, in seconds.
@@ -313,6 +314,7 @@ def connect(
     name = bundle.name if bundle else ""
     if port != EMULATE:
         with open_device(port, expected_model_hash=expected, expected_model_name=name) as device:
+            device.survive(reopener(port))
             yield device
         return
     if project is None:

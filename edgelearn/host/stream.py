@@ -1,4 +1,4 @@
-"""The loop: sends samples one by one, each predicted and then learned, and tells what comes back."""
+"""The loop: keeps the device supplied with samples, each predicted and then learned, and tells what comes back."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import contextlib
 import signal
 import threading
 import time
+from collections import deque
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -16,16 +17,22 @@ from edgelearn.errors import (
     EdgelearnError,
     OptionError,
     PortError,
+    ResultLostError,
     StorageError,
 )
-from edgelearn.host.data import Dataset, check_trainable, visits
-from edgelearn.host.device import Device, Result
+from edgelearn.host.data import Dataset, Visit, check_trainable, visits
+from edgelearn.host.device import Device, PendingSample
 from edgelearn.host.metrics import Metrics
 from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View
+from edgelearn.host.words import count
+from edgelearn.protocol import LossCode
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+#: So that Ctrl-C is heard while a sample waits for its turn.
+_MOST_SLEEP_S = 0.1
 
 
 def stream(
@@ -91,6 +98,8 @@ class _Stream:
         self._ticks = [0, 0]
         self._stack_bytes = 0
         self._step = device.info.step
+        #: Samples that were learned, but whose results were lost with a reset.
+        self._lost = 0
         self._stop = _StopOnInterrupt()
 
     def __enter__(self) -> Self:
@@ -130,7 +139,7 @@ class _Stream:
         for notice in self._notices:
             self._view.notice(notice)
         ended, failure = "complete", None
-        wants_head = options.train and self._folder is not None
+        wants_head = options.train
         self._started_s = time.monotonic()
         try:
             if not self._loop(total):
@@ -138,11 +147,11 @@ class _Stream:
         except KeyboardInterrupt:
             # Somebody who presses Ctrl-C twice does not want to wait for a device that may not answer.
             ended = "interrupted"
-            if wants_head:
+            if wants_head and self._folder is not None:
                 self._note("the learned head was not read")
             wants_head = False
         except EdgelearnError as error:
-            if wants_head:
+            if wants_head and self._folder is not None:
                 gone = not isinstance(error, StorageError)
                 self._note(
                     f"the learned head could not be read: {error.message}" if gone else "the learned head was not read"
@@ -171,13 +180,17 @@ class _Stream:
         if not options.train:
             return
         check_trainable(self._device.info)
-        if not self._dataset.can_train:
+        if options.self_label is not None and self._device.info.loss is not LossCode.CROSS_ENTROPY:
+            raise OptionError("only a classifier can label samples itself")
+        if not self._dataset.can_train and options.self_label is None:
             raise DataError(f"{self._dataset.name} has no labels to learn from", hint="add them as the array y")
         self._learning_rate = (
             self._device.info.learning_rate
             if options.learning_rate is None
             else self._device.set_learning_rate(options.learning_rate)
         )
+        if options.autosave_steps is not None:
+            self._device.set_autosave(options.autosave_steps)
 
     def _loop(self, total: int) -> bool:
         """Stream; False when it was interrupted."""
@@ -189,35 +202,85 @@ class _Stream:
             seed=options.seed,
             limit=options.limit,
         )
-        with self._stop as stop:
-            for number, visit in enumerate(order):
-                if stop.requested:
-                    return False
-                retries = self._device.link.retries
-                result = self._send(visit.sample)
-                label = None if self._dataset.labels is None else int(self._dataset.labels[visit.sample])
-                self._take(
-                    Record(
-                        number=number,
-                        pass_number=visit.pass_number,
-                        sample=visit.sample,
-                        prediction=result.prediction,
-                        confidence=round(result.confidence, 6),
-                        label=label,
-                        loss=result.loss,
-                        step=result.step,
-                        time_s=round(time.monotonic() - self._started_s, 6),
-                        round_trip_s=round(self._device.link.round_trip_s, 6),
-                        inference_ticks=result.inference_ticks,
-                        train_ticks=result.train_ticks,
-                        stack_bytes=result.stack_bytes,
-                        retries=self._device.link.retries - retries,
-                    ),
-                    total,
-                )
-        return True
+        waiting: deque[_Sent] = deque()
+        interrupted = False
+        try:
+            with self._stop as stop:
+                for number, visit in enumerate(order):
+                    self._wait_for_turn(number, waiting, total)
+                    if stop.requested:
+                        interrupted = True
+                        break
+                    waiting.append(_Sent(number, visit, self._send(visit.sample), self._device.link.retries))
+                    self._take_what_is_done(waiting, total)
+                while waiting:
+                    self._take_next(waiting, total)
+        except BaseException:
+            # What was acknowledged before is not lost with what failed.
+            self._take_what_is_done(waiting, total)
+            raise
+        return not interrupted
 
-    def _send(self, sample: int) -> Result:
+    def _wait_for_turn(self, number: int, waiting: deque[_Sent], total: int) -> None:
+        """With a rate, wait until the sample is due; results that come meanwhile are taken."""
+        rate_hz = self._options.rate_hz
+        while rate_hz > 0 and not self._stop.requested:
+            left_s = self._started_s + number / rate_hz - time.monotonic()
+            if left_s <= 0:
+                return
+            if waiting:
+                self._device.link.poll(left_s)
+                self._take_what_is_done(waiting, total)
+            else:
+                time.sleep(min(left_s, _MOST_SLEEP_S))
+
+    def _take_what_is_done(self, waiting: deque[_Sent], total: int) -> None:
+        while waiting and waiting[0].pending.is_done:
+            self._take_next(waiting, total)
+
+    def _take_next(self, waiting: deque[_Sent], total: int) -> None:
+        sent = waiting.popleft()
+        try:
+            result = self._device.result(sent.pending)
+        except ResultLostError:
+            self._lost += 1
+            return
+        finally:
+            self._tell_events()
+        visit = sent.visit
+        label = None if self._dataset.labels is None else int(self._dataset.labels[visit.sample])
+        self._take(
+            Record(
+                number=sent.number,
+                pass_number=visit.pass_number,
+                sample=visit.sample,
+                prediction=result.prediction,
+                confidence=round(result.confidence, 6),
+                label=label,
+                loss=result.loss,
+                step=result.step,
+                time_s=round(time.monotonic() - self._started_s, 6),
+                round_trip_s=round(result.round_trip_s, 6),
+                inference_ticks=result.inference_ticks,
+                train_ticks=result.train_ticks,
+                stack_bytes=result.stack_bytes,
+                retries=self._device.link.retries - sent.retries,
+            ),
+            total,
+        )
+
+    def _tell_events(self) -> None:
+        """Say what happened to the session."""
+        events = self._device.session.events
+        while events:
+            event = events.pop(0)
+            if event.kind == "reset":
+                text = f"the device was reset (start {event.boot}); {count(event.repeated, 'request')} sent again"
+            else:
+                text = f"the port came back: {event.cause}"
+            self._note(text)
+
+    def _send(self, sample: int) -> PendingSample:
         data = self._dataset
         judgement: dict[str, Any] = {
             "label": None if data.labels is None else int(data.labels[sample]),
@@ -226,8 +289,12 @@ class _Stream:
         }
         if not self._device.info.is_trainable:
             judgement = {}
-        send = self._device.train if self._options.train else self._device.predict
-        return send(data.sample(sample), **judgement)
+        return self._device.submit(
+            data.sample(sample),
+            train=self._options.train,
+            self_label=self._options.self_label if self._options.train else None,
+            **judgement,
+        )
 
     def _take(self, record: Record, total: int) -> None:
         if self._folder is not None:
@@ -258,6 +325,13 @@ class _Stream:
     def _conclude(self, ended: str, failure: EdgelearnError | None, *, wants_head: bool) -> StreamSummary:
         folder = self._folder
         lost: EdgelearnError | None = None
+        if wants_head and self._options.save and self._device.info.can_save:
+            try:
+                self._device.save()
+            except EdgelearnError as error:
+                self._note(f"the device has not saved its head: {error.cause or error.message}")
+        if self._lost:
+            self._note(f"{count(self._lost, 'sample')} learned before a reset, without a result")
         if folder is not None and wants_head:
             try:
                 folder.write_head(self._device.read_head())
@@ -317,6 +391,15 @@ class _Stream:
     def _note(self, text: str) -> None:
         self._notices.append(text)
         self._view.notice(text)
+
+
+class _Sent(NamedTuple):
+    """A sample that is under way."""
+
+    number: int
+    visit: Visit
+    pending: PendingSample
+    retries: int
 
 
 class _StopOnInterrupt:

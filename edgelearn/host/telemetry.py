@@ -48,6 +48,10 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
         seed: of the shuffling.
         limit: stop after that many samples in all; 0 does not stop.
         window: samples of the sliding means.
+        rate_hz: samples a second at most, 0: as fast as the device goes.
+        self_label: learn the predicted class where its probability is at least this; labels only judge.
+        autosave_steps: the device is to save its head after so many steps, 0 never; None leaves what it does.
+        save: save the head on the device at the end, where it can.
     """
 
     train: bool
@@ -57,6 +61,10 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     limit: int = 0
     window: int = 100
+    rate_hz: float = 0.0
+    self_label: float | None = None
+    autosave_steps: int | None = None
+    save: bool = True
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

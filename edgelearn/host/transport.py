@@ -11,6 +11,7 @@ import errno
 import re
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -60,6 +61,36 @@ def open_transport(url: str, *, baud: int = 115200, connect_timeout_s: float = 5
     if url.lower().startswith("socket://"):
         return SocketTransport(url, connect_timeout_s=connect_timeout_s)
     return SerialTransport(url, baud=baud)
+
+
+def reopener(url: str, *, baud: int = 115200) -> Callable[[], Transport]:
+    """What opens the same port again after it has vanished, also under another name.
+
+    A USB device is known again by its serial number, else by its vendor and product where only one such is there; any
+    other port by its name.
+
+    Args:
+        url: of a port that is there now.
+        baud: as for `open_transport`.
+    """
+    known = None if "://" in url else _usb_port(lambda port: port.device == url)
+
+    def reopen() -> Transport:
+        found = None
+        if known is not None:
+            found = _usb_port(lambda port: known.serial_number and port.serial_number == known.serial_number)
+            found = found or _usb_port(lambda port: (port.vid, port.pid) == (known.vid, known.pid))
+        return open_transport(found.device if found else url, baud=baud)
+
+    return reopen
+
+
+def _usb_port(is_it: Callable[[Any], Any]) -> Any | None:
+    """The one USB serial port that is meant, None where there is none or several."""
+    from serial.tools import list_ports as tools
+
+    found = [port for port in tools.comports() if port.vid is not None and is_it(port)]
+    return found[0] if len(found) == 1 else None
 
 
 def list_ports() -> tuple[str, ...]:
