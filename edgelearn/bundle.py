@@ -4,6 +4,7 @@
     graph.json      ops and tensors (`ir.Graph`), constants without their bytes
     constants.bin   the bytes of all constants, one after another in the order of graph.json
     model.tflite    the int8 model, for comparison with the LiteRT reference kernels
+    learned.json    only where the head was pulled from a device: its exact state (`recipe.LearnedHead`)
 
 The same input gives the same bytes: members are stored uncompressed, in this order, with a fixed date.
 """
@@ -20,9 +21,11 @@ import msgspec
 
 from edgelearn.errors import BundleError, StorageError
 from edgelearn.ir import Graph, verify
+from edgelearn.recipe import LearnedHead
 
 FORMAT_VERSION = 1
 _MEMBERS = ("manifest.json", "graph.json", "constants.bin", "model.tflite")
+_LEARNED = "learned.json"
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +70,24 @@ class Agreement(_Part, frozen=True, kw_only=True):
     int8_accuracy: float | None = None
 
 
+class LearnedOn(_Part, frozen=True, kw_only=True):
+    """The device that a head was pulled from.
+
+    Attributes:
+        board: its name.
+        port: where it was.
+        boot: its count of its starts.
+        step: training steps of the head.
+        run: the run that taught it last, "" where that is not known.
+    """
+
+    board: str
+    port: str
+    boot: int
+    step: int
+    run: str = ""
+
+
 class Provenance(_Part, frozen=True, kw_only=True):
     """Where the bundle comes from.
 
@@ -75,6 +96,7 @@ class Provenance(_Part, frozen=True, kw_only=True):
         tools: name -> version of every tool that had a part in it.
         parents: SHA-256 of the bundles this one was made from.
         notices: what the conversion decided by itself, as told to the person.
+        learned_on: the device that the head comes from, None for the model's own.
         float_model_bytes: size of the float parameters before quantisation, 0 where there was no float model.
     """
 
@@ -85,6 +107,7 @@ class Provenance(_Part, frozen=True, kw_only=True):
     float_model_bytes: int = 0
     calibration: Calibration | None = None
     agreement: Agreement | None = None
+    learned_on: LearnedOn | None = None
 
 
 class Bundle(_Part, frozen=True, kw_only=True):
@@ -93,6 +116,7 @@ class Bundle(_Part, frozen=True, kw_only=True):
     Attributes:
         labels: one name for each output, spare classes included, or empty.
         spare_classes: outputs at the end that are no class yet.
+        learned: the head as a device left it; None for the model's own, which is in the graph alone.
     """
 
     name: str
@@ -101,6 +125,7 @@ class Bundle(_Part, frozen=True, kw_only=True):
     model_tflite: bytes
     provenance: Provenance
     spare_classes: int = 0
+    learned: LearnedHead | None = None
 
     @property
     def model_hash(self) -> str:
@@ -138,6 +163,8 @@ def bundle_bytes(bundle: Bundle) -> bytes:
         "constants.bin": b"".join(tensor.data for tensor in bundle.graph.tensors if tensor.data is not None),
         "model.tflite": bundle.model_tflite,
     }
+    if bundle.learned is not None:
+        members[_LEARNED] = msgspec.json.format(msgspec.json.encode(bundle.learned), indent=1)
     manifest = _Manifest(
         format_version=FORMAT_VERSION,
         name=bundle.name,
@@ -149,7 +176,7 @@ def bundle_bytes(bundle: Bundle) -> bytes:
     members["manifest.json"] = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     with tempfile.SpooledTemporaryFile(max_size=1 << 26) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name in _MEMBERS:
+            for name in (*_MEMBERS, *((_LEARNED,) if _LEARNED in members else ())):
                 entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 entry.external_attr = 0o644 << 16
                 entry.create_system = 3
@@ -197,7 +224,8 @@ def read_bundle(path: Path) -> Bundle:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(name) for name in _MEMBERS}
+            optional = (_LEARNED,) if _LEARNED in archive.namelist() else ()
+            members = {name: archive.read(name) for name in (*_MEMBERS, *optional)}
     except FileNotFoundError as error:
         raise BundleError(
             f"{path} does not exist", hint="`edgelearn convert MODEL -o OUT.elb` makes a bundle"
@@ -219,6 +247,7 @@ def read_bundle(path: Path) -> Bundle:
         for name, expected in manifest.member_sha256.items():
             if name not in members or hashlib.sha256(members[name]).hexdigest() != expected:
                 raise BundleError(f"{path} is damaged", cause=f"the hash of {name} is not the one in the manifest")
+        learned = msgspec.json.decode(members[_LEARNED], type=LearnedHead) if _LEARNED in members else None
         graph = _with_constants(msgspec.json.decode(members["graph.json"], type=Graph), members["constants.bin"])
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path} is damaged", cause=str(error)) from error
@@ -229,6 +258,7 @@ def read_bundle(path: Path) -> Bundle:
         model_tflite=members["model.tflite"],
         provenance=manifest.provenance,
         spare_classes=manifest.spare_classes,
+        learned=learned,
     )
 
 

@@ -140,7 +140,9 @@ def plan(
     learning_rate: float | None = None,
 ) -> Plan:
     """Decide how the bundle trains and where everything lies on the board. Does not check that it fits."""
-    recipe = training.plan_training(bundle.graph, residual=residual, learning_rate=learning_rate)
+    recipe = training.plan_training(
+        bundle.graph, residual=residual, learning_rate=learning_rate, learned=bundle.learned
+    )
     return codegen.plan_firmware(
         bundle.graph,
         board,

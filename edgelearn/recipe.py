@@ -41,7 +41,7 @@ class LearningRate(Struct, frozen=True, kw_only=True):
     exponent: int
 
 
-class IntegerRows(Struct, frozen=True, kw_only=True):
+class IntegerRows(Struct, frozen=True, kw_only=True, tag="integer"):
     """The rows of an integer head, as they start. Matrices are [outputs, features], row-major.
 
     Attributes:
@@ -61,11 +61,29 @@ class IntegerRows(Struct, frozen=True, kw_only=True):
     row_rho: tuple[int, ...]
 
 
-class FloatRows(Struct, frozen=True, kw_only=True):
+class FloatRows(Struct, frozen=True, kw_only=True, tag="float"):
     """The rows of a float head, as they start: little-endian float32, [outputs, features] and [outputs]."""
 
     weights: bytes
     bias: bytes
+
+
+class LearnedHead(Struct, frozen=True, kw_only=True):
+    """A head as a device left it, from which firmware can go on with the very same bits.
+
+    Attributes:
+        residual: how its weights are stored.
+        logit_fraction_bits: fraction bits of its outputs.
+        error_shift: squared error: gradient = rounded (output - target) >> shift.
+        rows: the head itself.
+        step: training steps that made it.
+    """
+
+    residual: Residual
+    logit_fraction_bits: int
+    error_shift: int
+    rows: IntegerRows | FloatRows
+    step: int
 
 
 class DenseHead(Struct, frozen=True, kw_only=True):

@@ -80,6 +80,8 @@ DTYPES = {
     TensorType.FLOAT32: "<f4",
     TensorType.LOGITS: "<i4",
 }
+#: Parts of a head that are constants of the firmware.
+_CONSTANT_PARTS = ("row_m", "row_r")
 #: One sample: an array for each input, or the array of the only one.
 Sample = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 
@@ -516,11 +518,11 @@ class Device:
             **arrays,
         )
 
-    def write_head(self, head: HeadState, index: int = 0) -> None:
-        """Write a head to the device; not at one stroke, so a failure in between leaves a mixture.
+    def check_head(self, head: HeadState, index: int = 0) -> None:
+        """Refuse a head that `write_head` could not write; nothing is changed.
 
         Raises:
-            HeadError: the model has no head, or this one has another shape or residual.
+            HeadError: the model has no head, or this one has another shape, residual or scales.
         """
         self._need_head()
         if head.residual is not self.info.residual:
@@ -531,16 +533,23 @@ class Device:
             shape = getattr(head, name).shape
             if shape != self._part_shape(name):
                 raise HeadError(f"the head's {name} is {list(shape)}, the device's is {list(self._part_shape(name))}")
-        constants = {name: region for name, region, _ in head.parts if name in ("row_m", "row_r")}
-        for name, region in constants.items():
-            if self.read_region(region, index) != head.bytes_of(name):
+        for name, region, _ in head.parts:
+            if name in _CONSTANT_PARTS and self.read_region(region, index) != head.bytes_of(name):
                 raise HeadError(
                     f"the head's {name} differs from the device's",
                     cause="the mantissas of the scales are constants of the firmware",
                     hint="write only heads that were read from a device with this firmware",
                 )
+
+    def write_head(self, head: HeadState, index: int = 0) -> None:
+        """Write a head to the device; not at one stroke, so a failure in between leaves a mixture.
+
+        Raises:
+            HeadError: the model has no head, or this one has another shape, residual or scales.
+        """
+        self.check_head(head, index)
         for name, region, _ in head.parts:
-            if name not in constants:
+            if name not in _CONSTANT_PARTS:
                 self.write_region(region, head.bytes_of(name), index)
 
     def _part_shape(self, name: str) -> tuple[int, ...]:

@@ -25,6 +25,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from edgelearn.errors import HeadError, LearningRateError
 from edgelearn.ir import DType, Graph, LossKind
 from edgelearn.ir.dense import FullyConnected
@@ -35,6 +37,7 @@ from edgelearn.recipe import (
     DenseHead,
     FloatRows,
     IntegerRows,
+    LearnedHead,
     LearningRate,
     Residual,
     TrainingPlan,
@@ -68,7 +71,11 @@ def smallest_row_t(features: int) -> int:
 
 
 def plan_training(
-    graph: Graph, *, residual: Residual = Residual.INT8, learning_rate: float | None = None
+    graph: Graph,
+    *,
+    residual: Residual = Residual.INT8,
+    learning_rate: float | None = None,
+    learned: LearnedHead | None = None,
 ) -> TrainingPlan:
     """Decide how the graph's trainable parameters are stored and updated.
 
@@ -77,6 +84,8 @@ def plan_training(
         residual: how weights are stored.
         learning_rate: the one the device starts with; None takes DEFAULT_LEARNING_RATE, or the largest that the
             integer update can represent where that is smaller.
+        learned: the head as a device left it: where its weights are stored the same way, they start as these very bits,
+            else as the real values in the graph.
 
     Raises:
         HeadError: something trains that this recipe cannot train, or a layer's numbers are beyond its fixed point.
@@ -91,6 +100,8 @@ def plan_training(
             cause=f"trainable: {', '.join(op.name for op in trainable)}",
         )
     layer = _plan_dense(graph, trainable[0], residual)
+    if learned is not None and learned.residual is residual:
+        layer = _as_learned(layer, learned)
     smallest = smallest_exponent(layer)
     largest_rate = math.ldexp(2**15 - 1, -smallest)
     if learning_rate is None:
@@ -110,6 +121,40 @@ def smallest_exponent(layer: DenseHead) -> int:
         return 0
     of_bias = layer.logit_fraction_bits + BIAS_EXTRA_BITS - layer.gradient_fraction_bits
     return max(0, of_bias, 31 - layer.gradient_fraction_bits - min(layer.rows.row_rho))
+
+
+def _as_learned(layer: DenseHead, learned: LearnedHead) -> DenseHead:
+    """The layer with the state that a device left it in."""
+    weights = layer.outputs * layer.features
+    rows = learned.rows
+    lengths = [len(rows.weights) // (1 if isinstance(rows, IntegerRows) else 4)]
+    if isinstance(rows, IntegerRows):
+        lengths += [len(rows.residual)] if rows.residual else []
+        per_row = (rows.bias, rows.row_m, rows.row_t, rows.row_r, rows.row_rho)
+        lengths += [len(values) * layer.features for values in per_row]
+    if any(length != weights for length in lengths):
+        raise HeadError(
+            f"the learned head does not fit {layer.op}, which has {layer.outputs} outputs of {layer.features} features",
+            hint="the bundle is damaged; pull the head again",
+        )
+    bits = learned.logit_fraction_bits
+    is_regression = layer.loss is LossKind.SQUARED_ERROR
+    return structs.replace(
+        layer,
+        logit_fraction_bits=bits,
+        gradient_fraction_bits=bits - learned.error_shift if is_regression else layer.gradient_fraction_bits,
+        error_shift=learned.error_shift,
+        target_shift=learned.error_shift,
+        input_target=_rescaled(layer.input_target, bits - layer.logit_fraction_bits),
+        rows=rows,
+    )
+
+
+def _rescaled(input_target: tuple[int, int], more_bits: int) -> tuple[int, int]:
+    """The factor of targets for so many more fraction bits; (0, 0) stays, and is where that has no room."""
+    mantissa, shift = input_target
+    shift -= more_bits
+    return (mantissa, shift) if mantissa and SMALLEST_INPUT_TARGET_SHIFT <= shift <= 30 else (0, 0)
 
 
 def _plan_dense(graph: Graph, op: FullyConnected, residual: Residual) -> DenseHead:
