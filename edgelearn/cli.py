@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,6 +23,8 @@ import click
 import msgspec
 
 from edgelearn import __version__
+from edgelearn.commands.common import EXISTING, JSON, make_console, print_json, status
+from edgelearn.commands.head import head
 from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
@@ -37,14 +39,11 @@ if TYPE_CHECKING:
     from edgelearn.profiling import LayerProfile, Profile
     from edgelearn.verification import SlowLayer
 
-#: Width of tables that go into a file or a pipe.
-_PLAIN_WIDTH = 140
 #: How often a running emulator is looked at, in seconds.
 _POLL_S = 0.5
 _UNEXPECTED_EXIT_CODE = 1
 _INTERRUPTED_EXIT_CODE = 130
 
-_EXISTING = click.Path(path_type=Path)
 _BOARD = click.option("--board", "-b", "board_name", required=True, help="A board; `edgelearn boards` lists them.")
 _RESIDUAL = click.option(
     "--residual",
@@ -63,7 +62,6 @@ _LEARNING_RATE = click.option(
 _TOOLCHAIN = click.option(
     "--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default the first one found."
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 
 
 class _Group(click.Group):
@@ -108,29 +106,6 @@ def _fail(error: EdgelearnError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _console(*, err: bool = False) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=err, highlight=False)
-    return console if console.is_terminal else Console(stderr=err, highlight=False, width=_PLAIN_WIDTH)
-
-
-def _print_json(value: msgspec.Struct) -> None:
-    click.echo(msgspec.json.encode(value).decode())
-
-
-@contextlib.contextmanager
-def _status(text: str) -> Iterator[None]:
-    """A spinner on a terminal, one line elsewhere."""
-    console = _console(err=True)
-    if console.is_terminal:
-        with console.status(text):
-            yield
-    else:
-        console.print(text)
-        yield
-
-
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edgelearn")
 @click.option("--debug", is_flag=True, help="Show a traceback on an unexpected failure.")
@@ -154,12 +129,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @main.command()
-@click.argument("model", type=_EXISTING)
-@click.option("--output", "-o", type=_EXISTING, required=True, metavar="OUT.elb", help="The bundle to write.")
+@click.argument("model", type=EXISTING)
+@click.option("--output", "-o", type=EXISTING, required=True, metavar="OUT.elb", help="The bundle to write.")
 @click.option(
     "--calibration",
     "-c",
-    type=_EXISTING,
+    type=EXISTING,
     help="Samples in the model's input units: .npz with x (and y), or with an array for each input by its name, or "
     ".npy. Required for a float model.",
 )
@@ -192,7 +167,7 @@ def convert(
     """
     from edgelearn import pipeline
 
-    with _status(f"converting {model.name}"):
+    with status(f"converting {model.name}"):
         bundle = pipeline.convert(
             model,
             output,
@@ -210,7 +185,7 @@ def convert(
 def _report_conversion(bundle: Bundle, output: Path) -> None:
     from edgelearn.inspection import bundle_layers, ends
 
-    console = _console()
+    console = make_console()
     _print_layers(console, bundle_layers(bundle), title=bundle.name)
     _print_ends(ends(bundle.graph, bundle.graph.inputs), ends(bundle.graph, bundle.graph.outputs))
     provenance = bundle.provenance
@@ -267,13 +242,13 @@ def _print_layers(console: Console, layers: tuple[Layer, ...], *, title: str) ->
 
 
 @main.command()
-@click.argument("file", type=_EXISTING)
+@click.argument("file", type=EXISTING)
 @click.option("--board", "-b", "board_name", default=None, help="Compare with this board's memory.")
 @_RESIDUAL
 @click.option(
     "--arena", "picture", type=click.Path(path_type=Path), metavar="FILE", help="Draw the arena: an .svg or .png file."
 )
-@_JSON
+@JSON
 def inspect(file: Path, board_name: str | None, residual: str, picture: Path | None, as_json: bool) -> None:
     """Show the layers of a model and whether it fits.
 
@@ -287,7 +262,7 @@ def inspect(file: Path, board_name: str | None, residual: str, picture: Path | N
     if not as_json:
         _print_inspection(found)
     else:
-        _print_json(found)
+        print_json(found)
     if found.fit is not None and not found.fit.fits:
         sys.exit(DoesNotFitError.exit_code)
 
@@ -302,7 +277,7 @@ def _print_ends(inputs: tuple[End, ...], outputs: tuple[End, ...]) -> None:
 
 
 def _print_inspection(found: Inspection) -> None:
-    console = _console()
+    console = make_console()
     _print_layers(console, found.layers, title=f"{found.name} (model {found.model_hash[:16]})")
     _print_ends(found.inputs, found.outputs)
     ratio = found.arena_bytes / found.arena_bound_bytes if found.arena_bound_bytes else 1.0
@@ -336,9 +311,9 @@ def _print_inspection(found: Inspection) -> None:
 
 
 @main.command()
-@click.argument("bundle", type=_EXISTING)
+@click.argument("bundle", type=EXISTING)
 @_BOARD
-@click.option("--output", "-o", "folder", type=_EXISTING, required=True, metavar="DIR", help="The project's folder.")
+@click.option("--output", "-o", "folder", type=EXISTING, required=True, metavar="DIR", help="The project's folder.")
 @_RESIDUAL
 @_LEARNING_RATE
 @click.option("--force", is_flag=True, help="Overwrite generated files although they were changed.")
@@ -368,14 +343,14 @@ def generate(
 
 
 @main.command()
-@click.argument("folder", type=_EXISTING, metavar="DIR")
+@click.argument("folder", type=EXISTING, metavar="DIR")
 @_TOOLCHAIN
 @click.option("--sanitize", is_flag=True, help="Stop at the first memory error (projects for the host only).")
 def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
     """Build a project and check its memory."""
     from edgelearn import pipeline
 
-    with _status(f"building {folder}"):
+    with status(f"building {folder}"):
         built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)
     _report_build(built)
 
@@ -405,7 +380,7 @@ def _report_build(built: Built) -> None:
         row(f"  {purpose}", size, size)
     row("  state (estimated until linked)", state, built.ram_bytes - buffers)
     row("  stack, reserved", stack, stack)
-    _console().print(table)
+    make_console().print(table)
     click.echo(f"the model with the kernels it uses takes {built.flash_model_bytes:,} bytes of the flash")
     _report_stack(built)
     click.echo(f"{built.image} ({built.result.version})")
@@ -426,7 +401,7 @@ def _report_stack(built: Built) -> None:
 
 
 @main.command()
-@click.argument("folder", type=_EXISTING, metavar="DIR")
+@click.argument("folder", type=EXISTING, metavar="DIR")
 @click.option("--tcp-port", type=click.IntRange(1, 65535), default=None, help="TCP port; by default a free one.")
 def emulate(folder: Path, tcp_port: int | None) -> None:
     """Boot a project in an emulator.
@@ -445,16 +420,16 @@ def emulate(folder: Path, tcp_port: int | None) -> None:
 
 @main.command()
 @click.option("--port", "-p", required=True, help="A serial device, socket://host:port, or `emulate`.")
-@click.option("--data", "-d", type=_EXISTING, required=True, help=".npz with x and, to learn, y.")
+@click.option("--data", "-d", type=EXISTING, required=True, help=".npz with x and, to learn, y.")
 @click.option("--train/--predict", default=None, help="Learn from each sample after predicting it, or only predict.")
 @click.option("--lr", "learning_rate", type=float, default=None, help="Learning rate; by default the device keeps its.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the data.")
 @click.option("--shuffle", is_flag=True, help="A new order in each pass.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the shuffling.")
 @click.option("--limit", type=click.IntRange(min=0), default=0, help="Stop after so many samples; 0 does not stop.")
-@click.option("--project", type=_EXISTING, default=None, help="Project to boot with `--port emulate`; by default here.")
-@click.option("--bundle", type=_EXISTING, default=None, help="Refuse a device that runs another model than this.")
-@click.option("--runs", type=_EXISTING, default=Path("runs"), show_default=True, help="Where run folders are kept.")
+@click.option("--project", type=EXISTING, default=None, help="Project to boot with `--port emulate`; by default here.")
+@click.option("--bundle", type=EXISTING, default=None, help="Refuse a device that runs another model than this.")
+@click.option("--runs", type=EXISTING, default=Path("runs"), show_default=True, help="Where run folders are kept.")
 def stream(
     port: str,
     data: Path,
@@ -500,17 +475,17 @@ def stream(
 
 
 @main.command()
-@click.argument("bundle", type=_EXISTING)
+@click.argument("bundle", type=EXISTING)
 @_BOARD
-@click.option("--data", "-d", type=_EXISTING, default=None, help=".npz with x and y; by default random inputs.")
+@click.option("--data", "-d", type=EXISTING, default=None, help=".npz with x and y; by default random inputs.")
 @click.option("--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Predictions compared.")
 @click.option("--train-steps", type=click.IntRange(min=0), default=100, show_default=True, help="Steps learned.")
 @_RESIDUAL
 @_LEARNING_RATE
 @_TOOLCHAIN
 @click.option("--sanitize", is_flag=True, help="Build with sanitizers (host board only).")
-@click.option("--keep", type=_EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
-@_JSON
+@click.option("--keep", type=EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
+@JSON
 def verify(
     bundle: Path,
     board_name: str,
@@ -534,7 +509,7 @@ def verify(
     from edgelearn.verification import verify as verify_bundle
 
     board = load_board(board_name)
-    console = _console(err=True)
+    console = make_console(err=True)
     with (
         tempfile.TemporaryDirectory() as temporary,
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
@@ -554,7 +529,7 @@ def verify(
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         _print_figures(found, but="slowest_layers")
         if found.slowest_layers:
@@ -580,14 +555,14 @@ def _print_figures(value: msgspec.Struct, *, but: str) -> None:
 
 
 @main.command()
-@click.argument("bundle", type=_EXISTING)
+@click.argument("bundle", type=EXISTING)
 @_BOARD
-@click.option("--data", "-d", type=_EXISTING, default=None, help=".npz with x and y; by default random inputs.")
+@click.option("--data", "-d", type=EXISTING, default=None, help=".npz with x and y; by default random inputs.")
 @click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Samples to average over.")
 @_RESIDUAL
 @_TOOLCHAIN
-@click.option("--keep", type=_EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
-@_JSON
+@click.option("--keep", type=EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
+@JSON
 def profile(
     bundle: Path,
     board_name: str,
@@ -607,7 +582,7 @@ def profile(
     from edgelearn.profiling import profile as profile_bundle
 
     board = load_board(board_name)
-    with tempfile.TemporaryDirectory() as temporary, _status(f"profiling {bundle.name} on {board.name}"):
+    with tempfile.TemporaryDirectory() as temporary, status(f"profiling {bundle.name} on {board.name}"):
         found = profile_bundle(
             bundle,
             board,
@@ -618,7 +593,7 @@ def profile(
             toolchain=toolchain,
         )
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         _print_profile(found, title=f"{bundle.name} on {board.title}, {board.clock_hz / 1e6:g} MHz")
 
@@ -660,7 +635,7 @@ def _print_profile(found: Profile, *, title: str) -> None:
     slowest = found.slowest[0]
     for layer in found.layers:
         row(layer, style="bold" if layer is slowest else None)
-    _console().print(table)
+    make_console().print(table)
     update = found.update
     if update:
         click.echo(
@@ -680,7 +655,7 @@ def _slowest_text(layers: Sequence[LayerProfile | SlowLayer]) -> str:
 
 
 @main.command()
-@_JSON
+@JSON
 def boards(as_json: bool) -> None:
     """List the boards."""
     from rich import box
@@ -708,11 +683,11 @@ def boards(as_json: bool) -> None:
             f"{board.ram_bytes // 1024:,}",
             board.emulator.engine if board.emulator else "-",
         )
-    _console().print(table)
+    make_console().print(table)
 
 
 @main.command()
-@_JSON
+@JSON
 def doctor(as_json: bool) -> None:
     """Say which tools are there, and how to get the rest."""
     from rich import box
@@ -735,7 +710,7 @@ def doctor(as_json: bool) -> None:
             tool.purpose,
             escape("\n".join(tool.install)),
         )
-    _console().print(table)
+    make_console().print(table)
 
 
 @main.command()
@@ -744,19 +719,19 @@ def doctor(as_json: bool) -> None:
     "--output",
     "-o",
     "folder",
-    type=_EXISTING,
+    type=EXISTING,
     default=Path("edgelearn-demo"),
     show_default=True,
     help="Working folder.",
 )
 @click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True, help="Passes over the samples.")
-@_JSON
+@JSON
 def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> None:
     """Watch a microcontroller learn two new digits."""
     from edgelearn import demo as demonstration
     from edgelearn.host.view import choose_view
 
-    console = _console()
+    console = make_console()
     found = demonstration.run(
         folder,
         board_name=board_name,
@@ -766,7 +741,10 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
     )
     demonstration.print_table(found, console)
     if as_json:
-        _print_json(found.result)
+        print_json(found.result)
+
+
+main.add_command(head)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Groups of commands, one file each; `edgelearn.cli` puts them together."""

@@ -1,0 +1,298 @@
+"""`edgelearn head`: the learned head on a device, and between devices, bundles and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from edgelearn.commands.common import EXISTING, JSON, PORT, PROJECT, make_console, print_json
+from edgelearn.errors import HeadError, OptionError
+
+if TYPE_CHECKING:
+    from edgelearn.bundle import Bundle
+    from edgelearn.heads import RowChange
+    from edgelearn.host.device import Device
+    from edgelearn.host.head import HeadState
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """What `head show` says of a device.
+
+    Attributes:
+        classes: the names of those in use; empty where outputs are no classes.
+        spare_outputs: room for more classes.
+        step: training steps since the head was as generated.
+        saved_step: training steps in the newest saved head; None where the board keeps none.
+        saves: number of the newest saved head.
+        autosave_steps: it is saved after that many steps, 0: only when asked.
+        rms: root of the mean square of each row's weights.
+    """
+
+    board: str
+    model_hash: str
+    features: int
+    outputs: int
+    residual: str
+    learning_rate: float
+    classes: tuple[str, ...]
+    spare_outputs: int
+    step: int
+    saved_step: int | None
+    saves: int
+    autosave_steps: int
+    rms: tuple[float, ...]
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """What `head diff` found."""
+
+    before: str
+    after: str
+    rows: tuple[RowChange, ...]
+
+
+@click.group()
+def head() -> None:
+    """Show, save, reset, compare or carry the head that a device has learned."""
+
+
+@head.command()
+@PORT
+@PROJECT
+@JSON
+def show(port: str, project: Path | None, as_json: bool) -> None:
+    """Say what the device has learned and what of it is saved."""
+    import numpy as np
+
+    with _device(port, project) as device:
+        info = device.info
+        weights = device.read_head().weights()
+        statistics = device.statistics()
+    found = Shown(
+        board=info.board,
+        model_hash=info.model_hash,
+        features=info.feature_elements,
+        outputs=info.output_elements,
+        residual=info.residual.name.lower(),
+        learning_rate=info.learning_rate,
+        classes=tuple(info.label_name(index) for index in range(info.classes_in_use)),
+        spare_outputs=info.output_elements - info.classes_in_use if info.classes_in_use else 0,
+        step=statistics.step,
+        saved_step=statistics.saved_step if info.can_save else None,
+        saves=statistics.saves,
+        autosave_steps=info.autosave_steps,
+        rms=tuple(round(float(rms), 6) for rms in np.sqrt((weights**2).mean(axis=1))),
+    )
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"{found.board}, model {found.model_hash}: {found.outputs} outputs of {found.features} features")
+    click.echo(f"weights as {found.residual}, learning rate {found.learning_rate:g}, {found.step:,} training steps")
+    if found.saved_step is None:
+        click.echo("nothing is saved: the board has no memory that keeps the head without power")
+    else:
+        when = f"every {found.autosave_steps:,} steps and when asked" if found.autosave_steps else "only when asked"
+        click.echo(f"saved {found.saves:,} times, last at step {found.saved_step:,}; {when}")
+    if found.classes:
+        spare = f", room for {found.spare_outputs} more" if found.spare_outputs else ""
+        click.echo(f"classes: {', '.join(found.classes)}{spare}")
+
+
+@head.command()
+@PORT
+@PROJECT
+def save(port: str, project: Path | None) -> None:
+    """Save the head in the device's flash memory."""
+    with _device(port, project) as device:
+        device.save()
+        click.echo(f"saved at step {device.statistics().step:,}")
+
+
+@head.command()
+@PORT
+@PROJECT
+@click.option("--forget", is_flag=True, help="Erase what was saved too, instead of saving the head as generated.")
+def reset(port: str, project: Path | None, forget: bool) -> None:
+    """Put the head back to what it was when the firmware was generated."""
+    with _device(port, project) as device:
+        device.reset_head()
+        if device.info.can_save and forget:
+            device.forget()
+        elif device.info.can_save:
+            device.save()
+        click.echo("the head is as generated" + ("" if device.info.can_save else " until the next reset"))
+
+
+@head.command("add-class")
+@click.argument("name")
+@PORT
+@PROJECT
+def add_class(name: str, port: str, project: Path | None) -> None:
+    """Take a spare output into use as a new class."""
+    with _device(port, project) as device:
+        info = device.info
+        index = info.classes_in_use
+        _check_names(device, name)
+        if index >= info.output_elements:
+            raise HeadError(
+                f"all {info.output_elements} outputs are classes already",
+                hint="convert the model with `--classes N` for spare outputs, then generate and flash it again",
+            )
+        device.set_class(index, name)
+        _save(device)
+        click.echo(f"class {index} is {name}")
+
+
+@head.command("rename-class")
+@click.argument("old")
+@click.argument("new")
+@PORT
+@PROJECT
+def rename_class(old: str, new: str, port: str, project: Path | None) -> None:
+    """Give a class, named or numbered OLD, another name."""
+    with _device(port, project) as device:
+        _check_names(device, new, but=old)
+        index = _class_index(device, old)
+        device.set_class(index, new)
+        _save(device)
+        click.echo(f"class {index} is {new}")
+
+
+@head.command()
+@PORT
+@PROJECT
+@click.option("--bundle", "-b", "parent", type=EXISTING, required=True, help="The bundle of the device's model.")
+@click.option("--output", "-o", type=EXISTING, required=True, help="The bundle to write.")
+@click.option("--run", default="", help="The run that taught it, for the record.")
+def pull(port: str, project: Path | None, parent: Path, output: Path, run: str) -> None:
+    """Write a bundle that starts from what the device has learned."""
+    from edgelearn import heads
+    from edgelearn.bundle import read_bundle, write_bundle
+
+    bundle = read_bundle(parent)
+    with _device(port, project, bundle) as device:
+        learned = heads.pull(device, bundle, run=run)
+    write_bundle(learned, output)
+    assert learned.learned is not None  # noqa: S101 - pull sees to it
+    click.echo(f"{output}: the head after {learned.learned.step:,} training steps")
+
+
+@head.command()
+@click.argument("source", type=EXISTING, metavar="BUNDLE")
+@PORT
+@PROJECT
+def push(source: Path, port: str, project: Path | None) -> None:
+    """Give the device the head, the classes and the names of BUNDLE."""
+    from edgelearn import heads
+    from edgelearn.bundle import read_bundle
+
+    bundle = read_bundle(source)
+    with _device(port, project) as device:
+        heads.push(device, bundle)
+        saved = " and saved" if device.info.can_save else ""
+        click.echo(f"the head of {source.name} is on {device.info.board}{saved}")
+
+
+@head.command()
+@click.argument("before", type=EXISTING)
+@click.argument("after", type=EXISTING, required=False)
+@click.option("--port", "-p", default=None, help="Compare with the head of this device instead of AFTER.")
+@PROJECT
+@JSON
+def diff(before: Path, after: Path | None, port: str | None, project: Path | None, as_json: bool) -> None:
+    """Say how two heads differ: bundles (.elb), heads of runs (.npz), or a device's."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from edgelearn import heads
+
+    if (after is None) == (port is None):
+        raise click.UsageError("name a second head, or a device with --port")
+    first, names = _read_head(before)
+    if port is not None:
+        with _device(port, project) as device:
+            second, more_names = device.read_head(), device.info.labels
+    else:
+        assert after is not None  # noqa: S101 - one of both is given
+        second, more_names = _read_head(after)
+    rows = heads.compare(first, second, more_names or names)
+    if as_json:
+        print_json(Difference(before=str(before), after=port or str(after), rows=tuple(rows)))
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("row")
+    for column in ("weights changed", "rms before", "rms of change", "largest change", "bias"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(
+            escape(row.name),
+            f"{row.changed:,} of {row.weights:,}",
+            f"{row.rms_before:.4g}",
+            f"{row.rms:.3g}",
+            f"{row.largest:.3g}",
+            f"{row.bias:+.3g}",
+        )
+    make_console().print(table)
+
+
+@contextmanager
+def _device(port: str, project: Path | None, bundle: Bundle | None = None) -> Iterator[Device]:
+    from edgelearn import pipeline
+
+    booted = (project or Path()) if port == pipeline.EMULATE else None
+    with pipeline.connect(port, project=booted, bundle=bundle) as device:
+        if not device.info.is_trainable:
+            raise HeadError(
+                "the model on the device has no trainable head",
+                hint="convert it without `--head none`, then generate and flash it again",
+            )
+        yield device
+
+
+def _save(device: Device) -> None:
+    if device.info.can_save:
+        device.save()
+
+
+def _check_names(device: Device, name: str, but: str | None = None) -> None:
+    info = device.info
+    if not info.label_bytes:
+        raise HeadError(
+            "the device's classes have no names that could be changed",
+            hint="only a trainable classifier with named classes has them: convert with --labels",
+        )
+    if not name.strip() or "\n" in name:
+        raise OptionError("a class needs a name of one line")
+    taken = [info.label_name(index) for index in range(info.classes_in_use)]
+    if name in taken and name != but:
+        raise OptionError(f"there is a class {name} already", hint="give another name")
+
+
+def _class_index(device: Device, name: str) -> int:
+    names = [device.info.label_name(index) for index in range(device.info.classes_in_use)]
+    if name in names:
+        return names.index(name)
+    if name.isdecimal() and int(name) < len(names):
+        return int(name)
+    raise OptionError(f"the device has no class {name}", hint=f"its classes are {', '.join(names)}")
+
+
+def _read_head(path: Path) -> tuple[HeadState, tuple[str, ...]]:
+    """A head and the names of its outputs from a bundle or from the head.npz of a run."""
+    from edgelearn import heads
+    from edgelearn.bundle import read_bundle
+    from edgelearn.host.head import load_head
+
+    if path.suffix == ".npz":
+        return load_head(path), ()
+    bundle = read_bundle(path)
+    found = heads.head_of(bundle)
+    if found is None:
+        raise HeadError(f"{path} has no trainable head", hint="convert the model without `--head none`")
+    return found, bundle.labels
