@@ -1,0 +1,48 @@
+"""docs/protocol.md: its tables are those of edgelearn/protocol.py."""
+
+from __future__ import annotations
+
+import enum
+import re
+from pathlib import Path
+
+from edgelearn import protocol
+from edgelearn.protocol import MESSAGES, MessageType
+
+PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
+BEGIN, END = "<!-- begin messages -->\n", "<!-- end messages -->\n"
+CODES = ("Status", "SampleFlag", "ResultFlag", "Region", "LossCode", "ResidualCode", "TensorType")
+
+
+def tables() -> str:
+    lines = [f"Protocol version {protocol.PROTOCOL_VERSION}.", ""]
+    for layout in MESSAGES:
+        kind = ", changes state" if layout.changes_state else ""
+        lines += [f"### {layout.type.name}, 0x{int(layout.type):02X}{kind}", ""]
+        if layout.fields:
+            lines += ["| offset | type | field | meaning |", "|---:|---|---|---|"]
+            offset = 0
+            for field in layout.fields:
+                lines.append(f"| {offset} | {field.type.name.lower()} | `{field.name}` | {field.meaning} |")
+                offset += protocol.struct.calcsize("<" + field.type.value)
+        else:
+            lines.append("No fields.")
+        lines += ["", *([f"Tail: {layout.tail}.", ""] if layout.tail else [])]
+    for name in CODES:
+        codes: type[enum.IntEnum] = getattr(protocol, name)
+        lines += [f"### {name}", "", " ".join((codes.__doc__ or "").split()), ""]
+        lines += [", ".join(f"{int(code)} {code.name}" for code in codes) + ".", ""]
+    return "\n".join(lines)
+
+
+def test_the_page_has_every_message(update_golden: bool):
+    text = PAGE.read_text(encoding="utf-8")
+    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+    whole = pattern.sub(lambda _: f"{BEGIN}\n{tables()}\n{END}", text)
+    if update_golden:
+        PAGE.write_text(whole, encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == whole
+
+
+def test_every_type_has_a_layout():
+    assert {layout.type for layout in MESSAGES} == set(MessageType)
