@@ -420,9 +420,33 @@ def emulate(folder: Path, tcp_port: int | None) -> None:
 
 @main.command()
 @click.option("--port", "-p", required=True, help="A serial device, socket://host:port, or `emulate`.")
-@click.option("--data", "-d", type=EXISTING, required=True, help=".npz with x and, to learn, y.")
+@click.option(
+    "--data",
+    "-d",
+    type=EXISTING,
+    required=True,
+    help=".npz with x and, to learn, y; .npy; .csv; `-` for lines of CSV or JSON on standard input.",
+)
+@click.option("--columns", default="", help="Columns of a table with values, by name or number; by default all.")
+@click.option("--label-column", default="", help="Column of a table with labels, by name or number.")
+@click.option("--window", "window_rows", type=click.IntRange(min=0), default=0, help="Rows of a table in a sample.")
+@click.option("--stride", "stride_rows", type=click.IntRange(min=0), default=0, help="Rows to the next sample's start.")
+@click.option("--rate-hz", type=click.FloatRange(min=0.0), default=0.0, help="Samples a second at most; 0: no limit.")
 @click.option("--train/--predict", default=None, help="Learn from each sample after predicting it, or only predict.")
 @click.option("--lr", "learning_rate", type=float, default=None, help="Learning rate; by default the device keeps its.")
+@click.option(
+    "--self-label",
+    type=click.FloatRange(0.0, 1.0),
+    default=None,
+    help="Learn the predicted class where its probability is at least this; labels only judge.",
+)
+@click.option(
+    "--autosave-steps",
+    type=click.IntRange(min=0),
+    default=None,
+    help="Let the device save its head after so many steps; 0: only when asked.",
+)
+@click.option("--save/--no-save", default=True, help="Save the head on the device at the end, where it can.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the data.")
 @click.option("--shuffle", is_flag=True, help="A new order in each pass.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the shuffling.")
@@ -433,8 +457,16 @@ def emulate(folder: Path, tcp_port: int | None) -> None:
 def stream(
     port: str,
     data: Path,
+    columns: str,
+    label_column: str,
+    window_rows: int,
+    stride_rows: int,
+    rate_hz: float,
     train: bool | None,
     learning_rate: float | None,
+    self_label: float | None,
+    autosave_steps: int | None,
+    save: bool,
     repeat: int,
     shuffle: bool,
     seed: int,
@@ -446,6 +478,7 @@ def stream(
     """Stream samples; watch the device predict or learn."""
     from edgelearn import pipeline
     from edgelearn.bundle import read_bundle
+    from edgelearn.host.tables import TableOptions
     from edgelearn.host.telemetry import StreamOptions
     from edgelearn.host.view import choose_view
 
@@ -453,8 +486,25 @@ def stream(
         raise click.UsageError("say whether the device is to learn: --train or --predict")
     if learning_rate is not None and not train:
         raise click.UsageError("--lr goes with --train")
+    if (self_label is not None or autosave_steps is not None) and not train:
+        raise click.UsageError("--self-label and --autosave-steps go with --train")
     options = StreamOptions(
-        train=train, learning_rate=learning_rate, repeat=repeat, shuffle=shuffle, seed=seed, limit=limit
+        train=train,
+        learning_rate=learning_rate,
+        repeat=repeat,
+        shuffle=shuffle,
+        seed=seed,
+        limit=limit,
+        rate_hz=rate_hz,
+        self_label=self_label,
+        autosave_steps=autosave_steps,
+        save=save,
+    )
+    table = TableOptions(
+        columns=tuple(part.strip() for part in columns.split(",") if part.strip()),
+        label_column=label_column,
+        window_rows=window_rows,
+        stride_rows=stride_rows,
     )
     expected = read_bundle(bundle) if bundle else None
     booted = (project or Path()) if port == pipeline.EMULATE else None
@@ -469,6 +519,7 @@ def stream(
             port=port,
             command=sys.argv,
             view=choose_view(),
+            table=table,
         )
     if summary.ended == "interrupted":
         sys.exit(_INTERRUPTED_EXIT_CODE)

@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -45,9 +46,11 @@ from edgelearn.firmware.stack_usage import StackBound, stack_bound
 from edgelearn.firmware.toolchain import BuildResult, build_project
 from edgelearn.host import stream as streaming
 from edgelearn.host import telemetry
-from edgelearn.host.data import load_dataset
+from edgelearn.host.data import Source, load_dataset
 from edgelearn.host.device import Device, open_device
 from edgelearn.host.link import LinkOptions
+from edgelearn.host.live import LiveSource
+from edgelearn.host.tables import TableOptions
 from edgelearn.host.telemetry import StreamOptions, StreamSummary
 from edgelearn.host.transport import reopener
 from edgelearn.host.view import View
@@ -58,6 +61,8 @@ from edgelearn.recipe import Residual
 
 #: The port's name for "boot the project in an emulator for as long as the command runs".
 EMULATE = "emulate"
+#: The data's name for "lines of standard input, as they come".
+STANDARD_INPUT = Path("-")
 #: Firmware sources that are the model: its constants, its kernels and its trainable layer. The rest is link and board.
 _MODEL_SOURCES = ("src/model.c", "runtime/elearn_head")
 
@@ -412,12 +417,13 @@ def stream(
     port: str = "",
     command: Sequence[str] = (),
     view: View | None = None,
+    table: TableOptions | None = None,
 ) -> StreamSummary:
-    """Stream a data file to a device: test, then train. Keeps everything in a new run folder below `runs`.
+    """Stream samples to a device: test, then train. Keeps everything in a new run folder below `runs`.
 
     Args:
         device: with an open session.
-        data: an `.npz`, see `edgelearn.host.data`.
+        data: an `.npz`, `.npy` or `.csv`, see `edgelearn.host.data`; STANDARD_INPUT for lines as they come.
         options: how.
         runs: where run folders are kept; None keeps nothing.
         bundle: the bundle that the device runs, for the manifest, where it is known.
@@ -425,12 +431,17 @@ def stream(
         port: as the person named it.
         command: the command line, for the manifest.
         view: what a person sees.
+        table: how the rows of a table become samples.
 
     Raises:
         DataError, LabelError: the data does not fit the model on the device.
         StorageError: the run folder could not be written.
     """
-    dataset = load_dataset(data, device.info, train=options.train)
+    source: Source
+    if data == STANDARD_INPUT:
+        source = LiveSource(sys.stdin, device.info, train=options.train, table=table)
+    else:
+        source = load_dataset(data, device.info, train=options.train, table=table)
     made = read_project(project) if project else None
     known = load_board(device.info.board) if device.info.board in board_names() else None
     folder = None
@@ -439,7 +450,7 @@ def stream(
             runs,
             info=device.info,
             port=port or device.port,
-            dataset=dataset,
+            source=source,
             options=options,
             command=tuple(command),
             board_ram_bytes=known.ram_bytes if known else None,
@@ -448,7 +459,7 @@ def stream(
             bundle_sha256=file_sha256(bundle) if bundle else made.bundle_sha256 if made else "",
         )
     return streaming.stream(
-        device, dataset, options, run_folder=folder, view=view, board_ram_bytes=known.ram_bytes if known else None
+        device, source, options, run_folder=folder, view=view, board_ram_bytes=known.ram_bytes if known else None
     )
 
 

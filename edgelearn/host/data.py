@@ -1,4 +1,4 @@
-"""Samples from an `.npz` file, checked against the model on the device and turned into its integers."""
+"""Samples from files, checked against the model on the device and turned into its integers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edgelearn.errors import DataError, HeadError, LabelError
+from edgelearn.errors import DataError, HeadError, LabelError, OptionError
 from edgelearn.host.device import DeviceInfo
+from edgelearn.host.tables import TableOptions, read_table
 from edgelearn.host.words import count
 from edgelearn.ir import LossKind, Quant, quantize_array
 from edgelearn.protocol import LossCode, TensorInfo, TensorType
@@ -25,7 +26,59 @@ _INT16_MAX = 32767
 #: Share of the targets; with more beyond what the device holds, the loss is no longer that of the targets given.
 _MOST_SATURATED = 0.01
 _RANDOM_SEED = 20_000
+#: Endings of files with rows in time and columns of sensors.
+TABLES = (".csv", ".tsv", ".txt")
 _MAKE_ONE = "numpy.savez(path, x=samples, y=labels) makes one"
+
+
+class Lesson(NamedTuple):
+    """One sample's turn, with what is to be learned from it.
+
+    Attributes:
+        pass_number: which pass over the data it is in, from 0.
+        sample: its number in the data.
+        inputs: one array for each of the model's inputs, in the type the device takes.
+        label: class number; None without classes.
+        targets: int16 [logits] for squared error; None without.
+        target_is_input: the targets are the input itself (an autoencoder).
+    """
+
+    pass_number: int
+    sample: int
+    inputs: tuple[npt.NDArray[Any], ...]
+    label: int | None = None
+    targets: npt.NDArray[np.int16] | None = None
+    target_is_input: bool = False
+
+
+class Source(Protocol):
+    """Where samples come from: a file, or a stream that goes on.
+
+    Attributes:
+        name, sha256: of the file, for the run's record.
+        pass_samples: of a whole pass, 0 where nobody knows.
+        notices: what a person should know before.
+        can_train: whether the samples say what to learn.
+        problems: what was passed over since; whoever shows it takes it out.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - see above
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+    @property
+    def pass_samples(self) -> int: ...  # noqa: D102
+    @property
+    def notices(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def can_train(self) -> bool: ...  # noqa: D102
+    @property
+    def problems(self) -> list[str]: ...  # noqa: D102
+
+    def lessons(
+        self, *, repeat: int = 1, shuffle: bool = False, seed: int = 0, limit: int = 0
+    ) -> Iterator[Lesson | None]:
+        """The samples in the order in which they are streamed; None where none has come for a moment."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,9 +110,37 @@ class Dataset:
         """One sample, as `Device.predict` takes it."""
         return tuple(values[number] for values in self.inputs)
 
+    @property
+    def pass_samples(self) -> int:
+        """How many there are."""
+        return len(self)
+
     def samples(self) -> Iterator[tuple[npt.NDArray[Any], ...]]:
         """All samples in order."""
         return (self.sample(number) for number in range(len(self)))
+
+    @property
+    def problems(self) -> list[str]:
+        """What was passed over while streaming: nothing, for a file is checked before."""
+        return []
+
+    def lessons(
+        self, *, repeat: int = 1, shuffle: bool = False, seed: int = 0, limit: int = 0
+    ) -> Iterator[Lesson | None]:
+        """The samples in the order in which they are streamed, see `visits`."""
+        for visit in visits(len(self), repeat=repeat, shuffle=shuffle, seed=seed, limit=limit):
+            yield self.lesson(visit.sample, pass_number=visit.pass_number)
+
+    def lesson(self, number: int, *, pass_number: int = 0) -> Lesson:
+        """One sample with what is to be learned from it."""
+        return Lesson(
+            pass_number=pass_number,
+            sample=number,
+            inputs=self.sample(number),
+            label=None if self.labels is None else int(self.labels[number]),
+            targets=None if self.targets is None else self.targets[number],
+            target_is_input=self.target_is_input,
+        )
 
     @property
     def can_train(self) -> bool:
@@ -149,12 +230,13 @@ def check_trainable(info: DeviceInfo) -> None:
         )
 
 
-def load_dataset(path: Path, info: DeviceInfo, *, train: bool = False) -> Dataset:
-    """Read an `.npz` file for a device.
+def load_dataset(path: Path, info: DeviceInfo, *, train: bool = False, table: TableOptions | None = None) -> Dataset:
+    """Read an `.npz`, `.npy` or `.csv` file for a device.
 
-    `x` holds the samples, [N, ...], in the model's input units, or int8 when already quantised; a model of several
-    inputs takes an array for each, called as the input is, or x, x_1 and so on. `y` holds class numbers or names [N];
-    for squared error targets in the model's output units [N, outputs], or it is left out for an autoencoder. Without
+    A `.csv` has rows in time and columns of sensors, see `tables`; a `.npy` has the samples alone. Of an `.npz` `x`
+    holds the samples, [N, ...], in the model's input units, or int8 when already quantised; a model of several inputs
+    takes an array for each, called as the input is, or x, x_1 and so on. `y` holds class numbers or names [N]; for
+    squared error targets in the model's output units [N, outputs], or it is left out for an autoencoder. Without
     learning `y` may be left out; floats [N, outputs] are passed over, with a notice, by a model without a trainable
     head. Of several outputs all this is about the trainable one, or else the first.
 
@@ -162,21 +244,33 @@ def load_dataset(path: Path, info: DeviceInfo, *, train: bool = False) -> Datase
         path: of the file.
         info: the device.
         train: the samples are to be learned; a model that cannot is refused before the arrays are judged.
+        table: how the rows of a `.csv` become samples.
 
     Raises:
         HeadError: the samples are to be learned, and the model has no trainable head.
-        DataError: no such file, not an `.npz`, or its arrays do not fit the model.
+        OptionError: a column that the table has not, or a table is wanted of a file that is none.
+        DataError: no such file, not of these kinds, or its arrays do not fit the model.
         LabelError: a label is not one of the classes.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist", hint="give an .npz file with the arrays x and y") from error
+        raise DataError(
+            f"{path} does not exist", hint="give an .npz file with the arrays x and y, or a .csv"
+        ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read", cause=str(error)) from error
     if train:
         check_trainable(info)
-    x, y = _arrays(path, data, info)
+    is_table = path.suffix.lower() in TABLES
+    if table is not None and table != TableOptions() and not is_table:
+        raise OptionError(f"{path} is no table: columns, windows and strides are of .csv files")
+    x: npt.NDArray[Any] | tuple[npt.NDArray[Any], ...]
+    y: npt.NDArray[Any] | None
+    if is_table:
+        x, y = _table(path, data, info, table or TableOptions())
+    else:
+        x, y = _arrays(path, data, info)
     return make_dataset(x, y, info, name=path.name, sha256=hashlib.sha256(data).hexdigest(), train=train)
 
 
@@ -276,6 +370,18 @@ def class_numbers(name: str, y: npt.NDArray[Any], info: DeviceInfo) -> npt.NDArr
     return flat.astype(np.int64)
 
 
+def _table(
+    path: Path, data: bytes, info: DeviceInfo, options: TableOptions
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    if len(info.inputs) != 1:
+        raise DataError(f"a table is one input, the model has {len(info.inputs)}", hint="give an .npz with all of them")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text", cause=str(error), hint="save the table as CSV in UTF-8") from error
+    return read_table(path, text, info.inputs[0].elements, options)
+
+
 def _arrays(path: Path, data: bytes, info: DeviceInfo) -> tuple[tuple[npt.NDArray[Any], ...], npt.NDArray[Any] | None]:
     """The arrays of the inputs, and y."""
     try:
@@ -285,7 +391,7 @@ def _arrays(path: Path, data: bytes, info: DeviceInfo) -> tuple[tuple[npt.NDArra
         cause = str(error) if data else "the file is empty"
         raise DataError(f"{path} is not an .npz file", cause=cause, hint=_MAKE_ONE) from error
     if not isinstance(loaded, np.lib.npyio.NpzFile):
-        raise DataError(f"{path} holds a single array, not x and y", hint=f"an .npz holds both: {_MAKE_ONE}")
+        return (loaded,), None
     with loaded as file:
         wanted = [tensor.name for tensor in info.inputs]
         names = input_arrays(file.files, wanted)

@@ -20,7 +20,7 @@ from edgelearn.errors import (
     ResultLostError,
     StorageError,
 )
-from edgelearn.host.data import Dataset, Visit, check_trainable, visits
+from edgelearn.host.data import Lesson, Source, check_trainable
 from edgelearn.host.device import Device, PendingSample
 from edgelearn.host.metrics import Metrics
 from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
@@ -37,21 +37,21 @@ _MOST_SLEEP_S = 0.1
 
 def stream(
     device: Device,
-    dataset: Dataset,
+    source: Source,
     options: StreamOptions,
     *,
     run_folder: RunFolder | None = None,
     view: View | None = None,
     board_ram_bytes: int | None = None,
 ) -> StreamSummary:
-    """Stream a dataset to a device.
+    """Stream samples to a device.
 
     Ctrl-C ends the stream after the result that is under way, with everything kept; a second one does not wait for it.
     A failure ends it too: the run folder is completed with what was received, then the error is raised.
 
     Args:
         device: with an open session.
-        dataset: from `load_dataset`, for this device.
+        source: of samples for this device, from `load_dataset` or live.
         options: how.
         run_folder: where results are kept; it is closed at the end. The head is read back and the plots are drawn.
         view: what a person sees.
@@ -65,7 +65,7 @@ def stream(
         StorageError: the run folder could not be written.
         EdgelearnError: what else the device or the port raises, see `Device`.
     """
-    with _Stream(device, dataset, options, run_folder, view or SilentView(), board_ram_bytes) as run:
+    with _Stream(device, source, options, run_folder, view or SilentView(), board_ram_bytes) as run:
         return run.run()
 
 
@@ -75,23 +75,23 @@ class _Stream:
     def __init__(
         self,
         device: Device,
-        dataset: Dataset,
+        source: Source,
         options: StreamOptions,
         run_folder: RunFolder | None,
         view: View,
         board_ram_bytes: int | None,
     ) -> None:
         self._device = device
-        self._dataset = dataset
+        self._source = source
         self._options = options
         self._folder = run_folder
         self._view = view
         self._board_ram_bytes = board_ram_bytes
         self._metrics = Metrics(
-            trains=options.train, labels=device.info.labels, window=options.window, pass_samples=len(dataset)
+            trains=options.train, labels=device.info.labels, window=options.window, pass_samples=source.pass_samples
         )
         self._accuracy_name = self._metrics.accuracy_name
-        self._notices = list(dataset.notices)
+        self._notices = list(source.notices)
         self._learning_rate: float | None = None
         self._started_s = 0.0
         self._elapsed_s = 0.0
@@ -121,13 +121,13 @@ class _Stream:
             if self._folder is not None:
                 self._folder.discard()
             raise
-        total = options.repeat * len(self._dataset)
+        total = options.repeat * self._source.pass_samples
         if options.limit:
-            total = min(total, options.limit)
+            total = min(total or options.limit, options.limit)
         self._view.start(
             StreamStart(
                 port=self._device.port,
-                data=self._dataset.name,
+                data=self._source.name,
                 total=total,
                 options=options,
                 info=self._device.info,
@@ -182,8 +182,8 @@ class _Stream:
         check_trainable(self._device.info)
         if options.self_label is not None and self._device.info.loss is not LossCode.CROSS_ENTROPY:
             raise OptionError("only a classifier can label samples itself")
-        if not self._dataset.can_train and options.self_label is None:
-            raise DataError(f"{self._dataset.name} has no labels to learn from", hint="add them as the array y")
+        if not self._source.can_train and options.self_label is None:
+            raise DataError(f"{self._source.name} has no labels to learn from", hint="add them as the array y")
         self._learning_rate = (
             self._device.info.learning_rate
             if options.learning_rate is None
@@ -195,23 +195,30 @@ class _Stream:
     def _loop(self, total: int) -> bool:
         """Stream; False when it was interrupted."""
         options = self._options
-        order = visits(
-            len(self._dataset),
+        lessons = self._source.lessons(
             repeat=options.repeat,
             shuffle=options.shuffle,
             seed=options.seed,
             limit=options.limit,
         )
+        number = 0
         waiting: deque[_Sent] = deque()
         interrupted = False
         try:
             with self._stop as stop:
-                for number, visit in enumerate(order):
-                    self._wait_for_turn(number, waiting, total)
+                for lesson in lessons:
+                    self._tell_problems()
+                    if lesson is not None:
+                        self._wait_for_turn(number, waiting, total)
                     if stop.requested:
                         interrupted = True
                         break
-                    waiting.append(_Sent(number, visit, self._send(visit.sample), self._device.link.retries))
+                    if lesson is None:
+                        if waiting:
+                            self._device.link.poll(0.0)
+                    else:
+                        waiting.append(_Sent(number, lesson, self._send(lesson), self._device.link.retries))
+                        number += 1
                     self._take_what_is_done(waiting, total)
                 while waiting:
                     self._take_next(waiting, total)
@@ -247,16 +254,15 @@ class _Stream:
             return
         finally:
             self._tell_events()
-        visit = sent.visit
-        label = None if self._dataset.labels is None else int(self._dataset.labels[visit.sample])
+        lesson = sent.lesson
         self._take(
             Record(
                 number=sent.number,
-                pass_number=visit.pass_number,
-                sample=visit.sample,
+                pass_number=lesson.pass_number,
+                sample=lesson.sample,
                 prediction=result.prediction,
                 confidence=round(result.confidence, 6),
-                label=label,
+                label=lesson.label,
                 loss=result.loss,
                 step=result.step,
                 time_s=round(time.monotonic() - self._started_s, 6),
@@ -280,17 +286,21 @@ class _Stream:
                 text = f"the port came back: {event.cause}"
             self._note(text)
 
-    def _send(self, sample: int) -> PendingSample:
-        data = self._dataset
+    def _tell_problems(self) -> None:
+        problems = self._source.problems
+        while problems:
+            self._note(problems.pop(0))
+
+    def _send(self, lesson: Lesson) -> PendingSample:
         judgement: dict[str, Any] = {
-            "label": None if data.labels is None else int(data.labels[sample]),
-            "targets": None if data.targets is None else data.targets[sample],
-            "target_is_input": data.target_is_input,
+            "label": lesson.label,
+            "targets": lesson.targets,
+            "target_is_input": lesson.target_is_input,
         }
         if not self._device.info.is_trainable:
             judgement = {}
         return self._device.submit(
-            data.sample(sample),
+            lesson.inputs,
             train=self._options.train,
             self_label=self._options.self_label if self._options.train else None,
             **judgement,
@@ -316,7 +326,7 @@ class _Stream:
                 window_accuracy=metrics.window_accuracy.value,
                 window_loss=metrics.window_loss.value,
                 samples_per_s=rate,
-                left_s=(total - metrics.samples) / rate,
+                left_s=(total - metrics.samples) / rate if total else 0.0,
                 retries=self._device.link.retries,
                 bad_frames=self._device.link.bad_frames,
             )
@@ -397,7 +407,7 @@ class _Sent(NamedTuple):
     """A sample that is under way."""
 
     number: int
-    visit: Visit
+    lesson: Lesson
     pending: PendingSample
     retries: int
 

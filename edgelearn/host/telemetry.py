@@ -22,7 +22,7 @@ import numpy as np
 import edgelearn
 from edgelearn.bundle import write_atomically
 from edgelearn.errors import DataError, StorageError
-from edgelearn.host.data import Dataset
+from edgelearn.host.data import Source
 from edgelearn.host.device import DeviceInfo
 from edgelearn.host.head import HeadState, save_head
 from edgelearn.host.link import LinkCounters
@@ -263,7 +263,7 @@ def create_run(
     *,
     info: DeviceInfo,
     port: str,
-    dataset: Dataset,
+    source: Source,
     options: StreamOptions,
     command: tuple[str, ...] = (),
     board_ram_bytes: int | None = None,
@@ -278,7 +278,7 @@ def create_run(
         parent: where run folders are kept; made if it is not there.
         info: the device.
         port: as the person named it.
-        dataset: what will be streamed.
+        source: what will be streamed.
         options: how.
         command: the command line.
         board_ram_bytes: RAM that the board has, where that is known.
@@ -309,8 +309,8 @@ def create_run(
         model_hash=model_hash,
         bundle=bundle,
         bundle_sha256=bundle_sha256,
-        data=dataset.name,
-        data_sha256=dataset.sha256,
+        data=source.name,
+        data_sha256=source.sha256,
         options=options,
         device=info,
     )

@@ -25,7 +25,7 @@ def make(tmp_path):
         with FakeDevice() as fake, open_device(fake.url) as device:
             dataset = make_dataset(*blobs(10), device.info)
             options = StreamOptions(train=train)
-            folder = create_run(tmp_path, info=device.info, port="p", dataset=dataset, options=options)
+            folder = create_run(tmp_path, info=device.info, port="p", source=dataset, options=options)
         with folder:
             for i in range(samples):
                 folder.append(

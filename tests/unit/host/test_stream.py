@@ -50,7 +50,7 @@ def a_run(parent: Path, device, dataset, options) -> telemetry.RunFolder:
         parent,
         info=device.info,
         port=device.port,
-        dataset=dataset,
+        source=dataset,
         options=options,
         command=("edgelearn", "stream"),
         bundle="d.elb",
@@ -317,7 +317,7 @@ def test_names_of_run_folders(tmp_path):
         made = []
         for _ in range(2):
             with create_run(
-                tmp_path, info=device.info, port="p", dataset=a_dataset(device, 3), options=TRAIN, now=now
+                tmp_path, info=device.info, port="p", source=a_dataset(device, 3), options=TRAIN, now=now
             ) as folder:
                 made.append(folder.path.name)
     assert made == ["20300102T030405Z-a-b-c-00010203", "20300102T030405Z-a-b-c-00010203-2"]
