@@ -220,6 +220,7 @@ class _Stream:
                         waiting.append(_Sent(number, lesson, self._send(lesson), self._device.link.retries))
                         number += 1
                     self._take_what_is_done(waiting, total)
+                self._tell_problems()
                 while waiting:
                     self._take_next(waiting, total)
         except BaseException:

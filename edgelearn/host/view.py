@@ -397,7 +397,7 @@ def heading(start: StreamStart) -> str:
     """What is done, in one line."""
     doing = "learning" if start.options.train else "predicting"
     rate = f", learning rate {start.learning_rate:.3g}" if start.learning_rate is not None else ""
-    return f"{start.info.board or start.port}: {doing} {count(start.total, 'sample')} of {start.data}{rate}"
+    return f"{start.info.board or start.port}: {doing} {count(start.total, 'sample') if start.total else 'samples'} of {start.data}{rate}"
 
 
 def closing(summary: StreamSummary) -> list[str]:
