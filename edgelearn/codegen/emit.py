@@ -32,6 +32,7 @@ from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 _LINE_CHARACTERS = 118
 _RUNTIME_ALWAYS = ("main.c", "elearn_link.c", "elearn_frame.c")
 _RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
+_RUNTIME_KEEPING = ("elearn_store.c",)
 
 
 _C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.INT64: "int64_t", DType.FLOAT32: "float"}
@@ -257,6 +258,7 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
     head = plan.head
     sources = {source.name for step in plan.steps if step.call for source in step.call.sources}
     sources.update((*_RUNTIME_ALWAYS, *(_RUNTIME_TRAINING if head else ())))
+    sources.update(_RUNTIME_KEEPING if head and plan.board.nvm else ())
     runtime = sorted(sources)
     hash_bytes = bytes.fromhex(plan.model_hash)[:8]
     low, high = struct.unpack("<II", hash_bytes)

@@ -21,6 +21,7 @@ from edgelearn.ir.edges import Dequantize, Quantize
 from edgelearn.project import Buffer
 from edgelearn.protocol import CRC_BYTES, HEADER_BYTES, MessageType, TensorInfo, TensorType, message, pack_record
 from edgelearn.recipe import DenseHead, IntegerRows, Residual, TrainingPlan
+from edgelearn.store import store_layout
 
 BAUD = 115_200
 #: Interrupts fill it, the main loop empties it at once: a few bytes would do at the speeds of a UART.
@@ -33,6 +34,8 @@ CODE_BASE_BYTES = 4_840
 CODE_TRAINING_BYTES = 2_300
 #: The drivers' receive ring, and the state of link and drivers beside the buffers.
 STATE_ESTIMATE_BYTES = RING_BYTES + 120
+#: The buffers that a record in non-volatile memory keeps.
+_KEPT_BUFFERS = ("head_weights", "head_residual", "head_bias", "head_row_t", "head_row_rho")
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -107,6 +110,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     def residual(self) -> Residual:
         """How trainable weights are stored; INT8 where nothing trains."""
         return self.head.residual if self.head else Residual.INT8
+
+    @property
+    def store_part_bytes(self) -> tuple[int, ...]:
+        """Sizes of the parts of a record that keeps what was learned; empty where nothing trains."""
+        return tuple(buffer.size_bytes for buffer in self.buffers if buffer.symbol in _KEPT_BUFFERS)
 
     @property
     def arena_bytes(self) -> int:
@@ -461,6 +469,26 @@ def check_fit(plan: Plan) -> None:
                 cause=_largest_in_ram(plan) if memory == "RAM" else _largest_in_flash(plan),
                 hint=_what_would_help(plan, needed - available, memory),
             )
+    _check_store(plan)
+
+
+def _check_store(plan: Plan) -> None:
+    """Two blocks of the pages for what was learned must have room for a record each."""
+    nvm = plan.board.nvm
+    if nvm is None or not plan.head:
+        return
+    layout = store_layout(nvm, plan.store_part_bytes)
+    if not layout.fits:
+        raise DoesNotFitError(
+            memory="non-volatile memory",
+            needed_bytes=layout.least_nvm_bytes,
+            available_bytes=nvm.size_bytes,
+            board=plan.board.name,
+            cause=f"what was learned is a record of {layout.record_bytes:,} bytes, which takes "
+            f"{layout.block_bytes // nvm.page_bytes} pages of {nvm.page_bytes:,} bytes; "
+            "twice that is needed, so that one stays while the other is written",
+            hint="--residual stochastic keeps half; or choose a board with more pages, see [nvm] in its board file",
+        )
 
 
 def _largest_in_ram(plan: Plan) -> str:
