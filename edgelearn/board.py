@@ -35,6 +35,7 @@ class MemoryKind(enum.Enum):
 class Core(enum.Enum):
     """Processor cores; compiler flags for each stand in `COMPILERS`."""
 
+    CORTEX_M0 = "cortex-m0"
     CORTEX_M3 = "cortex-m3"
     CORTEX_M4F = "cortex-m4f"
     CORTEX_M7F = "cortex-m7f"
@@ -119,6 +120,11 @@ def _cortex_m(gnu: tuple[str, ...], *, zig_target: str, zig_cpu: str) -> Compile
 #: Both the generated Makefile and `edgelearn build` read this table. Only single precision is asked of any FPU: a
 #: Cortex-M7 has double precision as an option.
 COMPILERS: Mapping[Core, CompilerFlags] = {
+    Core.CORTEX_M0: _cortex_m(
+        ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"),
+        zig_target="thumb-freestanding-eabi",
+        zig_cpu="cortex_m0",
+    ),
     Core.CORTEX_M3: _cortex_m(
         ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"),
         zig_target="thumb-freestanding-eabi",
@@ -158,7 +164,7 @@ class Memory(_Part, frozen=True, kw_only=True):
 
 
 class Interrupt(_Part, frozen=True, kw_only=True):
-    """One entry of the vector table."""
+    """One entry of the vector table. Numbers below 0 are the processor's own, as CMSIS counts them: -14 is the NMI."""
 
     number: int
     handler: str
@@ -178,6 +184,38 @@ class Port(_Part, frozen=True, kw_only=True):
     interrupt_count: int = 0
     interrupts: tuple[Interrupt, ...] = ()
     defines: dict[str, int] = {}
+
+
+class NonVolatileMemory(_Part, frozen=True, kw_only=True):
+    """Pages that keep what was learned over a reset. The firmware's own image may not reach them.
+
+    Attributes:
+        source: their driver, one of the port's sources.
+        address: of the first page. The pages end a memory region, or lie outside of all.
+        page_bytes: of what is erased at once.
+        pages: how many there are.
+        write_bytes: of what is programmed at once.
+        erase_cycles: how often a page may be erased, by the chip's data sheet; 0 where it does not wear.
+        erase_ms: the longest that erasing a page takes, by the data sheet.
+    """
+
+    source: str
+    address: int
+    page_bytes: int
+    pages: int
+    write_bytes: int
+    erase_cycles: int
+    erase_ms: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all pages."""
+        return self.pages * self.page_bytes
+
+    @property
+    def end(self) -> int:
+        """The address after the last page."""
+        return self.address + self.size_bytes
 
 
 class Counter(_Part, frozen=True, kw_only=True):
@@ -213,7 +251,11 @@ class Emulator(_Part, frozen=True, kw_only=True):
 
 
 class Board(_Part, frozen=True, kw_only=True):
-    """One board. Sizes in bytes, frequencies in Hz; `sources` names the documents the facts come from."""
+    """One board. Sizes in bytes, frequencies in Hz; `sources` names the documents the facts come from.
+
+    Attributes:
+        nvm: where what was learned is kept; None where it is lost at a reset.
+    """
 
     name: str
     title: str
@@ -224,12 +266,18 @@ class Board(_Part, frozen=True, kw_only=True):
     memory: tuple[Memory, ...]
     port: Port
     counter: Counter
+    nvm: NonVolatileMemory | None = None
     emulator: Emulator | None = None
     sources: tuple[str, ...]
 
+    def usable_bytes(self, memory: Memory) -> int:
+        """Bytes of a region, without the pages of non-volatile memory that end it."""
+        inside = self.nvm is not None and memory.origin <= self.nvm.address < memory.origin + memory.size_bytes
+        return memory.size_bytes - (self.nvm.size_bytes if self.nvm and inside else 0)
+
     def size_bytes(self, kind: MemoryKind) -> int:
-        """Bytes of all regions of that kind."""
-        return sum(memory.size_bytes for memory in self.memory if memory.kind is kind)
+        """Bytes that the firmware may use of all regions of that kind."""
+        return sum(self.usable_bytes(memory) for memory in self.memory if memory.kind is kind)
 
     @property
     def flash_bytes(self) -> int:
@@ -269,7 +317,8 @@ def _did_you_mean(message: str) -> str:
     unknown = re.search(r"unknown field `([^`]+)`", message)
     if not unknown:
         return ""
-    known = {field for part in (Board, Memory, Interrupt, Port, Counter, Emulator) for field in part.__struct_fields__}
+    parts = (Board, Memory, Interrupt, Port, NonVolatileMemory, Counter, Emulator)
+    known = {field for part in parts for field in part.__struct_fields__}
     close = difflib.get_close_matches(unknown.group(1), sorted(known), n=1)
     return f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(sorted(known))}"
 
@@ -280,7 +329,7 @@ def _problem(board: Board, path: Path) -> str:
     for kind in MemoryKind:
         if board.size_bytes(kind) <= 0:
             return f"no {kind.value} region"
-    problem = _memory_problem(board)
+    problem = _memory_problem(board) or _nvm_problem(board)
     if problem:
         return problem
     if board.clock_hz <= 0 or board.stack_bytes < 0 or board.stack_bytes % 8 != 0:
@@ -293,7 +342,7 @@ def _problem(board: Board, path: Path) -> str:
         if not (resources.firmware_folder() / "port" / source).is_file():
             return f"there is no driver firmware/port/{source}"
     for interrupt in board.port.interrupts:
-        if not 0 <= interrupt.number < board.port.interrupt_count:
+        if interrupt.number not in _EXCEPTIONS and not 0 <= interrupt.number < board.port.interrupt_count:
             return f"interrupt {interrupt.number} is outside the {board.port.interrupt_count} of the vector table"
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", interrupt.handler):
             return f"{interrupt.handler} is not the name of a C function"
@@ -305,6 +354,41 @@ def _problem(board: Board, path: Path) -> str:
             return f"define {name} does not look like ELEARN_NAME"
         if not 0 <= value < 1 << 32:
             return f"define {name} is not an unsigned 32-bit number"
+    return ""
+
+
+#: The processor's own exceptions that a driver may handle: the NMI.
+_EXCEPTIONS = frozenset({-14})
+#: What a record's header is a multiple of: see runtime/elearn_store.c.
+_WRITE_BYTES = (1, 2, 4, 8, 16, 32)
+
+
+def _nvm_problem(board: Board) -> str:
+    nvm = board.nvm
+    if nvm is None:
+        return ""
+    if nvm.source not in board.port.sources:
+        return f"the driver of nvm, {nvm.source}, is not one of the port's sources"
+    if nvm.write_bytes not in _WRITE_BYTES:
+        return f"nvm is programmed in {nvm.write_bytes} bytes; possible are {', '.join(map(str, _WRITE_BYTES))}"
+    if nvm.page_bytes <= 0 or nvm.page_bytes % nvm.write_bytes:
+        return f"the {nvm.page_bytes} bytes of a page of nvm are not whole units of {nvm.write_bytes} bytes"
+    if nvm.pages < 2:
+        return f"nvm has {nvm.pages} pages; two are needed, so that one stays while the other is erased"
+    if nvm.address < 0 or nvm.end > 1 << 32:
+        return "nvm is outside 32 bits of address"
+    if nvm.address % nvm.page_bytes:
+        return f"nvm at 0x{nvm.address:x} does not begin with a page of {nvm.page_bytes} bytes"
+    if nvm.erase_cycles < 0 or nvm.erase_ms < 0:
+        return "erase_cycles and erase_ms of nvm cannot be negative"
+    for memory in board.memory:
+        end = memory.origin + memory.size_bytes
+        overlaps = nvm.address < end and nvm.end > memory.origin
+        if overlaps and (nvm.address <= memory.origin or nvm.end != end):
+            return (
+                f"nvm, 0x{nvm.address:x} to 0x{nvm.end:x}, neither ends memory {memory.name}, "
+                f"0x{memory.origin:x} to 0x{end:x}, nor lies outside of it"
+            )
     return ""
 
 

@@ -29,6 +29,8 @@ _SYSTEM_EXCEPTIONS = {
     14: "PendSV",
     15: "SysTick",
 }
+#: Those of Armv6-M: one fault, and no debug monitor.
+_SYSTEM_EXCEPTIONS_V6 = {number: _SYSTEM_EXCEPTIONS[number] for number in (2, 3, 11, 14, 15)}
 
 
 def board_files(
@@ -65,6 +67,8 @@ def board_files(
             baud=baud,
             ring_bytes=ring_bytes,
             defines=[(name, _number(name, value)) for name, value in board.port.defines.items()],
+            nvm=board.nvm,
+            nvm_address=_number("_ADDRESS", board.nvm.address) if board.nvm else "",
         ),
     }
     if bare_metal:
@@ -100,7 +104,7 @@ def _linker_script(board: Board) -> str:
         "link.ld.j2",
         board=board,
         regions=[
-            (memory.name, "rx" if memory.kind is MemoryKind.FLASH else "rwx", memory.origin, memory.size_bytes)
+            (memory.name, "rx" if memory.kind is MemoryKind.FLASH else "rwx", memory.origin, board.usable_bytes(memory))
             for memory in board.memory
         ],
         flash=next(memory for memory in board.memory if memory.kind is MemoryKind.FLASH),
@@ -110,10 +114,11 @@ def _linker_script(board: Board) -> str:
 
 def _vectors(board: Board) -> str:
     handlers = {interrupt.number: interrupt.handler for interrupt in board.port.interrupts}
+    exceptions = _SYSTEM_EXCEPTIONS_V6 if board.core is Core.CORTEX_M0 else _SYSTEM_EXCEPTIONS
     entries = [
         (
-            "elearn_fault_handler" if number in _SYSTEM_EXCEPTIONS else "0",
-            _SYSTEM_EXCEPTIONS.get(number, "reserved"),
+            handlers.get(number - _SYSTEM_VECTORS, "elearn_fault_handler") if number in exceptions else "0",
+            exceptions.get(number, "reserved"),
         )
         for number in range(2, _SYSTEM_VECTORS)
     ] + [

@@ -40,6 +40,7 @@ _RUNTIME_ALWAYS = (
     "elearn_state.c",
 )
 _RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
+_RUNTIME_KEEPING = ("elearn_store.c",)
 
 
 _C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.INT64: "int64_t", DType.FLOAT32: "float"}
@@ -273,6 +274,7 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
     head = plan.head
     sources = {source.name for step in plan.steps if step.call for source in step.call.sources}
     sources.update((*_RUNTIME_ALWAYS, *(_RUNTIME_TRAINING if head else ())))
+    sources.update(_RUNTIME_KEEPING if plan.store else ())
     runtime = sorted(sources)
     hash_bytes = bytes.fromhex(plan.model_hash)[:8]
     low, high = struct.unpack("<II", hash_bytes)
@@ -322,6 +324,7 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
             classes=plan.classes,
             label_bytes=plan.label_bytes,
             autosave_steps=AUTOSAVE_STEPS,
+            saves=plan.store is not None,
         ),
         "src/elearn_protocol.h": c_header(),
     }

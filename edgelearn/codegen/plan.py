@@ -32,6 +32,7 @@ from edgelearn.protocol import (
     pack_record,
 )
 from edgelearn.recipe import DenseHead, IntegerRows, Residual, TrainingPlan
+from edgelearn.store import StoreLayout, store_layout
 
 BAUD = 115_200
 #: The receive ring holds the next sample while the device computes, so that line and processor work at the same time;
@@ -54,6 +55,10 @@ CODE_BASE_BYTES = 4_840
 CODE_TRAINING_BYTES = 2_300
 #: The state of link and drivers beside the buffers.
 STATE_ESTIMATE_BYTES = 200
+#: The buffers that a record in non-volatile memory keeps.
+_KEPT_BUFFERS = ("head_weights", "head_residual", "head_bias", "head_row_t", "head_row_rho", "names")
+#: The counters beside them: elearn_state of runtime/elearn_state.h.
+_KEPT_STATE_BYTES = 32
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -136,6 +141,20 @@ class Plan(Struct, frozen=True, kw_only=True):
     def residual(self) -> Residual:
         """How trainable weights are stored; INT8 where nothing trains."""
         return self.head.residual if self.head else Residual.INT8
+
+    @property
+    def store_part_bytes(self) -> tuple[int, ...]:
+        """Sizes of the parts of a record that keeps what was learned; empty where nothing trains."""
+        kept = tuple(buffer.size_bytes for buffer in self.buffers if buffer.symbol in _KEPT_BUFFERS)
+        return (*kept, _KEPT_STATE_BYTES) if kept else ()
+
+    @property
+    def store(self) -> StoreLayout | None:
+        """How heads are saved on the board; None where nothing trains, or the board has no pages or too few for it."""
+        if self.board.nvm is None or not self.store_part_bytes:
+            return None
+        layout = store_layout(self.board.nvm, self.store_part_bytes)
+        return layout if layout.fits else None
 
     @property
     def arena_bytes(self) -> int:

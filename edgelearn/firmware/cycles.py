@@ -65,6 +65,16 @@ _CORTEX_M4 = CostTable(
 
 #: An entry for each core that has an emulator which traces.
 COST_TABLES: Mapping[Core, CostTable] = {
+    Core.CORTEX_M0: CostTable(
+        sources=("Arm DDI0432, Cortex-M0 Technical Reference Manual, 3.3 (instruction set with cycles)",),
+        assumptions=(
+            "a taken branch takes 3 (a call with BL takes 4)",
+            "a multiplication takes 1, which chips may build with 32",
+        ),
+        cycles={Kind.LOAD: 2, Kind.STORE: 2},
+        neighbour=2,
+        branch_taken=3,
+    ),
     Core.CORTEX_M3: CostTable(
         sources=("Arm DDI0337, Cortex-M3 Technical Reference Manual, 3.3.1 (instruction set with cycles)",),
         assumptions=(

@@ -42,7 +42,7 @@ _PIECE_BYTES = 1 << 18
 _LOG_BEGINS = b"IN: "
 
 #: QEMU's program for each core.
-QEMU_PROGRAMS = dict.fromkeys((Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F), "qemu-system-arm")
+QEMU_PROGRAMS = dict.fromkeys((Core.CORTEX_M0, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F), "qemu-system-arm")
 
 #: Ways to QEMU, for a message.
 QEMU_INSTALL_HINTS = (

@@ -1,7 +1,8 @@
 """The most stack that firmware for Cortex-M can use, known from its image before anything runs.
 
 The bound is the deepest chain of calls from reset, and on top of it one interrupt with its deepest chain: all
-interrupts have the same priority, so that none interrupts another. What a function takes is what its instructions push
+interrupts have the same priority, so that none interrupts another; an exception of the processor's own that has a
+handler, the NMI, comes on top. What a function takes is what its instructions push
 and subtract, wherever they stand in it, or what the compiler says of it (`-fstack-usage`) where that is more; so
 functions in assembler and those of the compiler's library are known too. A call through a pointer is taken to reach
 every function whose address the project takes. A fault, which ends the program, is not counted.
@@ -31,6 +32,8 @@ _FRAME_WORDS, _FRAME_WORDS_WITH_FPU = 9, 27
 #: Relocations of direct calls and jumps: THM_CALL, THM_JUMP24, THM_JUMP19, THM_JUMP11, THM_JUMP8 and, in code of other
 #: instruction sets, CALL and JUMP24 (Arm IHI0044, ELF for the Arm Architecture, 5.6).
 _CALLS = frozenset({10, 30, 51, 102, 103, 28, 29})
+#: A word that is an address: ABS32.
+_ABSOLUTE = 2
 #: Where an address does not lead to a call: the vector table, and tables for unwinding.
 _NOT_TAKEN_IN = (".vectors", ".ARM.exidx", ".ARM.extab")
 
@@ -59,15 +62,19 @@ def stack_bound(elf: Path, board: Board) -> StackBound:
         board: what it was built for.
     """
     calls = _Calls(read_image(elf), elf.parent)
-    handlers = {interrupt.handler for interrupt in board.port.interrupts}
+    # The processor's own exceptions, numbered below 0, come on top of an interrupt.
+    levels = [
+        sorted({one.handler for one in board.port.interrupts if (one.number < 0) == is_own}) for is_own in (False, True)
+    ]
+    words = _FRAME_WORDS_WITH_FPU if board.core.has_fpu else _FRAME_WORDS
+    interrupt: tuple[tuple[str, int], ...] = ()
     try:
         chain = calls.deepest([RESET_FUNCTION])
-        interrupt = calls.deepest(sorted(handlers))
+        for handlers in levels:
+            if handlers:
+                interrupt = (*interrupt, ("an interrupt", 4 * words), *calls.deepest(handlers))
     except _UnboundedError as error:
         return StackBound(size_bytes=None, problem=str(error), chain=(), interrupt=())
-    if interrupt:
-        words = _FRAME_WORDS_WITH_FPU if board.core.has_fpu else _FRAME_WORDS
-        interrupt = (("an interrupt", 4 * words), *interrupt)
     size_bytes = sum(own for _, own in (*chain, *interrupt))
     return StackBound(size_bytes=size_bytes, problem="", chain=chain, interrupt=interrupt)
 
@@ -194,6 +201,13 @@ def _taken_symbols(elf: ELFFile) -> Iterator[tuple[str, bool]]:
             if symbol["st_info"]["type"] != "STT_SECTION":
                 yield symbol.name, symbol["st_info"]["bind"] == "STB_LOCAL"
                 continue
+            offset = None
+            if relocation["r_info_type"] == _ABSOLUTE:
+                at = relocation["r_offset"]
+                offset = int.from_bytes(place.data()[at : at + 4], "little") & ~1
             for other in table.iter_symbols():
-                if other["st_info"]["type"] == "STT_FUNC" and other["st_shndx"] == symbol["st_shndx"]:
+                if other["st_info"]["type"] != "STT_FUNC" or other["st_shndx"] != symbol["st_shndx"]:
+                    continue
+                # A place inside of a function is where one of its own tables of jumps leads.
+                if offset is None or int(other["st_value"]) & ~1 == offset:
                     yield other.name, other["st_info"]["bind"] == "STB_LOCAL"

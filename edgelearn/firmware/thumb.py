@@ -94,11 +94,9 @@ def _narrow(h: int, address: int) -> Instruction:
         return make(kind=Kind.MULTIPLY)
     if h >> 8 in (0x44, 0x46):  # ADD, MOV with high registers
         destination = (h >> 4 & 8) | (h & 7)
-        source = h >> 3 & 15
-        jumps = destination == _PC
+        # To PC: a return, or a jump inside the function by a table, as for Armv6-M; pointers are called with BLX or BX.
         return make(
-            kind=Kind.BRANCH if jumps else Kind.OTHER,
-            is_indirect=jumps and source != _LR,
+            kind=Kind.BRANCH if destination == _PC else Kind.OTHER,
             sets_stack=destination == _SP,
         )
     if h >> 8 == 0x47:  # BX, BLX

@@ -74,6 +74,11 @@ def test_gnu_cortex_m4f(find: Find) -> None:
     ("core", "gnu_flags", "zig_flags"),
     [
         (
+            Core.CORTEX_M0,
+            ["-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"],
+            ["-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0"],
+        ),
+        (
             Core.CORTEX_M3,
             ["-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"],
             ["-target", "thumb-freestanding-eabi", "-mcpu=cortex_m3"],
@@ -137,6 +142,7 @@ def test_emulators() -> None:
     assert list(emulator_argv(load_board("mps2-an386"), image, port=4242)) == qemu("mps2-an386", 7)
     assert list(emulator_argv(load_board("mps2-an385"), image, port=4242)) == qemu("mps2-an385", 7)
     assert list(emulator_argv(load_board("mps2-an500"), image, port=4242)) == qemu("mps2-an500", 7)
+    assert list(emulator_argv(load_board("microbit"), image, port=4242)) == qemu("microbit", 7)
     traced = emulator_argv(load_board("mps2-an386"), image, port=4242, trace=True)
     assert list(traced) == [*qemu("mps2-an386", 7), "-d", "exec,nochain,in_asm"]
     program = str(image.absolute())

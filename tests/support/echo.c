@@ -49,7 +49,7 @@ static uint32_t loop_ticks(uint32_t turns)
 {
     const uint32_t before = elearn_port_ticks();
 #if defined(__arm__)
-    __asm volatile("1:\n\tnop\n\tnop\n\tsubs %0, %0, #1\n\tbne 1b" : "+r"(turns) : : "cc");
+    __asm volatile(".syntax unified\n1:\n\tnop\n\tnop\n\tsubs %0, %0, #1\n\tbne 1b" : "+l"(turns) : : "cc");
 #else
     (void)turns;
 #endif

@@ -31,7 +31,8 @@ def write_echo_project(folder: Path, board: Board, *, main: str | None = None) -
     (folder / "port").mkdir(exist_ok=True)
     for name in board.port.sources:
         shutil.copy(firmware / "port" / name, folder / "port")
-    shutil.copy(firmware / "runtime" / "elearn_port.h", folder / "runtime")
+    for name in ("elearn_port.h", "elearn_nvm.h", "elearn_bytes.h"):
+        shutil.copy(firmware / "runtime" / name, folder / "runtime")
     return folder
 
 

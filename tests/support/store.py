@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from edgelearn import resources
 from edgelearn.board import COMPILE_FLAGS, SANITIZE_FLAGS
+from edgelearn.protocol import c_header
 
 _SOURCE = Path(__file__).parent / "store_model.c"
 
@@ -53,9 +54,7 @@ def build_store_model(folder: Path, geometry: Geometry) -> Path:
     """The program for one geometry."""
     defines = "".join(f"#define {name} {value}u\n" for name, value in geometry.defines.items())
     (folder / "elearn_board.h").write_text(defines)
-    (folder / "elearn_protocol.h").write_text(
-        "#define ELEARN_FRAME_HEADER_BYTES 5u\n#define ELEARN_FRAME_CRC_BYTES 4u\n"
-    )
+    (folder / "elearn_protocol.h").write_text(c_header())
     runtime = resources.firmware_folder() / "runtime"
     program = folder / "store_model"
     argv = ["cc", *COMPILE_FLAGS, "-O1", *SANITIZE_FLAGS, f"-DMODEL_PROGRAMS={geometry.programs}", f"-I{folder}"]

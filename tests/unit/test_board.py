@@ -46,6 +46,21 @@ unit = "none"
 """
 
 
+#: Drivers whose boards are still to come; tests/unit/firmware/test_drivers_compile.py compiles them.
+WAITING_DRIVERS = {"stm32l4_flash.c"}
+
+NVM = """
+[nvm]
+source = "uart_ring.c"
+address = 0xF000
+page_bytes = 1024
+pages = 4
+write_bytes = 4
+erase_cycles = 10000
+erase_ms = 20
+"""
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "tiny.toml"
     path.write_text(text)
@@ -77,7 +92,7 @@ def test_there_are_boards_and_one_is_for_the_demonstration() -> None:
 
 
 def test_every_driver_belongs_to_a_board() -> None:
-    used = {source for name in board_names() for source in load_board(name).port.sources}
+    used = {source for name in board_names() for source in load_board(name).port.sources} | WAITING_DRIVERS
     there = {path.name for path in (resources.firmware_folder() / "port").iterdir() if path.is_file()}
     assert used == there
 
@@ -139,6 +154,61 @@ def test_bad_values_are_named(tmp_path: Path, old: str, new: str, said: str) -> 
     with pytest.raises(BoardFileError) as caught:
         load_board_file(write(tmp_path, VALID.replace(old, new)))
     assert said in caught.value.cause
+
+
+def test_nvm_ends_the_flash_that_the_image_may_use(tmp_path: Path) -> None:
+    board = load_board_file(write(tmp_path, VALID + NVM))
+    assert board.nvm is not None
+    assert board.flash_bytes == 61440
+    files = board_files(board, runtime_sources=[], generated_sources=[], baud=9600, ring_bytes=64)
+    assert "FLASH (rx) : ORIGIN = 0x00000000, LENGTH = 0xF000" in files["link.ld"]
+    assert "#define ELEARN_NVM_PAGES 4u\n" in files["src/elearn_board.h"]
+    assert "#define ELEARN_NVM_ADDRESS 0x0000F000u\n" in files["src/elearn_board.h"]
+    outside = load_board_file(write(tmp_path, VALID + NVM.replace("0xF000", "0x3000_0000")))
+    assert outside.flash_bytes == 65536
+
+
+def test_a_board_without_nvm_says_so_to_the_firmware(tmp_path: Path) -> None:
+    files = board_files(
+        load_board_file(write(tmp_path, VALID)), runtime_sources=[], generated_sources=[], baud=9600, ring_bytes=64
+    )
+    assert "#define ELEARN_NVM_PAGES 0u\n" in files["src/elearn_board.h"]
+    assert "ELEARN_NVM_WRITE_BYTES" not in files["src/elearn_board.h"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('source = "uart_ring.c"', 'source = "other.c"', "other.c"),
+        ("write_bytes = 4", "write_bytes = 3", "1, 2, 4, 8, 16, 32"),
+        ("page_bytes = 1024", "page_bytes = 1022", "whole units of 4"),
+        ("page_bytes = 1024", "page_bytes = 0", "whole units"),
+        ("pages = 4", "pages = 1", "two are needed"),
+        ("pages = 4", "pages = 3", "neither ends memory FLASH, 0x0 to 0x10000"),
+        ("pages = 4", "pages = 5", "neither ends memory FLASH"),
+        ("address = 0xF000", "address = 0xF200", "does not begin with a page"),
+        ("address = 0xF000", "address = 0x2000_0000", "neither ends memory RAM"),
+        ("address = 0xF000", "address = 0xFFFF_FC00", "outside 32 bits"),
+        ("erase_cycles = 10000", "erase_cycles = -1", "negative"),
+        ("erase_ms = 20", "erase_mss = 20", "erase_mss"),
+    ],
+)
+def test_bad_nvm_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in NVM
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(write(tmp_path, VALID + NVM.replace(old, new)))
+    assert said in caught.value.cause
+
+
+def test_a_driver_may_handle_the_nmi(tmp_path: Path) -> None:
+    nmi = ' }, { number = -14, handler = "elearn_flash_nmi" }'
+    text = VALID.replace('"elearn_uart_interrupt" }', f'"elearn_uart_interrupt"{nmi}')
+    files = board_files(
+        load_board_file(write(tmp_path, text)), runtime_sources=[], generated_sources=[], baud=9600, ring_bytes=64
+    )
+    assert "        elearn_flash_nmi, /* NMI */\n" in files["src/elearn_vectors.c"]
+    with pytest.raises(BoardFileError):
+        load_board_file(write(tmp_path, text.replace("-14", "-15")))
 
 
 def test_unreadable_files(tmp_path: Path) -> None:

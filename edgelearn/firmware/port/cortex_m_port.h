@@ -1,5 +1,5 @@
 /* What the drivers of a Cortex-M board give each other: registers, interrupts, and one init function for each part.
- * References: Armv7-M Architecture Reference Manual (DDI0403), B3.4 (NVIC). */
+ * References: Armv7-M Architecture Reference Manual (DDI0403), B3.4 (NVIC); Armv6-M has its first registers. */
 #ifndef ELEARN_CORTEX_M_PORT_H
 #define ELEARN_CORTEX_M_PORT_H
 
@@ -34,6 +34,9 @@ void elearn_timer_init(void);
 /* The serial line. The handler is the entry of its receive interrupt in the vector table. */
 void elearn_uart_init(void);
 void elearn_uart_interrupt(void);
+
+/* The entry of the non-maskable interrupt, for flash that raises it: see stm32l4_flash.c. */
+void elearn_flash_nmi(void);
 
 /* The vector table's first entries; the rest of it is generated (src/elearn_vectors.c). */
 void elearn_reset_handler(void);

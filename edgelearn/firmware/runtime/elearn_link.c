@@ -129,7 +129,7 @@ static void hello(uint32_t sequence, const uint8_t *payload)
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_RECEIVE_BYTES, ELEARN_RING_BYTES);
     elearn_put_u16(reply + ELEARN_HELLO_REPLY_CLASSES, elearn_the_state.classes);
     reply[ELEARN_HELLO_REPLY_LABEL_BYTES] = ELEARN_LABEL_BYTES;
-    reply[ELEARN_HELLO_REPLY_CAN_SAVE] = ELEARN_TRAINABLE_COUNT && ELEARN_NVM_PAGES ? 1 : 0;
+    reply[ELEARN_HELLO_REPLY_CAN_SAVE] = ELEARN_SAVES;
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVES, elearn_state_saves());
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVED_STEP, elearn_state_saved()->step);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVED_SESSION, elearn_state_saved()->session);
@@ -196,7 +196,7 @@ static uint32_t set_autosave(const uint8_t *payload)
 #if !ELEARN_TRAINABLE_COUNT
     (void)payload;
     return ELEARN_STATUS_NOT_TRAINABLE;
-#elif !ELEARN_NVM_PAGES
+#elif !ELEARN_SAVES
     (void)payload;
     return ELEARN_STATUS_NO_STORE;
 #else

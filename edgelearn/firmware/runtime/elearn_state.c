@@ -7,7 +7,7 @@
 #include "elearn_port.h"
 #include "elearn_protocol.h"
 
-#if ELEARN_NVM_PAGES
+#if ELEARN_SAVES
 #include "elearn_store.h"
 #endif
 
@@ -19,7 +19,7 @@ static bool autosave_works;
 
 #if ELEARN_TRAINABLE_COUNT
 
-#if ELEARN_NVM_PAGES
+#if ELEARN_SAVES
 /* Weights, residual, bias, row_t, row_rho, names, counters. */
 #define MOST_PARTS 7u
 
@@ -105,7 +105,7 @@ void elearn_state_init(void)
     autosave_works = true;
     elearn_the_state.autosave_steps = ELEARN_AUTOSAVE_STEPS;
     reset_all();
-#if ELEARN_NVM_PAGES
+#if ELEARN_SAVES
     if (load()) {
         note_saved();
     }
@@ -128,7 +128,7 @@ void elearn_state_reset(void)
 
 uint32_t elearn_state_save(void)
 {
-#if ELEARN_NVM_PAGES
+#if ELEARN_SAVES
     elearn_store_part parts[MOST_PARTS];
     const uint32_t count = collect(parts);
     const elearn_head_state *s = elearn_the_model.trainable[0].state;
@@ -237,7 +237,7 @@ uint32_t elearn_state_forget(void)
 {
 #if !ELEARN_TRAINABLE_COUNT
     return ELEARN_STATUS_NOT_TRAINABLE;
-#elif !ELEARN_NVM_PAGES
+#elif !ELEARN_SAVES
     return ELEARN_STATUS_NO_STORE;
 #else
     if (!elearn_store_forget()) {
@@ -250,7 +250,7 @@ uint32_t elearn_state_forget(void)
 
 uint32_t elearn_state_saves(void)
 {
-#if ELEARN_TRAINABLE_COUNT && ELEARN_NVM_PAGES
+#if ELEARN_SAVES
     return elearn_store_sequence();
 #else
     return 0;

@@ -1,7 +1,7 @@
 /* What the device has learned, and its newest copy in memory that keeps it without power.
  *
  * The head, the names of its classes and the counters below are saved together and come back together. Without such
- * memory (ELEARN_NVM_PAGES is 0) everything starts as generated at each reset. */
+ * memory (ELEARN_SAVES is 0) everything starts as generated at each reset. */
 #ifndef ELEARN_STATE_H
 #define ELEARN_STATE_H
 

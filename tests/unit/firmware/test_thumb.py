@@ -37,6 +37,7 @@ CASES = [
     ("add sp, #24", Kind.OTHER, {}),
     ("bx lr", Kind.BRANCH, {}),
     ("mov pc, lr", Kind.BRANCH, {}),
+    ("mov pc, r3", Kind.BRANCH, {}),
     ("bx r3", Kind.BRANCH, {"is_indirect": True}),
     ("blx r3", Kind.BRANCH, {"is_indirect": True, "is_call": True}),
     ("mov sp, r7", Kind.OTHER, {"sets_stack": True}),
