@@ -487,7 +487,8 @@ def _check_store(plan: Plan) -> None:
             cause=f"what was learned is a record of {layout.record_bytes:,} bytes, which takes "
             f"{layout.block_bytes // nvm.page_bytes} pages of {nvm.page_bytes:,} bytes; "
             "twice that is needed, so that one stays while the other is written",
-            hint="--residual stochastic keeps half; or choose a board with more pages, see [nvm] in its board file",
+            hint="choose a board with more pages, or give it more: [nvm] in its board file"
+            + ("; --residual stochastic keeps half as much" if plan.residual is Residual.INT8 else ""),
         )
 
 
