@@ -194,12 +194,13 @@ def plan_firmware(
 
     Args:
         graph: the network.
-        board: what it is to run on.
+        board: what it is to run on; where nothing trains, its pages for what was learned are not reserved.
         training: what trains.
         model_hash: that the device tells.
         labels: of the outputs.
         target: what kernels may use of the processor; by default what the board's core has.
     """
+    board = board if training.layers else board.without_nvm()
     trainable = {layer.op for layer in training.layers}
     identifiers = _unique_identifiers(graph.ops)
     # This machine runs the portable twins of the DSP kernels, so that tests here see what a Cortex-M4 gets.

@@ -126,7 +126,11 @@ def test_a_record_of_what_was_learned_must_fit_twice():
         assert "[nvm]" in caught.value.hint
         assert "--residual stochastic" in caught.value.hint
     check_fit(replace(planned, board=replace(board, nvm=None)))
-    assert plan(load_graph(small()), board=board).store_part_bytes == ()
+    frozen = plan(load_graph(small()), board=board)
+    assert frozen.store_part_bytes == ()
+    assert frozen.board.flash_bytes == board.flash_bytes + board.nvm.size_bytes
+    assert "runtime/elearn_store.c" in emit_project(planned, name="small")
+    assert not {"runtime/elearn_store.c", "port/nrf5_nvmc.c"} & emit_project(frozen, name="small").keys()
 
 
 def test_exactly_enough_memory_fits():
