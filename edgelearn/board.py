@@ -164,7 +164,7 @@ class Memory(_Part, frozen=True, kw_only=True):
 
 
 class Interrupt(_Part, frozen=True, kw_only=True):
-    """One entry of the vector table. Numbers below 0 are the processor's own, as CMSIS counts them: -14 is the NMI."""
+    """One entry of the vector table."""
 
     number: int
     handler: str
@@ -197,6 +197,7 @@ class NonVolatileMemory(_Part, frozen=True, kw_only=True):
         write_bytes: of what is programmed at once.
         erase_cycles: how often a page may be erased, by the chip's data sheet; 0 where it does not wear.
         erase_ms: the longest that erasing a page takes, by the data sheet.
+        nmi_handler: the driver's handler of the non-maskable interrupt; empty where its flash raises none.
     """
 
     source: str
@@ -206,6 +207,7 @@ class NonVolatileMemory(_Part, frozen=True, kw_only=True):
     write_bytes: int
     erase_cycles: int
     erase_ms: int
+    nmi_handler: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -269,6 +271,13 @@ class Board(_Part, frozen=True, kw_only=True):
     nvm: NonVolatileMemory | None = None
     emulator: Emulator | None = None
     sources: tuple[str, ...]
+
+    def without_nvm(self) -> Board:
+        """The board for firmware that learns nothing: all of its flash is for the image."""
+        if self.nvm is None:
+            return self
+        sources = tuple(source for source in self.port.sources if source != self.nvm.source)
+        return msgspec.structs.replace(self, nvm=None, port=msgspec.structs.replace(self.port, sources=sources))
 
     def usable_bytes(self, memory: Memory) -> int:
         """Bytes of a region, without the pages of non-volatile memory that end it."""
@@ -342,10 +351,12 @@ def _problem(board: Board, path: Path) -> str:
         if not (resources.firmware_folder() / "port" / source).is_file():
             return f"there is no driver firmware/port/{source}"
     for interrupt in board.port.interrupts:
-        if interrupt.number not in _EXCEPTIONS and not 0 <= interrupt.number < board.port.interrupt_count:
+        if not 0 <= interrupt.number < board.port.interrupt_count:
             return f"interrupt {interrupt.number} is outside the {board.port.interrupt_count} of the vector table"
-        if not re.fullmatch(r"[a-z_][a-z0-9_]*", interrupt.handler):
-            return f"{interrupt.handler} is not the name of a C function"
+    handlers = [interrupt.handler for interrupt in board.port.interrupts]
+    for handler in (*handlers, *((board.nvm.nmi_handler,) if board.nvm and board.nvm.nmi_handler else ())):
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*", handler):
+            return f"{handler} is not the name of a C function"
     numbers = [interrupt.number for interrupt in board.port.interrupts]
     if len(set(numbers)) != len(numbers):
         return "an interrupt has two handlers"
@@ -357,8 +368,6 @@ def _problem(board: Board, path: Path) -> str:
     return ""
 
 
-#: The processor's own exceptions that a driver may handle: the NMI.
-_EXCEPTIONS = frozenset({-14})
 #: What a record's header is a multiple of: see runtime/elearn_store.c.
 _WRITE_BYTES = (1, 2, 4, 8, 16, 32)
 

@@ -230,6 +230,7 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
     """
     project = read_project(folder)
     board = load_board(project.board)
+    board = board if project.trains else board.without_nvm()
     if sanitize and board.core is not Core.HOST:
         raise OptionError(
             f"{board.name} has no sanitizers",

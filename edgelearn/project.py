@@ -49,6 +49,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str]
 
     @property
+    def trains(self) -> bool:
+        """Whether the model has a trainable layer."""
+        return any(buffer.symbol == "head_weights" for buffer in self.buffers)
+
+    @property
     def constants_bytes(self) -> int:
         """Bytes of all constants."""
         return sum(constant.size_bytes for constant in self.constants)

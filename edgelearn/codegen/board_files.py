@@ -17,9 +17,10 @@ from edgelearn.board import (
 from edgelearn.codegen.render import render
 
 _SYSTEM_VECTORS = 16
+_NMI = 2
 #: Armv7-M exceptions that exist, besides the initial stack pointer and reset; the others are reserved.
 _SYSTEM_EXCEPTIONS = {
-    2: "NMI",
+    _NMI: "NMI",
     3: "HardFault",
     4: "MemManage",
     5: "BusFault",
@@ -30,7 +31,7 @@ _SYSTEM_EXCEPTIONS = {
     15: "SysTick",
 }
 #: Those of Armv6-M: one fault, and no debug monitor.
-_SYSTEM_EXCEPTIONS_V6 = {number: _SYSTEM_EXCEPTIONS[number] for number in (2, 3, 11, 14, 15)}
+_SYSTEM_EXCEPTIONS_V6 = {number: _SYSTEM_EXCEPTIONS[number] for number in (_NMI, 3, 11, 14, 15)}
 
 
 def board_files(
@@ -115,9 +116,10 @@ def _linker_script(board: Board) -> str:
 def _vectors(board: Board) -> str:
     handlers = {interrupt.number: interrupt.handler for interrupt in board.port.interrupts}
     exceptions = _SYSTEM_EXCEPTIONS_V6 if board.core is Core.CORTEX_M0 else _SYSTEM_EXCEPTIONS
+    own = {_NMI: board.nvm.nmi_handler} if board.nvm and board.nvm.nmi_handler else {}
     entries = [
         (
-            handlers.get(number - _SYSTEM_VECTORS, "elearn_fault_handler") if number in exceptions else "0",
+            own.get(number, "elearn_fault_handler") if number in exceptions else "0",
             exceptions.get(number, "reserved"),
         )
         for number in range(2, _SYSTEM_VECTORS)

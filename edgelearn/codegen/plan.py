@@ -235,13 +235,14 @@ def plan_firmware(
 
     Args:
         graph: the network.
-        board: what it is to run on.
+        board: what it is to run on; where nothing trains, its pages for what was learned are not reserved.
         training: what trains.
         model_hash: that the device tells.
         labels: of the outputs.
         spare_classes: outputs of the trainable layer, at its end, that are no class yet.
         target: what kernels may use of the processor; by default what the board's core has.
     """
+    board = board if training.layers else board.without_nvm()
     trainable = {layer.op for layer in training.layers}
     identifiers = _unique_identifiers(graph.ops)
     # This machine runs the portable twins of the DSP kernels, so that tests here see what a Cortex-M4 gets.
@@ -557,6 +558,27 @@ def check_fit(plan: Plan) -> None:
                 cause=_largest_in_ram(plan) if memory == "RAM" else _largest_in_flash(plan),
                 hint=_what_would_help(plan, needed - available, memory),
             )
+    _check_store(plan)
+
+
+def _check_store(plan: Plan) -> None:
+    """Two blocks of the pages for what was learned must have room for a record each."""
+    nvm = plan.board.nvm
+    if nvm is None or not plan.head:
+        return
+    layout = store_layout(nvm, plan.store_part_bytes)
+    if not layout.fits:
+        raise DoesNotFitError(
+            memory="non-volatile memory",
+            needed_bytes=layout.least_nvm_bytes,
+            available_bytes=nvm.size_bytes,
+            board=plan.board.name,
+            cause=f"what was learned is a record of {layout.record_bytes:,} bytes, which takes "
+            f"{layout.block_bytes // nvm.page_bytes} pages of {nvm.page_bytes:,} bytes; "
+            "twice that is needed, so that one stays while the other is written",
+            hint="choose a board with more pages, or give it more: [nvm] in its board file"
+            + ("; --residual stochastic keeps half as much" if plan.residual is Residual.INT8 else ""),
+        )
 
 
 def _largest_in_ram(plan: Plan) -> str:

@@ -9,6 +9,9 @@ QEMU's settings, and why (measured with 7.2 on the boards in `boards/`):
   no timer. The counts are the same: time passes by other means only while the board waits.
 - A TCP socket, because a PTY holds back the last byte of a frame, and `nodelay`. QEMU hands over byte by byte, at about
   40 us each, and holds the sender back while the board takes none, so nothing is lost.
+- To keep what a board has in flash, `-device loader` puts it back at the start (with `cpu-num` it would start the
+  board there), and QMP's `memsave` reads it out; `pmemsave` reads zeros from the nRF51's flash. A reset inside of
+  QEMU puts back what was loaded at the start: reset such a board with `cut_power` and a new start.
 - `-d exec,nochain,in_asm`, to trace: its log, on standard error, says what code it runs (see trace.py). The counts stay
   the same.
 """
@@ -17,6 +20,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
+import os
 import re
 import socket
 import subprocess
@@ -26,14 +31,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from edgelearn import process
-from edgelearn.board import Board, Core
+from edgelearn.board import Board, Core, NonVolatileMemory
 from edgelearn.errors import EmulatorError, EmulatorMissingError, ProgramMissingError
 
 _LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 10.0
 _END_TIMEOUT_S = 3.0
+_QMP_TIMEOUT_S = 10.0
 _POLL_S = 0.005
 _ATTEMPTS = 5
 _PIECE_BYTES = 1 << 18
@@ -52,6 +59,59 @@ QEMU_INSTALL_HINTS = (
 )
 
 
+class _FlashFile:
+    """The file that holds the pages of a board's non-volatile memory while its emulator does not run.
+
+    A process maps the file itself; from QEMU they are read over its control connection (QMP).
+    """
+
+    def __init__(self, path: Path, nvm: NonVolatileMemory, *, qmp_port: int | None) -> None:
+        self.path = path
+        self._nvm = nvm
+        self._qmp_port = qmp_port
+
+    def read(self, *, stop: bool = False) -> bytes:
+        """The pages as they are; with `stop` the board stands still from this instant on."""
+        if self._qmp_port is None:
+            return self.path.read_bytes()
+        with tempfile.TemporaryDirectory(prefix="edgelearn-emulator-") as folder:
+            saved = Path(folder) / "nvm"
+            address, size = self._nvm.address, self._nvm.size_bytes
+            command = {"val": address, "size": size, "filename": str(saved), "cpu-index": 0}
+            _qmp(self._qmp_port, ("stop", {}) if stop else None, ("memsave", command))
+            return saved.read_bytes()
+
+    def store(self, *, stop: bool = False) -> None:
+        """Write the pages to the file, whole or not at all."""
+        if self._qmp_port is None:
+            return
+        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        beside.write_bytes(self.read(stop=stop))
+        beside.replace(self.path)
+
+
+def _qmp(port: int, *commands: tuple[str, dict[str, Any]] | None) -> None:
+    """Carry out commands of QEMU's control protocol, one after the other.
+
+    Raises:
+        EmulatorError: QEMU does not answer, or refuses one.
+    """
+    try:
+        with (
+            socket.create_connection((_LOOPBACK, port), timeout=_QMP_TIMEOUT_S) as line,
+            line.makefile("rb") as answers,
+        ):
+            for name, arguments in (("qmp_capabilities", {}), *(command for command in commands if command)):
+                line.sendall(json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n")
+                answer: dict[str, Any] = {}
+                while not {"return", "error"} & answer.keys():
+                    answer = json.loads(answers.readline() or b'{"error": {"desc": "it hung up"}}')
+                if "error" in answer:
+                    raise EmulatorError(f"the emulator refused `{name}`", cause=str(answer["error"].get("desc")))
+    except (OSError, ValueError) as error:
+        raise EmulatorError("the emulator's control connection does not answer", cause=str(error)) from error
+
+
 class RunningEmulator:
     """A running emulator; a context manager that ends it.
 
@@ -68,9 +128,11 @@ class RunningEmulator:
         engine: str,
         log_path: Path,
         reader: _TraceReader | None = None,
+        flash: _FlashFile | None = None,
     ) -> None:
         self.url = url
         self.engine = engine
+        self._flash = flash
         self._child = child
         self._log_path = log_path
         self._reader = reader
@@ -95,8 +157,42 @@ class RunningEmulator:
         if not self.alive:
             raise _ended(self._child, self._log_path, self._reader)
 
+    def read_nvm(self) -> bytes:
+        """The pages of its non-volatile memory as they are at this moment.
+
+        Raises:
+            EmulatorError: it was started without `nvm_file`, or does not answer.
+        """
+        if self._flash is None:
+            raise EmulatorError("the emulator was started without a file for its flash")
+        return self._flash.read()
+
+    def cut_power(self) -> None:
+        """End it at this instant, whatever it is doing; its flash stays in `nvm_file` as it then is.
+
+        Raises:
+            EmulatorError: it does not answer.
+        """
+        try:
+            if self._flash and self.alive:
+                self._flash.store(stop=True)
+        finally:
+            self._child.kill()
+            self._finish()
+
     def stop(self) -> None:
-        """End it; does nothing where that has been done."""
+        """End it; does nothing where that has been done. Its flash goes to `nvm_file`.
+
+        Raises:
+            EmulatorError: its flash cannot be read.
+        """
+        try:
+            if self._flash and self.alive:
+                self._flash.store()
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
         atexit.unregister(self.stop)
         _end(self._child)
         if self._reader:
@@ -147,7 +243,12 @@ class _TraceReader(threading.Thread):
 
 
 def start(
-    board: Board, image: Path, *, port: int | None = None, trace: Callable[[bytes], None] | None = None
+    board: Board,
+    image: Path,
+    *,
+    port: int | None = None,
+    trace: Callable[[bytes], None] | None = None,
+    nvm_file: Path | None = None,
 ) -> RunningEmulator:
     """Boot an image on the board's emulator.
 
@@ -160,12 +261,15 @@ def start(
         port: TCP port of the serial line; None takes a free one.
         trace: takes QEMU's log of executed blocks, in pieces, in a thread of its own; what it raises is raised again
             on leaving the context. Without it nothing is traced.
+        nvm_file: keeps the board's non-volatile memory from one run to the next; made where there is none.
 
     Raises:
         EmulatorMissingError: the board has no emulator, or it is not installed.
-        EmulatorError: the emulator ended, or did not start in time.
+        EmulatorError: the emulator ended, or did not start in time; the file is not this board's.
     """
     require_emulator(board)
+    if nvm_file is not None:
+        _check_nvm_file(board, nvm_file)
     assert board.emulator is not None  # noqa: S101
     if port is not None:
         _require_free(port)
@@ -173,11 +277,26 @@ def start(
     for attempt in range(attempts):
         number = port if port is not None else 0 if board.emulator.engine == "host" else _free_port()
         try:
-            return _start_once(board, image, number, trace)
+            return _start_once(board, image, number, trace, nvm_file)
         except _PortTakenError:
             if attempt + 1 == attempts:
                 raise
     raise AssertionError("unreachable")
+
+
+def _check_nvm_file(board: Board, path: Path) -> None:
+    if board.nvm is None:
+        raise EmulatorError(f"{board.name} has no non-volatile memory to keep", hint="see [nvm] in its board file")
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return
+    if size not in (0, board.nvm.size_bytes):
+        raise EmulatorError(
+            f"{path} does not hold the flash of {board.name}",
+            cause=f"it has {size:,} bytes, the board's pages have {board.nvm.size_bytes:,}",
+            hint="give the file that an earlier run of this board made, or another name for a new one",
+        )
 
 
 def require_emulator(board: Board) -> None:
@@ -206,13 +325,41 @@ class _PortTakenError(EmulatorError):
     """Another program took the port first."""
 
 
-def emulator_argv(board: Board, image: Path, *, port: int, trace: bool = False) -> tuple[str, ...]:
-    """The command that boots an image; port 0 lets a host process choose; `trace` logs what QEMU runs."""
+def emulator_argv(
+    board: Board,
+    image: Path,
+    *,
+    port: int,
+    trace: bool = False,
+    nvm_file: Path | None = None,
+    qmp_port: int | None = None,
+) -> tuple[str, ...]:
+    """The command that boots an image.
+
+    Args:
+        board: the board.
+        image: the ELF file.
+        port: TCP port of the serial line; 0 lets a host process choose.
+        trace: log what QEMU runs.
+        nvm_file: what the board's non-volatile memory holds at the start; where QEMU is not given `qmp_port` too, it is
+            only put back.
+        qmp_port: TCP port of QEMU's control connection.
+    """
     if board.emulator is None:
         raise ValueError(f"{board.name} has no emulator")
     if board.emulator.engine == "host":
         program = str(image.absolute())
-        return ("env", f"ELEARN_PORT={port}", program) if port else (program,)
+        variables = (f"ELEARN_PORT={port}",) if port else ()
+        if nvm_file:
+            variables = (*variables, f"ELEARN_NVM_FILE={nvm_file.absolute()}")
+        return ("env", *variables, program) if variables else (program,)
+    flash: tuple[str, ...] = ()
+    if nvm_file and board.nvm and nvm_file.is_file() and nvm_file.stat().st_size:
+        # A comma in QEMU's options is written twice.
+        path = str(nvm_file.absolute()).replace(",", ",,")
+        flash = ("-device", f"loader,file={path},addr=0x{board.nvm.address:x},force-raw=on")
+    if qmp_port is not None:
+        flash = (*flash, "-qmp", f"tcp:{_LOOPBACK}:{qmp_port},server=on,wait=off")
     return (
         QEMU_PROGRAMS[board.core],
         "-machine",
@@ -229,16 +376,20 @@ def emulator_argv(board: Board, image: Path, *, port: int, trace: bool = False) 
         f"socket,id=uart0,host={_LOOPBACK},port={port},server=on,wait=off,nodelay=on",
         "-serial",
         "chardev:uart0",
+        *flash,
         *(("-d", "exec,nochain,in_asm") if trace else ()),
     )
 
 
-def _start_once(board: Board, image: Path, port: int, trace: Callable[[bytes], None] | None) -> RunningEmulator:
+def _start_once(
+    board: Board, image: Path, port: int, trace: Callable[[bytes], None] | None, nvm_file: Path | None
+) -> RunningEmulator:
     emulator = board.emulator
     assert emulator is not None  # noqa: S101
     if not image.is_file():
         raise EmulatorError(f"there is no image {image}", hint="build it first: edgelearn build")
-    argv = emulator_argv(board, image, port=port, trace=trace is not None)
+    qmp_port = _free_port() if nvm_file and emulator.engine == "qemu" else None
+    argv = emulator_argv(board, image, port=port, trace=trace is not None, nvm_file=nvm_file, qmp_port=qmp_port)
     with tempfile.NamedTemporaryFile(prefix="edgelearn-emulator-", suffix=".log", delete=False) as log:
         log_path = Path(log.name)
     try:
@@ -261,7 +412,8 @@ def _start_once(board: Board, image: Path, port: int, trace: Callable[[bytes], N
             reader.join()
         _remove(log_path)
         raise
-    return RunningEmulator(child, url=url, engine=emulator.engine, log_path=log_path, reader=reader)
+    flash = _FlashFile(nvm_file, board.nvm, qmp_port=qmp_port) if nvm_file and board.nvm else None
+    return RunningEmulator(child, url=url, engine=emulator.engine, log_path=log_path, reader=reader, flash=flash)
 
 
 def _wait_for_url(

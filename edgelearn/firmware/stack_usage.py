@@ -1,8 +1,8 @@
 """The most stack that firmware for Cortex-M can use, known from its image before anything runs.
 
 The bound is the deepest chain of calls from reset, and on top of it one interrupt with its deepest chain: all
-interrupts have the same priority, so that none interrupts another; an exception of the processor's own that has a
-handler, the NMI, comes on top. What a function takes is what its instructions push
+interrupts have the same priority, so that none interrupts another; the
+non-maskable one, where a driver handles it, comes on top. What a function takes is what its instructions push
 and subtract, wherever they stand in it, or what the compiler says of it (`-fstack-usage`) where that is more; so
 functions in assembler and those of the compiler's library are known too. A call through a pointer is taken to reach
 every function whose address the project takes. A fault, which ends the program, is not counted.
@@ -62,9 +62,10 @@ def stack_bound(elf: Path, board: Board) -> StackBound:
         board: what it was built for.
     """
     calls = _Calls(read_image(elf), elf.parent)
-    # The processor's own exceptions, numbered below 0, come on top of an interrupt.
+    # The non-maskable interrupt comes on top of any other.
     levels = [
-        sorted({one.handler for one in board.port.interrupts if (one.number < 0) == is_own}) for is_own in (False, True)
+        sorted({one.handler for one in board.port.interrupts}),
+        [board.nvm.nmi_handler] if board.nvm and board.nvm.nmi_handler else [],
     ]
     words = _FRAME_WORDS_WITH_FPU if board.core.has_fpu else _FRAME_WORDS
     interrupt: tuple[tuple[str, int], ...] = ()

@@ -143,13 +143,14 @@ class PlainView:
         if now - self._last_s < self._every_s:
             return
         self._last_s = now
-        parts = [f"{event.done}/{event.total}"]
+        parts = [f"{event.done}/{event.total}" if event.total else f"{event.done}"]
         if event.accuracy is not None:
             parts.append(f"{event.accuracy_name} {event.accuracy:.3f}")
         if event.window_loss is not None:
             parts.append(f"loss {event.window_loss:.4g}")
         parts.append(f"{event.samples_per_s:.1f} samples/s")
-        parts.append(f"{duration(event.left_s)} left")
+        if event.total:
+            parts.append(f"{duration(event.left_s)} left")
         if event.retries or event.bad_frames:
             parts.append(f"{count(event.retries, 'retry', 'retries')}, {count(event.bad_frames, 'bad frame')}")
         self._line("  ".join(parts))
@@ -317,8 +318,14 @@ class LiveView:
         repeat = start.options.repeat
         which = f"pass {event.record.pass_number + 1} of {repeat}  " if repeat > 1 else ""
         line.add_row(
-            f"{which}{event.done} of {event.total}",
-            ProgressBar(total=event.total, completed=event.done, complete_style="cyan", finished_style="green"),
+            f"{which}{event.done} of {event.total}" if event.total else f"{event.done}",
+            ProgressBar(
+                total=event.total or None,
+                pulse=not event.total,
+                completed=event.done,
+                complete_style="cyan",
+                finished_style="green",
+            ),
             _rate(event) if with_rate else "",
         )
         return line
@@ -393,11 +400,16 @@ def _clipped(values: list[float]) -> list[float]:
     return [min(value, limit) for value in values] if limit > 0 else values
 
 
+def _total(start: StreamStart) -> str:
+    """How many samples there will be, as far as anybody knows."""
+    return count(start.total, "sample") if start.total else "samples"
+
+
 def heading(start: StreamStart) -> str:
     """What is done, in one line."""
     doing = "learning" if start.options.train else "predicting"
     rate = f", learning rate {start.learning_rate:.3g}" if start.learning_rate is not None else ""
-    return f"{start.info.board or start.port}: {doing} {count(start.total, 'sample') if start.total else 'samples'} of {start.data}{rate}"
+    return f"{start.info.board or start.port}: {doing} {_total(start)} of {start.data}{rate}"
 
 
 def closing(summary: StreamSummary) -> list[str]:

@@ -148,3 +148,19 @@ def test_emulators() -> None:
     program = str(image.absolute())
     assert list(emulator_argv(load_board("host"), image, port=0)) == [program]
     assert list(emulator_argv(load_board("host"), image, port=4242)) == ["env", "ELEARN_PORT=4242", program]
+
+
+def test_emulators_that_keep_their_flash(tmp_path: Path) -> None:
+    board, image, kept = load_board("microbit"), Path("x.elf"), tmp_path / "a, b.bin"
+    control = ["-qmp", "tcp:127.0.0.1:4243,server=on,wait=off"]
+    argv = emulator_argv(board, image, port=4242, nvm_file=kept, qmp_port=4243)
+    assert list(argv) == [*qemu("microbit", 7), *control], "there is nothing to put back"
+    kept.write_bytes(bytes(32768))
+    argv = emulator_argv(board, image, port=4242, nvm_file=kept, qmp_port=4243)
+    loader = f"loader,file={tmp_path}/a,, b.bin,addr=0x38000,force-raw=on"
+    assert list(argv) == [*qemu("microbit", 7), "-device", loader, *control]
+    program = str(image.absolute())
+    argv = emulator_argv(load_board("host"), image, port=4242, nvm_file=kept)
+    assert list(argv) == ["env", "ELEARN_PORT=4242", f"ELEARN_NVM_FILE={kept}", program]
+    argv = emulator_argv(load_board("host"), image, port=0, nvm_file=kept)
+    assert list(argv) == ["env", f"ELEARN_NVM_FILE={kept}", program]

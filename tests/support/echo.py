@@ -15,14 +15,19 @@ from typing import NamedTuple
 from edgelearn import resources
 from edgelearn.board import Board
 from edgelearn.codegen.board_files import board_files
+from edgelearn.protocol import c_header
 
 RING_BYTES = 512
 _START_S = 20.0
 
 
-def write_echo_project(folder: Path, board: Board, *, main: str | None = None) -> Path:
-    """Write a project of drivers and one main program, echo.c by default; returns its folder."""
-    files = board_files(board, runtime_sources=["main.c"], generated_sources=[], baud=115_200, ring_bytes=RING_BYTES)
+def write_echo_project(
+    folder: Path, board: Board, *, main: str | None = None, runtime_sources: tuple[str, ...] = ()
+) -> Path:
+    """Write a project of drivers, one main program, echo.c by default, and parts of the device code; returns it."""
+    sources = ["main.c", *runtime_sources]
+    files = board_files(board, runtime_sources=sources, generated_sources=[], baud=115_200, ring_bytes=RING_BYTES)
+    files["src/elearn_protocol.h"] = c_header()
     files["runtime/main.c"] = main if main is not None else (Path(__file__).parent / "echo.c").read_text()
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +36,8 @@ def write_echo_project(folder: Path, board: Board, *, main: str | None = None) -
     (folder / "port").mkdir(exist_ok=True)
     for name in board.port.sources:
         shutil.copy(firmware / "port" / name, folder / "port")
-    for name in ("elearn_port.h", "elearn_nvm.h", "elearn_bytes.h"):
+    headers = ("elearn_port.h", "elearn_nvm.h", "elearn_bytes.h", "elearn_frame.h", "elearn_store.h")
+    for name in (*headers, *runtime_sources):
         shutil.copy(firmware / "runtime" / name, folder / "runtime")
     return folder
 

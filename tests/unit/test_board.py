@@ -201,14 +201,25 @@ def test_bad_nvm_is_named(tmp_path: Path, old: str, new: str, said: str) -> None
 
 
 def test_a_driver_may_handle_the_nmi(tmp_path: Path) -> None:
-    nmi = ' }, { number = -14, handler = "elearn_flash_nmi" }'
-    text = VALID.replace('"elearn_uart_interrupt" }', f'"elearn_uart_interrupt"{nmi}')
-    files = board_files(
-        load_board_file(write(tmp_path, text)), runtime_sources=[], generated_sources=[], baud=9600, ring_bytes=64
-    )
+    text = VALID + NVM + 'nmi_handler = "elearn_flash_nmi"\n'
+    board = load_board_file(write(tmp_path, text))
+    files = board_files(board, runtime_sources=[], generated_sources=[], baud=9600, ring_bytes=64)
     assert "        elearn_flash_nmi, /* NMI */\n" in files["src/elearn_vectors.c"]
-    with pytest.raises(BoardFileError):
-        load_board_file(write(tmp_path, text.replace("-14", "-15")))
+    without = board_files(board.without_nvm(), runtime_sources=[], generated_sources=[], baud=9600, ring_bytes=64)
+    assert "        elearn_fault_handler, /* NMI */\n" in without["src/elearn_vectors.c"]
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(write(tmp_path, text.replace("elearn_flash_nmi", "no name")))
+    assert "no name" in caught.value.cause
+
+
+def test_firmware_that_learns_nothing_has_all_flash(tmp_path: Path) -> None:
+    text = VALID.replace('["uart_ring.c"]', '["nrf5_nvmc.c", "uart_ring.c"]') + NVM.replace(
+        "uart_ring.c", "nrf5_nvmc.c"
+    )
+    without = load_board_file(write(tmp_path, text)).without_nvm()
+    assert without.flash_bytes == 65536
+    assert without.port.sources == ("uart_ring.c",)
+    assert without.without_nvm() is without
 
 
 def test_unreadable_files(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,8 +12,8 @@ from edgelearn.codegen.lowering import Target
 from edgelearn.convert.litert import ReferenceInterpreter
 from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D, TransposeConv
 from tests.support.firmware import generate, load_graph, run_model
-from tests.support.tflite_builder import TfliteBuilder
-from tests.vectors.models import Drawn, check, examples
+from tests.support.tflite_builder import INT32, TfliteBuilder
+from tests.vectors.models import Drawn, assert_same_bytes, check, examples
 
 #: Op -> the op on an input of 1x4x4x2.
 SMALLEST = {
@@ -49,6 +50,22 @@ def test_depthwise_conv_2d(data):
     x = drawn.image()
     window = drawn.window(x, dilated=drawn.choice(False, True))
     check(drawn, x, drawn.weighted(x, "DEPTHWISE_CONV_2D", window=window, multiplier=drawn.integer(1, 3)))
+
+
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D"])
+@pytest.mark.parametrize("scale", [2.0**24, 0.4])
+def test_sums_beyond_32_bits_run_on_as_those_of_the_reference_do(kind, scale):
+    """Biases at the ends of int32; at the smaller scale it is the product and the zero point that run on."""
+    b = TfliteBuilder(1)
+    x = b.input((1, 2, 2, 4), scale=1.0, zero_point=0)
+    shape = (4, 1, 1, 4) if kind == "CONV_2D" else (1, 1, 1, 4)
+    weight = b.tensor(shape, scale=1.0, data=b.rng.integers(-127, 128, shape).astype(np.int8))
+    bias = np.array([2**31 - 1, -(2**31), 2**30, round(2**31 * 0.4)], np.int32)
+    out = b.tensor((1, 2, 2, 4), scale=scale, zero_point=100)
+    options = schema.Conv2DOptionsT() if kind == "CONV_2D" else schema.DepthwiseConv2DOptionsT()
+    options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
+    b.op(kind, [x, weight, b.tensor((4,), INT32, scale=1.0, data=bias)], out, options=options, version=3)
+    assert_same_bytes(b.build(out), b.rng.choice([-128, 127], (20, 2, 2, 4)).astype(np.int8))
 
 
 @pytest.mark.parametrize("seed", range(6))

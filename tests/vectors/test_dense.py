@@ -104,6 +104,42 @@ def test_sums_that_31_bits_of_a_factor_cannot_round_are_requantised_in_float64()
     assert_same_bytes(model, b.rng.integers(-128, 128, (20, 2)).astype(np.int8))
 
 
+def _of_scales(bias: int, scale: float) -> tuple[TfliteBuilder, bytes]:
+    """A dense layer whose sums are those of its bias, and a bit more, in steps of 1."""
+    b = TfliteBuilder(1)
+    x = b.input((1, 16), scale=1.0, zero_point=0)
+    weight = b.tensor((2, 16), scale=1.0, data=b.rng.integers(-127, 128, (2, 16)).astype(np.int8))
+    inputs = [x, weight, b.tensor((2,), INT32, scale=1.0, data=np.array([bias, -bias], np.int32))]
+    out = b.tensor((1, 2), scale=scale, zero_point=3)
+    b.op("FULLY_CONNECTED", inputs, out, options=schema.FullyConnectedOptionsT(), version=3)
+    return b, b.build(out)
+
+
+@pytest.mark.parametrize("exponent", [-24, -3, 0, 1])
+def test_sums_beyond_32_bits_run_on_as_those_of_the_reference_do(exponent):
+    """Sums around 2^31 and, at scales of less than a step, products around it."""
+    bias = 2**31 - 1 if exponent < 0 else 2**29
+    b, model = _of_scales(bias, 1.01 * 2.0**-exponent)
+    assert_same_bytes(model, b.rng.choice([-128, 127], (20, 16)).astype(np.int8))
+
+
+@pytest.mark.parametrize(("bias", "exponent"), [(2**31 - 1, 0), (2**30, 1), (2**20, 12), (0, 14)])
+def test_products_that_the_reference_cannot_convert_are_refused(bias, exponent):
+    _, model = _of_scales(bias, 2.0**-exponent)
+    with pytest.raises(UnsupportedOpError, match=r"FULLY_CONNECTED \(op #0\): its sums, .* leave 32 bits"):
+        plan(load_graph(model))
+
+
+def test_sums_of_too_many_features_are_refused():
+    b = TfliteBuilder(1)
+    x = b.input((1, 66_000), scale=1.0, zero_point=-128)
+    weight = b.tensor((1, 66_000), scale=1.0, data=np.full((1, 66_000), -128, np.int8))
+    out = b.tensor((1, 1), scale=2.0**24, zero_point=0)
+    b.op("FULLY_CONNECTED", [x, weight], out, options=schema.FullyConnectedOptionsT(), version=3)
+    with pytest.raises(UnsupportedOpError, match="leave 32 bits"):
+        plan(load_graph(b.build(out)))
+
+
 def _batch_matmul(
     b: TfliteBuilder,
     left: int,

@@ -18,11 +18,14 @@ from edgelearn.codegen.lowering.call import (
 from edgelearn.codegen.lowering.cost import dense_in_fours, plain_dense
 from edgelearn.codegen.lowering.matmul import MATMUL, Layer, eights, vector_stream
 from edgelearn.codegen.requantize import Scale, dense_factors, exact_scale, output_range
+from edgelearn.errors import UnsupportedOpError
 from edgelearn.ir import Graph
 from edgelearn.ir.dense import FullyConnected
 
 _FOURS = Source(name="elearn_fully_connected_fours_s8.c", code_bytes=400)
 _SOURCE = Source(name="elearn_fully_connected_s8.c", code_bytes=170)
+#: LiteRT converts the product of a sum and a factor to int32 and adds a zero point, undefined in C++ beyond int32.
+_PRODUCT_LIMIT = 2**31 - 256
 #: With what of the compiler's library computes in float64.
 _DOUBLE = Source(name="elearn_fully_connected_double_s8.c", code_bytes=1_500)
 
@@ -37,13 +40,25 @@ def _fully_connected(graph: Graph, op: FullyConnected, target: Target) -> tuple[
 
 
 def _exact_scales(graph: Graph, op: FullyConnected) -> tuple[Scale, ...] | None:
-    """A Scale for each output with which every sum within reach is rounded as LiteRT does; None where one has none."""
+    """A Scale for each output with which every sum within reach is rounded as LiteRT does; None where one has none.
+
+    Raises:
+        UnsupportedOpError: a sum within reach gives a product beyond what LiteRT can convert.
+    """
     x, weight, bias = (graph.tensor(name) for name in op.inputs)
     out = graph.tensor(op.output)
     factors = dense_factors(x, weight, out, weight.shape[0])
     largest_input = max(127 - x.zero_point, 128 + x.zero_point)
     weights = np.abs(weight.array().astype(np.int64)).sum(axis=1)
-    sums = np.minimum(np.abs(bias.array().astype(np.int64)) + largest_input * weights, 2**31 - 1)
+    # With its bias a sum may run on beyond 32 bits, and be anything.
+    sums = np.minimum(np.abs(bias.array().astype(np.int64)) + largest_input * weights, 2**31)
+    leaves_32_bits = bool((largest_input * weights >= 2**31).any())
+    products = [factor * largest for factor, largest in zip(factors, sums.tolist(), strict=True)]
+    if leaves_32_bits or max(products) >= _PRODUCT_LIMIT:
+        raise UnsupportedOpError(
+            (f"{op.TITLE} (op #{op.index}): its sums, or these in steps of its output, leave 32 bits",),
+            hint="quantise the model again from calibration samples that are typical of its data",
+        )
     reach: dict[float, int] = {}
     for factor, largest in zip(factors, sums.tolist(), strict=True):
         reach[factor] = max(largest, reach.get(factor, 0))

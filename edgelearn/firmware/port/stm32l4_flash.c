@@ -2,8 +2,8 @@
  *
  * A doubleword whose programming was cut off, or a page whose erasing was, may have check bits that do not fit: reading
  * it raises the non-maskable interrupt. Its handler here takes note of that and returns; the bytes that were read are
- * those of no valid record. A board with this driver names elearn_flash_nmi as the handler of interrupt -14.
- * All waits are bounded.
+ * those of no valid record. A board with this driver names elearn_flash_nmi as its `nmi_handler`. All waits are
+ * bounded.
  * References: RM0351 (STM32L47x, L48x, L49x, L4Ax), 3.3.4 (error code correction), 3.3.5 (page erase), 3.3.7 (standard
  * programming), 3.7 (FLASH_ACR, KEYR, SR, CR, ECCR). */
 #include "cortex_m_port.h"

@@ -33,13 +33,14 @@ void elearn_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t
                     const int8_t *pixel = group + (top + i * w->dilation_h) * row_stride
                                           + (left + columns.first * w->dilation_w) * channels;
                     for (int32_t j = 0; j < products; j++) {
-                        sum += elearn_dot_s8(weights, pixel, p->offsets.input_zero_point, length);
+                        const int32_t part = elearn_dot_s8(weights, pixel, p->offsets.input_zero_point, length);
+                        sum = elearn_wrapping_add(sum, part);
                         weights += depth;
                         pixel += w->dilation_w * channels;
                     }
                 }
                 sum = elearn_requantize_twice(sum, p->scales[c].multiplier, p->scales[c].shift);
-                sum += p->offsets.output_zero_point;
+                sum = elearn_wrapping_add(sum, p->offsets.output_zero_point);
                 *output++ = (int8_t)elearn_clamp(sum, p->offsets.output_min, p->offsets.output_max);
             }
         }

@@ -26,13 +26,13 @@ void elearn_depthwise_conv2d_s8(const elearn_conv2d_params *p, const int8_t *inp
                         const int8_t *value = input + (top + i * w->dilation_h) * p->input.width * depth
                                               + (left + columns.first * w->dilation_w) * depth + c;
                         for (int32_t j = columns.first; j < columns.end; j++) {
-                            sum += *weights * (*value - zero_point);
+                            sum = elearn_wrapping_add(sum, *weights * (*value - zero_point));
                             weights += outputs;
                             value += tap_stride;
                         }
                     }
                     sum = elearn_requantize_twice(sum, p->scales[channel].multiplier, p->scales[channel].shift);
-                    sum += p->offsets.output_zero_point;
+                    sum = elearn_wrapping_add(sum, p->offsets.output_zero_point);
                     *output++ = (int8_t)elearn_clamp(sum, p->offsets.output_min, p->offsets.output_max);
                 }
             }

@@ -23,7 +23,8 @@ void elearn_fully_connected_double_s8(
     for (int32_t row = 0; row < p->rows; row++) {
         const int8_t *weights = p->weights;
         for (int32_t c = 0; c < p->outputs; c++) {
-            int32_t sum = p->bias[c] + elearn_dot_s8(weights, input, p->offsets.input_zero_point, p->features);
+            const int32_t dot = elearn_dot_s8(weights, input, p->offsets.input_zero_point, p->features);
+            int32_t sum = elearn_wrapping_add(p->bias[c], dot);
             weights += p->features;
             sum = nearest(sum * p->factors[c]) + p->offsets.output_zero_point;
             *output++ = (int8_t)elearn_clamp(sum, p->offsets.output_min, p->offsets.output_max);

@@ -8,7 +8,8 @@ void elearn_fully_connected_s8(const elearn_fully_connected_params *p, const int
     for (int32_t row = 0; row < p->rows; row++) {
         const int8_t *weights = p->weights;
         for (int32_t c = 0; c < p->outputs; c++) {
-            int32_t sum = p->bias[c] + elearn_dot_s8(weights, input, p->offsets.input_zero_point, p->features);
+            const int32_t dot = elearn_dot_s8(weights, input, p->offsets.input_zero_point, p->features);
+            int32_t sum = elearn_wrapping_add(p->bias[c], dot);
             weights += p->features;
             sum = elearn_requantize_once(sum, p->scales[c].multiplier, p->scales[c].shift);
             sum += p->offsets.output_zero_point;

@@ -18,6 +18,12 @@ static inline int32_t elearn_clamp(int32_t v, int32_t low, int32_t high)
     return v > high ? high : v;
 }
 
+/* a + b modulo 2^32: the reference kernels' sums run on where huge biases take them beyond 32 bits. */
+static inline int32_t elearn_wrapping_add(int32_t a, int32_t b)
+{
+    return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
 /* a * b * 2^-31, rounding halves up. */
 static inline int32_t elearn_multiply_high(int32_t a, int32_t b)
 {
@@ -51,7 +57,8 @@ static inline int32_t elearn_requantize_once(int32_t v, int32_t multiplier, int3
     return (int32_t)((product + ((int64_t)1 << (total - 1)) - (product < 0 ? 1 : 0)) >> total);
 }
 
-/* sum of weights[i] * (values[i] - zero_point). A function of its own: inlined, its loop would lack registers. */
+/* sum of weights[i] * (values[i] - zero_point), of so few that it stays within 32 bits: any 65,793 do. A function of its
+ * own: inlined, its loop would lack registers. */
 int32_t elearn_dot_s8(const int8_t *weights, const int8_t *values, int32_t zero_point, int32_t count);
 
 /* The part [first, end) of a window's taps 0 .. taps-1 that lies inside an axis of `limit` elements, where tap i lies at

@@ -160,7 +160,7 @@ def test_a_model_too_large_for_the_flash(tmp_path):
     bundle = tmp_path / "big.elb"
     argv = ["convert", str(tmp_path / "big.tflite"), "-o", str(bundle)]
     assert CliRunner().invoke(main, argv).exit_code == 0
-    says = ["bytes of flash", "netduinoplus2 has 1,048,576 bytes", "wide"]
+    says = ["bytes of flash", "netduinoplus2 has 786,432 bytes", "wide"]
     run("generate", bundle, "--board", "netduinoplus2", "-o", tmp_path / "p", code=32, says=says)
 
 
@@ -331,7 +331,7 @@ def test_code_beyond_its_estimate_is_refused_with_both_numbers(tmp_path, bundle,
     small = msgspec.structs.replace(board, memory=(flash, *board.memory[1:]))
     monkeypatch.setattr(planning, "CODE_BASE_BYTES", 100)
     pipeline.generate(read_bundle(bundle), small, project)
-    with pytest.raises(errors.DoesNotFitError, match="bytes of flash, netduinoplus2 has 1,048,576 bytes"):
+    with pytest.raises(errors.DoesNotFitError, match="bytes of flash, netduinoplus2 has 786,432 bytes"):
         pipeline.build(project)
 
 

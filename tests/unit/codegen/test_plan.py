@@ -102,6 +102,37 @@ def test_an_arena_that_does_not_fit_names_the_layer():
     assert f"{planned.arena_bytes:,} bytes" in caught.value.cause
 
 
+def test_a_record_of_what_was_learned_must_fit_twice():
+    board = load_board("microbit")
+    graph = trainable(small())
+    training = plan_training(graph, residual=Residual.INT8, learning_rate=1e-3)
+    planned = plan(graph, board=board, training=training)
+    payload = sum(planned.store_part_bytes)
+    assert payload == sum(b.size_bytes for b in planned.buffers if b.symbol.startswith("head_")) - sum(
+        b.size_bytes for b in planned.buffers if b.symbol in ("head_row_k", "head_logits", "head_probabilities")
+    )
+    check_fit(planned)
+    page_bytes = 64
+    pages = -(-(32 + payload) // page_bytes)
+    for more in (0, 1):
+        nvm = replace(board.nvm, page_bytes=page_bytes, pages=2 * pages - 1 + more)
+        smaller = replace(planned, board=replace(board, nvm=nvm))
+        if more:
+            check_fit(smaller)
+            continue
+        with pytest.raises(DoesNotFitError, match=f"needs {2 * pages * page_bytes:,} bytes of non-volatile") as caught:
+            check_fit(smaller)
+        assert f"{pages} pages of {page_bytes} bytes" in caught.value.cause
+        assert "[nvm]" in caught.value.hint
+        assert "--residual stochastic" in caught.value.hint
+    check_fit(replace(planned, board=replace(board, nvm=None)))
+    frozen = plan(load_graph(small()), board=board)
+    assert frozen.store_part_bytes == ()
+    assert frozen.board.flash_bytes == board.flash_bytes + board.nvm.size_bytes
+    assert "runtime/elearn_store.c" in emit_project(planned, name="small")
+    assert not {"runtime/elearn_store.c", "port/nrf5_nvmc.c"} & emit_project(frozen, name="small").keys()
+
+
 def test_exactly_enough_memory_fits():
     planned = plan(load_graph(small()), board=load_board("netduinoplus2"))
     check_fit(replace(planned, board=_board_with(planned.flash_bytes, planned.ram_bytes)))
