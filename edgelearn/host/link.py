@@ -13,6 +13,7 @@ session or the port has failed; it opens both again, and `replay` sends what the
 
 from __future__ import annotations
 
+import functools
 import itertools
 import secrets
 import time
@@ -198,6 +199,16 @@ class Pending:
         self.give_up_at_s = 0.0
 
 
+def _compare(one: Pending, other: Pending) -> int:
+    if one.sequence == other.sequence:
+        return 0
+    return -1 if _is_before(one.sequence, other.sequence) else 1
+
+
+#: Sorts requests that change state into the order in which they are carried out.
+_IN_ORDER = functools.cmp_to_key(_compare)
+
+
 class Answer(NamedTuple):
     """A reply, or the status of a refusal."""
 
@@ -340,7 +351,8 @@ class Link:
         Args:
             saved_sequence: requests of the session that has ended before this number are saved; None: none of them.
         """
-        everything = [*(self._journal or ()), *self._changes.values(), *self._unsent]
+        # Replies may have come in another order than the requests were carried out in, or not at all.
+        everything = sorted([*(self._journal or ()), *self._changes.values(), *self._unsent], key=_IN_ORDER)
         self._changes.clear()
         self._unsent.clear()
         if self._journal is not None:
@@ -620,7 +632,10 @@ class Link:
         if self._journal is None or pending.reply is None:
             return
         if pending.type is not MessageType.SAVE:
-            self._journal.append(pending)
+            place = len(self._journal)
+            while place and _is_before(pending.sequence, self._journal[place - 1].sequence):
+                place -= 1
+            self._journal.insert(place, pending)
             self._journal_bytes += len(pending.data)
         saved = None
         if pending.reply.type is MessageType.RESULT:

@@ -3,7 +3,7 @@
     with LossyProxy(firmware.url, Faults(lose=0.05)) as line, open_device(line.url) as device: ...
 
 Faults are drawn for each frame from a seed, in both directions. The host's connection outlives the device's: where the
-device goes away the line waits for one at `target`, which a test may change.
+device goes away the line waits for one at `target`, which a test may change. A host that was cut off may come back.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Faults(Struct, frozen=True, kw_only=True):
     pause: float = 0.0
     #: Random bytes come before it.
     garbage: float = 0.0
+    #: The host's connection is closed after it.
+    disconnect: float = 0.0
     pause_s: float = 0.04
 
 
@@ -75,6 +77,7 @@ class _Direction:
         self._partial = b""
         self._held: list[tuple[int, bytes]] = []
         self.seen: Counter[str] = Counter()
+        self.wants_disconnect = False
 
     def feed(self, data: bytes, send: Callable[[bytes], None]) -> None:
         *frames, self._partial = (self._partial + data).split(b"\0")
@@ -88,6 +91,7 @@ class _Direction:
 
     def _treated(self, frame: bytes) -> bytes:
         self.seen["frames"] += 1
+        self.wants_disconnect = self.wants_disconnect or self._happens("disconnect")
         if self._happens("pause"):
             time.sleep(self._faults.pause_s)
         out = self._random.randbytes(self._random.randint(1, 40)) if self._happens("garbage") else b""
@@ -137,6 +141,7 @@ class LossyProxy:
         self.url = f"socket://{_LOOPBACK}:{self._server.getsockname()[1]}"
         self._stopping = threading.Event()
         self._device: socket.socket | None = None
+        self._host: socket.socket | None = None
         self._threads: list[threading.Thread] = []
 
     @property
@@ -166,29 +171,36 @@ class LossyProxy:
         thread.start()
 
     def _serve(self) -> None:
-        """Takes one host; a second one would be another session."""
-        while not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                host, _ = self._server.accept()
-                break
-        else:
-            return
-        host.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host.settimeout(_POLL_S)
+        """Takes one host after the other; what they say is one stream."""
         self._connect()
-        self._start(self._carry_to_host, host)
-        with host:
-            while not self._stopping.is_set():
-                try:
-                    data = host.recv(65536)
-                except TimeoutError:
-                    continue
-                except OSError:
-                    break
-                if not data:
-                    break
+        self._start(self._carry_to_host)
+        while not self._stopping.is_set():
+            try:
+                host, _ = self._server.accept()
+            except TimeoutError:
+                continue
+            host.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            host.settimeout(_POLL_S)
+            with host:
+                self._host = host
+                self._carry_to_device(host)
+                self._host = None
+
+    def _carry_to_device(self, host: socket.socket) -> None:
+        while not self._stopping.is_set():
+            try:
+                data = host.recv(65536)
+            except TimeoutError:
+                data = None
+            except OSError:
+                return
+            if data == b"":
+                return
+            if data:
                 self._to_device.feed(data, self._send_to_device)
-            self._stopping.set()
+            if self._to_device.wants_disconnect or self._to_host.wants_disconnect:
+                self._to_device.wants_disconnect = self._to_host.wants_disconnect = False
+                return
 
     def _connect(self) -> None:
         """One attempt; what is sent while there is no device is lost."""
@@ -205,11 +217,13 @@ class LossyProxy:
             with contextlib.suppress(OSError):
                 device.sendall(data)
 
-    def _carry_to_host(self, host: socket.socket) -> None:
-        def send(data: bytes) -> None:
+    def _send_to_host(self, data: bytes) -> None:
+        host = self._host
+        if host is not None and data:
             with contextlib.suppress(OSError):
                 host.sendall(data)
 
+    def _carry_to_host(self) -> None:
         while not self._stopping.is_set():
             device = self._device
             if device is None:
@@ -223,7 +237,7 @@ class LossyProxy:
             except OSError:
                 data = b""
             if data:
-                self._to_host.feed(data, send)
+                self._to_host.feed(data, self._send_to_host)
             else:
                 self._device = None
                 device.close()
