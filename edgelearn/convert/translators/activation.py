@@ -26,6 +26,7 @@ from edgelearn.ir.activation import (
     LeakyRelu,
     Log,
     Logistic,
+    LogSoftmax,
     Neg,
     Prelu,
     Relu,
@@ -38,6 +39,8 @@ from edgelearn.ir.activation import (
 )
 
 _MOST_PRELU_AXES = 4
+#: LiteRT adds up the exponentials of a row, of at most 1 each, in Q12.19 of int32.
+_MOST_LOG_SOFTMAX_COLUMNS = 4095
 
 
 def requantize(c: Context, op: FileOp) -> FunctionOp:
@@ -147,6 +150,26 @@ def _softmax(c: Context, op: FileOp) -> ActivationOp:
     )
 
 
+def _log_softmax(c: Context, op: FileOp) -> ActivationOp:
+    x, out = c.activation(op, 0, any_batch=True), c.output(op)
+    scale, quant = activation_quant(x, "its input").scale[0], activation_quant(out, "its output")
+    if quant.scale != (1 / 16,) or quant.zero_point != (127,):
+        raise UnsupportedParameter("an output that is not in steps of 1/16 to 127, as the int8 specification has it")
+    if not scale > 2.0**-26:
+        raise UnsupportedParameter(f"an input scale of {scale:g}; LiteRT demands more than 2^-26")
+    if x.shape[-1] > _MOST_LOG_SOFTMAX_COLUMNS:
+        raise UnsupportedParameter(
+            f"rows of {x.shape[-1]} elements; at most {_MOST_LOG_SOFTMAX_COLUMNS}, or LiteRT's sum overflows"
+        )
+    name = c.name_op(op, out)
+    return LogSoftmax(
+        name=name,
+        inputs=(c.activation_name(op, 0),),
+        outputs=(c.define_output(op, name, out),),
+        index=op.index,
+    )
+
+
 def _require_steps_of_256(c: Context, op: FileOp) -> None:
     quant = activation_quant(c.output(op), "its output")
     if quant.scale != (1 / 256,) or quant.zero_point != (-128,):
@@ -172,4 +195,5 @@ TRANSLATORS = {
     "NEG": _neg,
     "PRELU": _prelu,
     "SOFTMAX": _softmax,
+    "LOG_SOFTMAX": _log_softmax,
 }
