@@ -384,7 +384,7 @@ def test_softmax_at_the_end_of_what_counts(scale):
         b = TfliteBuilder(1)
 
 
-@pytest.mark.parametrize("columns", [512, 1024, 5000])
+@pytest.mark.parametrize("columns", [512, 1024, 5000, 8191])
 def test_softmax_wider_than_the_reference_kernel_can(columns):
     builder = TfliteBuilder(0)
     x = builder.input((1, columns), scale=0.1, zero_point=0)
@@ -395,6 +395,13 @@ def test_softmax_wider_than_the_reference_kernel_can(columns):
     assert (flat == -128).all()
     assert peaked.argmax() == 7
     assert peaked[7] > 100
+
+
+def test_softmax_of_a_sum_beyond_32_bits_is_refused():
+    builder = TfliteBuilder(0)
+    model = builder.build(builder.softmax(builder.input((1, 8192), scale=0.1, zero_point=0)))
+    with pytest.raises(UnsupportedOpError, match="rows of 8192 elements; at most 8191"):
+        load_graph(model)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e-20])

@@ -50,8 +50,9 @@ def _lookup(table: tuple[int, ...], elements: int) -> Call:
 
 def _prelu(graph: Graph, op: Prelu, _target: Target) -> Call:
     x, alpha, out = graph.tensor(op.inputs[0]), graph.tensor(op.inputs[1]), graph.tensor(op.output)
-    positive = to_scale(float(np.float32(x.scale) / np.float32(out.scale)))
-    negative = to_scale(float(np.float32(x.scale) * np.float32(alpha.scale) / np.float32(out.scale)))
+    with np.errstate(over="ignore"):
+        positive = to_scale(float(np.float32(x.scale) / np.float32(out.scale)))
+        negative = to_scale(float(np.float32(x.scale) * np.float32(alpha.scale) / np.float32(out.scale)))
     # Axes that alpha repeats along before those it has elements for are left to the kernel.
     shape = (1,) * (len(x.shape) - len(alpha.shape)) + alpha.shape
     first = next((axis for axis, size in enumerate(shape) if size > 1), len(shape) - 1)

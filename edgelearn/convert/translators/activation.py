@@ -39,6 +39,8 @@ from edgelearn.ir.activation import (
 )
 
 _MOST_PRELU_AXES = 4
+#: LiteRT's sum of exponentials of at most 1, in Q12.19 of 32 bits, would be 0 for 8192 equal elements.
+_MOST_SOFTMAX_COLUMNS = 8191
 #: LiteRT adds up the exponentials of a row, of at most 1 each, in Q12.19 of int32.
 _MOST_LOG_SOFTMAX_COLUMNS = 4095
 
@@ -94,7 +96,9 @@ def _hard_swish(c: Context, op: FileOp) -> FunctionOp:
         for t, what in ((c.activation(op, 0, any_batch=True), "its input"), (c.output(op), "its output"))
     )
     # HardSwishPrepare demands it of this quotient.
-    if not np.float32(1 / 128) * np.float32(x.scale[0]) / np.float32(out.scale[0]) < 1.0:
+    with np.errstate(over="ignore"):
+        quotient = np.float32(1 / 128) * np.float32(x.scale[0]) / np.float32(out.scale[0])
+    if not quotient < 1.0:
         raise UnsupportedParameter("an output whose scale is not more than 1/128 of its input's")
     return _function(c, op, HardSwish)
 
@@ -134,9 +138,12 @@ def _prelu(c: Context, op: FileOp) -> ActivationOp:
 
 
 def _softmax(c: Context, op: FileOp) -> ActivationOp:
-    c.activation(op, 0, any_batch=True)
-    out = c.output(op)
+    x, out = c.activation(op, 0, any_batch=True), c.output(op)
     _require_steps_of_256(c, op)
+    if x.shape[-1] > _MOST_SOFTMAX_COLUMNS:
+        raise UnsupportedParameter(
+            f"rows of {x.shape[-1]} elements; at most {_MOST_SOFTMAX_COLUMNS}, or the sum of exponentials overflows"
+        )
     beta = op.real("Beta", 1.0)
     if not 1e-3 <= beta <= 1e3:
         raise UnsupportedParameter(f"a beta of {beta}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
@@ -23,7 +24,8 @@ def function(code, x_scale, scale):
     if options:
         options.alpha = 0.25
     out = b.tensor((1, 256), scale=scale, zero_point=4)
-    return b.build(b.op(code, [x], out, options=options))
+    inputs = [x, b.tensor((1,), scale=0.5, data=np.array([5], np.int8))] if code == "PRELU" else [x]
+    return b.build(b.op(code, inputs, out, options=options))
 
 
 @pytest.mark.parametrize("real", [2.0**31, 2.0**64, 1e300, math.inf])
@@ -31,7 +33,7 @@ def test_a_factor_beyond_the_kernels_is_told_by_its_shift(real):
     assert to_scale(real).shift > LARGEST_SHIFT
 
 
-@pytest.mark.parametrize("code", ["QUANTIZE", "RELU", "LEAKY_RELU", "ABS", "ELU", "EXP", "TANH", "GELU"])
+@pytest.mark.parametrize("code", ["QUANTIZE", "RELU", "LEAKY_RELU", "ABS", "ELU", "EXP", "TANH", "GELU", "PRELU"])
 def test_functions_out_of_reach_are_refused(code):
     with pytest.raises(UnsupportedOpError, match=f"{code} .*2\\^30 apart"):
         plan(load_graph(function(code, LARGEST, SMALLEST)))
