@@ -60,7 +60,7 @@ def arena_figure(plan: Plan) -> Figure:
     width = min(max(7.0, 2.0 + 0.42 * len(names)), 40.0)
     figure = Figure(figsize=(width, 5.6), layout="constrained")
     axes = figure.add_subplot()
-    peak = placement.alive_bytes.index(placement.lower_bound_bytes)
+    peak = placement.peak_step
     axes.axvspan(peak - 0.5, peak + 0.5, color="#fbe3e3", zorder=0)
     scale = len(names) / width
     for buffer in placement.buffers:

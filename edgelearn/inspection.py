@@ -136,7 +136,7 @@ def inspect(
         arena_bytes=plan.arena_bytes,
         arena_bound_bytes=plan.placement.lower_bound_bytes,
         arena_is_optimal=plan.placement.is_optimal,
-        peak_layer=_peak_layer(plan),
+        peak_layer=plan.peak_layer,
         peak_buffers=_peak_buffers(plan),
         largest_layer=largest.name,
         busiest_layers=_busiest(layers),
@@ -144,15 +144,9 @@ def inspect(
     )
 
 
-def _peak_layer(plan: Plan) -> str:
-    names = ("the input", *(step.op.name for step in plan.steps), "the output")
-    return names[plan.placement.alive_bytes.index(plan.placement.lower_bound_bytes)]
-
-
 def _peak_buffers(plan: Plan) -> tuple[PeakBuffer, ...]:
     placement = plan.placement
-    peak = placement.alive_bytes.index(placement.lower_bound_bytes)
-    alive = [b for b in placement.buffers if b.first_step <= peak <= b.last_step]
+    alive = [b for b in placement.buffers if b.first_step <= placement.peak_step <= b.last_step]
     alive.sort(key=lambda b: (-b.size_bytes, b.name))
     return tuple(PeakBuffer(name=b.name, size_bytes=b.size_bytes) for b in alive)
 

@@ -50,6 +50,11 @@ class Placement(Struct, frozen=True, kw_only=True):
         return max(self.alive_bytes, default=0)
 
     @property
+    def peak_step(self) -> int:
+        """The first step at which most is alive."""
+        return self.alive_bytes.index(self.lower_bound_bytes)
+
+    @property
     def ratio(self) -> float:
         """Size over the lifetime lower bound; 1 is the best there can be."""
         return self.size_bytes / self.lower_bound_bytes if self.lower_bound_bytes else 1.0

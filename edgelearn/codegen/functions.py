@@ -54,9 +54,10 @@ def table(op: Op, x: Tensor, out: Tensor) -> tuple[int, ...] | None:
         out: its output, int8.
 
     Returns:
-        None where the scales are so far apart that the reference leaves 32 bits.
+        None where the scales are so far apart that the reference leaves 32 bits, or gives what is no number.
     """
-    outputs = _FUNCTIONS[type(op)](op, x, out)
+    with np.errstate(all="ignore"):
+        outputs = _FUNCTIONS[type(op)](op, x, out)
     return None if outputs is None else tuple(int(v) for v in np.roll(np.clip(outputs, -128, 127), 128))
 
 
@@ -164,15 +165,14 @@ def _wrapped_16(values: Any) -> Integers:
 # Kernels that compute in float32
 
 
-def _of_floats(real: Callable[[Any, Floats], Floats]) -> Callable[[Any, Tensor, Tensor], Integers]:
-    """The table of a function of reals (LiteRT: LUTPopulate). What is no number becomes -128."""
+def _of_floats(real: Callable[[Any, Floats], Floats]) -> Callable[[Any, Tensor, Tensor], Integers | None]:
+    """The table of a function of reals (LiteRT: LUTPopulate)."""
 
-    def function(op: Op, x: Tensor, out: Tensor) -> Integers:
-        with np.errstate(all="ignore"):
-            reals = real(op, _f32(x.scale) * (INPUTS - x.zero_point).astype(_f32))
-            steps = _rounded(reals * (_f32(1) / _f32(out.scale))) + _f32(out.zero_point)
-        outputs: Integers = np.clip(np.nan_to_num(steps, nan=-128.0), -128, 127).astype(np.int64)
-        return outputs
+    def function(op: Op, x: Tensor, out: Tensor) -> Integers | None:
+        reals = real(op, _f32(x.scale) * (INPUTS - x.zero_point).astype(_f32))
+        steps = _rounded(reals * (_f32(1) / _f32(out.scale))) + _f32(out.zero_point)
+        # Infinity times zero: the reference converts it to an integer, which C++ leaves undefined.
+        return None if np.isnan(steps).any() else np.clip(steps, -128, 127).astype(np.int64)
 
     return function
 

@@ -162,6 +162,11 @@ class Plan(Struct, frozen=True, kw_only=True):
         return self.placement.size_bytes
 
     @property
+    def peak_layer(self) -> str:
+        """Where most of the arena is alive: an op's name, "the input" or "the output"."""
+        return ("the input", *(step.op.name for step in self.steps), "the output")[self.placement.peak_step]
+
+    @property
     def flash_bytes(self) -> int:
         """Constants, and code by estimate."""
         return sum(constant.size_bytes for constant in self.constants) + self.code_estimate_bytes
@@ -589,13 +594,8 @@ def _largest_in_ram(plan: Plan) -> str:
         parts.append(
             (stored, f"the trainable layer {head.op} with {head.outputs} x {head.features} weights: {stored:,} bytes")
         )
-    peak = max(plan.steps, key=lambda s: _step_bytes(plan.graph, s.op))
-    parts.append((plan.arena_bytes, f"the arena: {plan.arena_bytes:,} bytes, most of it for {peak.op.name}"))
+    parts.append((plan.arena_bytes, f"the arena: {plan.arena_bytes:,} bytes, most of it for {plan.peak_layer}"))
     return "the largest part is " + max(parts)[1]
-
-
-def _step_bytes(graph: Graph, op: AnyOp) -> int:
-    return sum(graph.tensor(n).size_bytes for n in (*op.inputs, *op.outputs) if not graph.tensor(n).is_constant)
 
 
 def _largest_in_flash(plan: Plan) -> str:

@@ -26,10 +26,10 @@ def _round_half_away(value: float) -> int:
 
 
 def to_scale(real: float) -> Scale:
-    """The nearest Scale to a real factor (LiteRT: QuantizeMultiplier)."""
+    """The nearest Scale to a real factor (LiteRT: QuantizeMultiplier); beyond LARGEST_SHIFT also for infinity."""
     if real == 0.0:
         return Scale(multiplier=0, shift=0)
-    fraction, shift = math.frexp(real)
+    fraction, shift = math.frexp(min(real, 2.0**64))
     multiplier = _round_half_away(fraction * 2**31)
     if multiplier == 2**31:
         multiplier, shift = multiplier // 2, shift + 1

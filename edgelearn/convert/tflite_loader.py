@@ -21,7 +21,6 @@ from edgelearn.ir.edges import Dequantize, Edges, Quantize
 #: What to do about ops that people meet most.
 _ADVICE = {
     "DIV": "multiply by the reciprocal instead",
-    "LOG_SOFTMAX": "use softmax, whose largest output is the same one",
     "RSQRT": "use BatchNormalization, which becomes part of the layer before it, for LayerNormalization",
     "WHILE": "use LSTM for GRU or SimpleRNN, or unroll=True",
 }

@@ -1,4 +1,4 @@
-"""Functions of one tensor: of each element by itself, and softmax over rows."""
+"""Functions of one tensor: of each element by itself, and softmax and its logarithm over rows."""
 
 from __future__ import annotations
 
@@ -135,6 +135,7 @@ class Softmax(Op, frozen=True, kw_only=True):
     """Softmax over the last axis, int8 to int8 (scale 1/256, zero point -128)."""
 
     TITLE: ClassVar[str] = "SOFTMAX"
+    LIMITS: ClassVar[str] = "rows of at most 8191 elements"
     beta: float = 1.0
 
     def problems(self, tensors: Tensors) -> Iterator[str]:
@@ -142,6 +143,19 @@ class Softmax(Op, frozen=True, kw_only=True):
         x, out = tensors[self.inputs[0]], tensors[self.output]
         if out.shape != x.shape:
             yield f"softmax of {x.shape} is not {out.shape}"
+
+
+class LogSoftmax(Op, frozen=True, kw_only=True):
+    """The logarithm of the softmax over the last axis, int8 to int8 (scale 1/16, zero point 127)."""
+
+    TITLE: ClassVar[str] = "LOG_SOFTMAX"
+    LIMITS: ClassVar[str] = "an input scale of more than 2^-26, as LiteRT demands; rows of at most 4095 elements"
+
+    def problems(self, tensors: Tensors) -> Iterator[str]:
+        """The shape stays."""
+        x, out = tensors[self.inputs[0]], tensors[self.output]
+        if out.shape != x.shape:
+            yield f"the logarithm of softmax of {x.shape} is not {out.shape}"
 
 
 #: The functions of each element by itself.
@@ -162,4 +176,4 @@ FunctionOp = (
     | Abs
     | Neg
 )
-ActivationOp = FunctionOp | Prelu | Softmax
+ActivationOp = FunctionOp | Prelu | Softmax | LogSoftmax

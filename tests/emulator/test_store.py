@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from edgelearn.board import Core, board_names, load_board
+from edgelearn.board import Board, Core, board_names, load_board
 from edgelearn.errors import EmulatorError
 from edgelearn.firmware.emulator import QEMU_PROGRAMS, start
-from tests.support.keeper import KeeperClient, Loaded, build_keeper, payload_crc
+from edgelearn.store import HEADER_BYTES, store_layout
+from tests.support.keeper import PAYLOAD_BYTES, KeeperClient, Loaded, build_keeper, payload_crc
 from tests.support.tools import require_tool, require_toolchain
 
 CUTS = int(os.environ.get("EDGELEARN_POWER_CUTS", "20"))
@@ -35,6 +36,19 @@ def image_for(name: str, folder: Path) -> Path:
     if board.core is not Core.HOST:
         require_tool(QEMU_PROGRAMS[board.core])
     return build_keeper(folder, board, sanitize=board.core is Core.HOST)
+
+
+def has_torn_record(flash: bytes, board: Board) -> bool:
+    """Whether a place has parts but no header."""
+    assert board.nvm is not None
+    layout = store_layout(board.nvm, [PAYLOAD_BYTES])
+    for block in range(0, len(flash), layout.block_bytes):
+        for place in range(layout.records_per_block):
+            begin = block + place * layout.record_bytes
+            record = flash[begin : begin + layout.record_bytes]
+            if record[:HEADER_BYTES].strip(b"\xff") == b"" and record.strip(b"\xff"):
+                return True
+    return False
 
 
 @pytest.mark.parametrize("name", WRITABLE)
@@ -79,7 +93,7 @@ def test_power_cut_at_any_instant_leaves_the_old_or_the_new(name, tmp_path):
     board = load_board(name)
     image, kept = image_for(name, tmp_path / "p"), tmp_path / "kept.bin"
     rng = random.Random(17)
-    last = sequence = 0
+    last = sequence = torn = 0
     for _ in range(CUTS):
         with start(board, image, nvm_file=kept) as running, KeeperClient(running.url) as client:
             found = client.load()
@@ -94,6 +108,9 @@ def test_power_cut_at_any_instant_leaves_the_old_or_the_new(name, tmp_path):
             saved = client.rest()
             assert saved == list(range(last + 1, last + 1 + len(saved)))
             last, sequence = last + len(saved), sequence + len(saved)
+        torn += has_torn_record(kept.read_bytes(), board)
+    if board.core is not Core.HOST:
+        assert torn > 0, "no cut came while a record was written"
     assert last > 2 * CUTS, "it hardly saved anything"
 
 

@@ -47,6 +47,7 @@ OPTIONS = {
     "EXP": _options("Exp"),
     "NEG": _options("Neg"),
     "QUANTIZE": _options("Quantize"),
+    "LOG_SOFTMAX": _options("LogSoftmax"),
 }
 
 
@@ -72,6 +73,10 @@ def _prelu(b: TfliteBuilder, x: int, alpha: np.ndarray, alpha_quant: Quant, quan
     return b.op("PRELU", [x, slopes], out)
 
 
+def _log_softmax(b: TfliteBuilder, x: int) -> int:
+    return _function(b, x, "LOG_SOFTMAX", (1 / 16, 127))
+
+
 #: Op -> the op on an input of 1x4x4x2.
 SMALLEST = {
     ir.Requantize: lambda b, x: _function(b, x, "QUANTIZE", (0.5, 3)),
@@ -91,6 +96,7 @@ SMALLEST = {
     ir.Neg: _with_input("NEG", (0.1, 0)),
     ir.Prelu: lambda b, x: _prelu(b, x, np.array([-9, 90], np.int8), (0.01, 3), (0.1, 4)),
     ir.Softmax: lambda b, x: b.softmax(x),
+    ir.LogSoftmax: lambda b, x: _log_softmax(b, x),
 }
 
 
@@ -378,7 +384,7 @@ def test_softmax_at_the_end_of_what_counts(scale):
         b = TfliteBuilder(1)
 
 
-@pytest.mark.parametrize("columns", [512, 1024, 5000])
+@pytest.mark.parametrize("columns", [512, 1024, 5000, 8191])
 def test_softmax_wider_than_the_reference_kernel_can(columns):
     builder = TfliteBuilder(0)
     x = builder.input((1, columns), scale=0.1, zero_point=0)
@@ -391,9 +397,68 @@ def test_softmax_wider_than_the_reference_kernel_can(columns):
     assert peaked[7] > 100
 
 
+def test_softmax_of_a_sum_beyond_32_bits_is_refused():
+    builder = TfliteBuilder(0)
+    model = builder.build(builder.softmax(builder.input((1, 8192), scale=0.1, zero_point=0)))
+    with pytest.raises(UnsupportedOpError, match="rows of 8192 elements; at most 8191"):
+        load_graph(model)
+
+
 @pytest.mark.parametrize("scale", [1e-9, 1e-20])
 def test_softmax_of_an_input_narrower_than_the_reference_kernel_takes(scale):
     builder = TfliteBuilder(0)
     x = builder.input((1, 4), scale=scale, zero_point=0)
     files = generate(load_graph(builder.build(builder.softmax(x))))
     assert run_model(files, np.array([[-128, 0, 5, 127]], np.int8)).tolist() == [[-64] * 4]
+
+
+@examples(250)
+@given(st.data())
+def test_log_softmax(data):
+    drawn = Drawn(data)
+    b = drawn.builder
+    shape = drawn.choice(
+        (1, drawn.choice(1, 2, 10, 1000, 4095, drawn.integer(1, 300))),
+        (1, drawn.integer(2, 20), drawn.integer(1, 9)),
+        (1, 2, 3, drawn.integer(1, 9)),
+    )
+    x = b.input(shape, scale=drawn.scale(*drawn.choice((-9, 1), (-25, 10))), zero_point=drawn.zero_point())
+    rows = b.reshape(x, shape[1:]) if len(shape) == 2 and drawn.choice(True, False) else x
+    inputs = samples(drawn, x, 8)
+    # Rows that stand out as in `test_softmax`, and rows of few values.
+    inputs[2] = np.clip(inputs[2].astype(np.int32) // 16 - 90, -128, 127)
+    inputs[2].reshape(-1)[: 1 + drawn.integer(0, 1)] = drawn.integer(-60, 127)
+    inputs[3] = np.clip(inputs[3].astype(np.int32) // 50, -128, 127)
+    inputs[4] = np.where(inputs[4] < 120, drawn.integer(-128, 127), inputs[4])
+    assert_same_bytes(b.build(_log_softmax(b, rows)), inputs)
+
+
+@pytest.mark.parametrize(
+    "scale", [2.0**-26 * 1.01, 0.004, 0.06, 0.0608, 0.0625, 0.126, 0.51, 1.0, 8.01, 15.9, 32.0, 1e9]
+)
+def test_log_softmax_of_every_difference(scale):
+    """All differences to one large input, of which one or many set the sum."""
+    for columns in (2, 3, 40, 1001):
+        b = TfliteBuilder(columns)
+        x = b.input((1, columns), scale=scale, zero_point=0)
+        inputs = np.full((256, columns), -128, np.int8)
+        inputs[:, 0] = 127
+        inputs[:, 1] = ALL
+        inputs[:, 2:] = b.rng.choice([-128, 127, 126], (256, 1))
+        assert_same_bytes(b.build(_log_softmax(b, x)), inputs)
+
+
+@pytest.mark.parametrize(
+    ("columns", "x_scale", "quant", "words"),
+    [
+        (4, 2.0**-26, (1 / 16, 127), "more than 2\\^-26"),
+        (4096, 0.1, (1 / 16, 127), "rows of 4096 elements"),
+        (4, 0.1, (1 / 8, 127), "steps of 1/16 to 127"),
+        (4, 0.1, (1 / 16, 126), "steps of 1/16 to 127"),
+    ],
+)
+def test_log_softmax_out_of_reach_is_refused(columns, x_scale, quant, words):
+    b = TfliteBuilder(0)
+    x = b.input((1, columns), scale=x_scale, zero_point=0)
+    with pytest.raises(UnsupportedOpError, match=words):
+        load_graph(b.build(_function(b, x, "LOG_SOFTMAX", quant)))

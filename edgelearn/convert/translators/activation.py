@@ -26,6 +26,7 @@ from edgelearn.ir.activation import (
     LeakyRelu,
     Log,
     Logistic,
+    LogSoftmax,
     Neg,
     Prelu,
     Relu,
@@ -38,6 +39,10 @@ from edgelearn.ir.activation import (
 )
 
 _MOST_PRELU_AXES = 4
+#: LiteRT's sum of exponentials of at most 1, in Q12.19 of 32 bits, would be 0 for 8192 equal elements.
+_MOST_SOFTMAX_COLUMNS = 8191
+#: LiteRT adds up the exponentials of a row, of at most 1 each, in Q12.19 of int32.
+_MOST_LOG_SOFTMAX_COLUMNS = 4095
 
 
 def requantize(c: Context, op: FileOp) -> FunctionOp:
@@ -91,7 +96,9 @@ def _hard_swish(c: Context, op: FileOp) -> FunctionOp:
         for t, what in ((c.activation(op, 0, any_batch=True), "its input"), (c.output(op), "its output"))
     )
     # HardSwishPrepare demands it of this quotient.
-    if not np.float32(1 / 128) * np.float32(x.scale[0]) / np.float32(out.scale[0]) < 1.0:
+    with np.errstate(over="ignore"):
+        quotient = np.float32(1 / 128) * np.float32(x.scale[0]) / np.float32(out.scale[0])
+    if not quotient < 1.0:
         raise UnsupportedParameter("an output whose scale is not more than 1/128 of its input's")
     return _function(c, op, HardSwish)
 
@@ -131,9 +138,12 @@ def _prelu(c: Context, op: FileOp) -> ActivationOp:
 
 
 def _softmax(c: Context, op: FileOp) -> ActivationOp:
-    c.activation(op, 0, any_batch=True)
-    out = c.output(op)
+    x, out = c.activation(op, 0, any_batch=True), c.output(op)
     _require_steps_of_256(c, op)
+    if x.shape[-1] > _MOST_SOFTMAX_COLUMNS:
+        raise UnsupportedParameter(
+            f"rows of {x.shape[-1]} elements; at most {_MOST_SOFTMAX_COLUMNS}, or the sum of exponentials overflows"
+        )
     beta = op.real("Beta", 1.0)
     if not 1e-3 <= beta <= 1e3:
         raise UnsupportedParameter(f"a beta of {beta}")
@@ -144,6 +154,26 @@ def _softmax(c: Context, op: FileOp) -> ActivationOp:
         outputs=(c.define_output(op, name, out),),
         index=op.index,
         beta=beta,
+    )
+
+
+def _log_softmax(c: Context, op: FileOp) -> ActivationOp:
+    x, out = c.activation(op, 0, any_batch=True), c.output(op)
+    scale, quant = activation_quant(x, "its input").scale[0], activation_quant(out, "its output")
+    if quant.scale != (1 / 16,) or quant.zero_point != (127,):
+        raise UnsupportedParameter("an output that is not in steps of 1/16 to 127, as the int8 specification has it")
+    if not scale > 2.0**-26:
+        raise UnsupportedParameter(f"an input scale of {scale:g}; LiteRT demands more than 2^-26")
+    if x.shape[-1] > _MOST_LOG_SOFTMAX_COLUMNS:
+        raise UnsupportedParameter(
+            f"rows of {x.shape[-1]} elements; at most {_MOST_LOG_SOFTMAX_COLUMNS}, or LiteRT's sum overflows"
+        )
+    name = c.name_op(op, out)
+    return LogSoftmax(
+        name=name,
+        inputs=(c.activation_name(op, 0),),
+        outputs=(c.define_output(op, name, out),),
+        index=op.index,
     )
 
 
@@ -172,4 +202,5 @@ TRANSLATORS = {
     "NEG": _neg,
     "PRELU": _prelu,
     "SOFTMAX": _softmax,
+    "LOG_SOFTMAX": _log_softmax,
 }

@@ -12,6 +12,7 @@ from edgelearn.firmware.toolchain import build_project
 from edgelearn.recipe import NO_TRAINING, Residual
 from edgelearn.training import plan_training
 from tests.support.firmware import load_graph, plan, write_project
+from tests.support.tflite_builder import TfliteBuilder
 from tests.support.tools import require_toolchain
 from tests.unit.codegen.networks import autoencoder, models, small, trainable
 
@@ -99,7 +100,21 @@ def test_an_arena_that_does_not_fit_names_the_layer():
     planned = plan(load_graph(MODELS["residual_network"]()), board=board)
     with pytest.raises(DoesNotFitError, match="of RAM") as caught:
         check_fit(planned)
-    assert f"{planned.arena_bytes:,} bytes" in caught.value.cause
+    assert f"{planned.arena_bytes:,} bytes, most of it for {planned.peak_layer}" in caught.value.cause
+
+
+def test_the_layer_of_the_peak_is_named_with_its_scratch():
+    """The first layer has the largest tensors; the second needs more, to expand what is under its window."""
+    b = TfliteBuilder(1)
+    x = b.input((1, 16, 16, 4))
+    x = b.max_pool_2d(x, kernel=(4, 4), stride=(4, 4))
+    x = b.conv_2d(x, filters=32, kernel=(1, 1), name="first")
+    wide = b.conv_2d(x, filters=4, kernel=(5, 5), padding="same", name="wide")
+    planned = plan(load_graph(b.build(wide)), board=load_board("netduinoplus2"))
+    assert planned.peak_layer == "wide"
+    assert planned.placement.alive_bytes[planned.placement.peak_step] == planned.arena_bytes
+    scratch = planned.steps[-1].call.scratch_bytes
+    assert planned.arena_bytes == 4 * 4 * 32 + 4 * 4 * 4 + scratch
 
 
 def test_a_record_of_what_was_learned_must_fit_twice():

@@ -45,6 +45,21 @@ def test_drivers_of_flash_compile(source, core, nvm, defines, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_drivers_of_an_nrf52_compile(tmp_path):
+    """The nRF52 has the registers of the nRF51 that these drivers use."""
+    flags = COMPILERS[Core.CORTEX_M4F]
+    require_tool(flags.program)
+    board = load_board("microbit")
+    files = board_files(board, runtime_sources=[], generated_sources=[], baud=1_000_000, ring_bytes=256)
+    (tmp_path / "elearn_board.h").write_text(files["src/elearn_board.h"].replace("16000000u", "64000000u"))
+    firmware = resources.firmware_folder()
+    includes = [f"-I{tmp_path}", f"-I{firmware / 'runtime'}", f"-I{firmware / 'port'}"]
+    sources = [str(firmware / "port" / name) for name in ("nrf5_clock.c", "nrf5_timer.c", "nrf5_uart.c", "nrf5_nvmc.c")]
+    argv = [flags.program, *flags.gnu, "-O2", *COMPILE_FLAGS, *includes, "-fsyntax-only", *sources]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("core", [core for core in Core if core is not Core.HOST], ids=lambda core: core.value)
 def test_the_store_compiles_for_every_core(core, tmp_path):
     flags = COMPILERS[core]

@@ -151,3 +151,28 @@ def test_qemu_tries_another_port_when_one_is_taken(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(emulator_module, "_free_port", lambda: next(ports))
         with start(board, elf) as emulator:
             assert not emulator.url.endswith(f":{other.getsockname()[1]}")
+
+
+def test_a_control_connection_that_does_not_answer() -> None:
+    with pytest.raises(EmulatorError, match="control connection"):
+        emulator_module._qmp(free_port(), ("stop", {}))
+
+
+def test_a_control_command_that_is_refused(tmp_path: Path) -> None:
+    require_tool("qemu-system-arm")
+    require_toolchain("gnu", "microbit")
+    board = load_board("microbit")
+    elf = build_project(write_echo_project(tmp_path, board), core=board.core).elf
+    kept = tmp_path / "kept.bin"
+    with start(board, elf, nvm_file=kept) as emulator:
+        assert emulator._flash is not None
+        with pytest.raises(EmulatorError, match="refused `fly`"):
+            emulator_module._qmp(emulator._flash._qmp_port or 0, ("fly", {}))
+        assert not kept.exists()
+    assert board.nvm is not None
+    assert len(kept.read_bytes()) == board.nvm.size_bytes
+
+
+def test_a_board_without_flash_of_its_own_keeps_none(image: Path, tmp_path: Path) -> None:
+    with pytest.raises(EmulatorError, match="no non-volatile memory"):
+        start(load_board("host").without_nvm(), image, nvm_file=tmp_path / "kept.bin")

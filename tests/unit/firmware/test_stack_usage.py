@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edgelearn.board import Board, Core, board_names, load_board
@@ -55,6 +56,19 @@ def test_the_deepest_chain_with_an_interrupt_on_top(tmp_path: Path, toolchain: s
 
 def test_without_an_fpu_an_interrupt_takes_less(tmp_path: Path) -> None:
     assert bound(tmp_path, CALLS, board=SMALL_BOARD).interrupt[0] == ("an interrupt", 36)
+
+
+def test_a_non_maskable_interrupt_comes_on_top(tmp_path: Path) -> None:
+    assert BOARD.nvm is not None
+    without = bound(tmp_path / "without", CALLS)
+    handler = "void elearn_flash_nmi(void);\nvoid elearn_flash_nmi(void) { eight(); }\n"
+    nvm = msgspec.structs.replace(BOARD.nvm, nmi_handler="elearn_flash_nmi")
+    found = bound(tmp_path / "with", handler + CALLS, board=msgspec.structs.replace(BOARD, nvm=nvm))
+    assert without.size_bytes is not None
+    assert found.interrupt[: len(without.interrupt)] == without.interrupt
+    on_top = found.interrupt[len(without.interrupt) :]
+    assert [name for name, _ in on_top] == ["an interrupt", "elearn_flash_nmi", "eight", "leaf"]
+    assert found.size_bytes == without.size_bytes + sum(own for _, own in on_top)
 
 
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
