@@ -1,7 +1,7 @@
 """A device in this process: speaks protocol.py over TCP the way the firmware does, with faults on demand.
 
 Its head is a softmax (or linear) layer on the input itself, kept in the same arrays as the firmware's but computed in
-floating point. What is faithful is the link: sessions, exactly-once, regions, refusals.
+floating point. What is faithful is the link: sessions, order, exactly-once, regions, refusals, saved heads.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from edgelearn.protocol import (
     PROTOCOL_VERSION,
+    READING,
     Frame,
     FrameError,
     FrameReader,
@@ -24,6 +25,7 @@ from edgelearn.protocol import (
     MessageType,
     Region,
     ResidualCode,
+    ResultFlag,
     SampleFlag,
     Status,
     TensorInfo,
@@ -56,6 +58,12 @@ class Model(Struct, frozen=True, kw_only=True):
     #: The firmware may hold a shorter buffer for replies than for requests.
     max_reply_bytes: int = 60
     version: int = PROTOCOL_VERSION
+    window: int = 4
+    receive_bytes: int = 256
+    #: Names that can be changed take so many bytes each; 0: they are constants.
+    label_bytes: int = 0
+    classes: int = 4
+    can_save: bool = False
     error_shift: int = 3
     target_shift: int = 2
 
@@ -106,14 +114,22 @@ class FakeDevice:
         self._stopping = False
         self._connection: socket.socket | None = None
         self.frames_seen = 0
+        self.boots = 0
+        #: What survives boot(): the newest saved state.
+        self.flash: dict[str, object] | None = None
         self.boot()
 
     def boot(self) -> None:
         """As after power on."""
         m = self.model
         self.session = 0
-        self.last_sequence: int | None = None
-        self.kept: bytes = b""
+        self.next_sequence = 0
+        self.kept: dict[int, bytes] = {}
+        self.boots += 1
+        self.gaps = 0
+        self.parts = bytearray(m.inputs)
+        self.autosave_steps = 0
+        self.saves, self.saved, self.saved_step = 0, (0, 0), 0
         self.previous_reply = b""
         self.held_reply = b""
         self.step = 0
@@ -124,9 +140,24 @@ class FakeDevice:
         self.learning_rate = encode_learning_rate(0.01)
         self.reader = FrameReader(m.max_payload_bytes)
         self.reset_head()
+        for name, value in (self.flash or {}).items():
+            setattr(self, name, value.copy() if isinstance(value, np.ndarray) else value)
+
+    def save(self) -> Status:
+        if not self.model.can_save:
+            return Status.NO_STORE
+        names = ("q", "l", "bias", "row_t", "row_rho", "step", "learning_rate", "names", "classes", "autosave_steps")
+        state = {name: getattr(self, name) for name in names}
+        saves = self.flash["saves"] + 1 if self.flash else 1
+        self.flash = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in state.items()}
+        self.flash |= {"saves": saves, "saved": (self.session, self.next_sequence), "saved_step": self.step}
+        self.saves, self.saved, self.saved_step = saves, (self.session, self.next_sequence), self.step
+        return Status.OK
 
     def reset_head(self) -> None:
         m = self.model
+        self.names = m.labels
+        self.classes = m.classes if m.trainable and m.loss is LossCode.CROSS_ENTROPY else 0
         if m.residual is ResidualCode.FLOAT:
             self.q = np.zeros((m.outputs, m.inputs), np.float32)
             self.bias = np.zeros(m.outputs, np.float32)
@@ -250,7 +281,8 @@ class FakeDevice:
         elif frame.type is MessageType.HELLO:
             if fields.integer("version") == self.model.version and fields.integer("session") != self.session:
                 self.session = fields.integer("session")
-                self.last_sequence = None
+                self.next_sequence = fields.integer("first_sequence")
+                self.kept = {}
             self._send(encode_frame(MessageType.HELLO_REPLY, frame.sequence, self._hello_reply()))
         elif self.session == 0:
             self._send(self._acknowledge(frame.sequence, Status.NO_SESSION))
@@ -262,24 +294,75 @@ class FakeDevice:
             self._change(frame)
 
     def _change(self, frame: Frame) -> None:
-        if self.last_sequence is not None and frame.sequence <= self.last_sequence:
-            self.repeats += 1
-            if frame.sequence == self.last_sequence:
-                self._send(self.kept)
+        behind = (self.next_sequence - frame.sequence) % READING
+        if behind:
+            if behind < READING // 2:
+                self.repeats += 1
+                if frame.sequence in self.kept:
+                    self._send(self.kept[frame.sequence])
+            else:
+                self.gaps += 1
+                payload = pack(MessageType.NAK, expected=self.next_sequence)
+                self._send(encode_frame(MessageType.NAK, frame.sequence, payload))
             return
         carry_out = {
             MessageType.SAMPLE: self._sample,
+            MessageType.SAMPLE_PART: self._sample_part,
             MessageType.WRITE: self._write,
             MessageType.RESET_HEAD: self._reset,
             MessageType.SET_LEARNING_RATE: self._set_learning_rate,
+            MessageType.SAVE: lambda _: self.save(),
+            MessageType.FORGET: self._forget,
+            MessageType.SET_AUTOSAVE: self._set_autosave,
+            MessageType.SET_CLASS: self._set_class,
         }[frame.type]
         answer = carry_out(frame.payload)
         if isinstance(answer, Status):
-            self.kept = self._acknowledge(frame.sequence, answer)
+            reply = self._acknowledge(frame.sequence, answer)
         else:
-            self.kept = encode_frame(MessageType.RESULT, frame.sequence, answer)
-        self.last_sequence = frame.sequence
-        self._send(self.kept)
+            reply = encode_frame(MessageType.RESULT, frame.sequence, answer)
+        self.kept[frame.sequence] = reply
+        while len(self.kept) > self.model.window:
+            del self.kept[next(iter(self.kept))]
+        self.next_sequence = (frame.sequence + 1) % READING
+        self._send(reply)
+        if self.autosave_steps and self.step - self.saved_step >= self.autosave_steps:
+            self.save()
+
+    def _forget(self, _: bytes) -> Status:
+        if not self.model.can_save:
+            return Status.NO_STORE
+        self.flash = None
+        self.saved, self.saved_step = (0, 0), 0
+        return Status.OK
+
+    def _set_autosave(self, payload: bytes) -> Status:
+        if not self.model.can_save:
+            return Status.NO_STORE
+        self.autosave_steps = unpack(MessageType.SET_AUTOSAVE, payload).integer("steps")
+        return Status.OK
+
+    def _set_class(self, payload: bytes) -> Status:
+        fields = unpack(MessageType.SET_CLASS, payload)
+        index = fields.integer("index")
+        fits = 0 < len(fields.tail) <= self.model.label_bytes
+        if not fits or index > self.classes or index >= self.model.outputs:
+            return Status.BAD_CLASS
+        if index == self.classes:
+            self.classes += 1
+            self.q[index], self.l[index], self.bias[index] = 0, 128, 0
+        names = [*self.names, *[""] * (self.model.outputs - len(self.names))]
+        names[index] = fields.tail.decode()
+        self.names = tuple(names)
+        return Status.OK
+
+    def _sample_part(self, payload: bytes) -> Status:
+        fields = unpack(MessageType.SAMPLE_PART, payload)
+        offset = fields.integer("offset")
+        if offset + len(fields.tail) > self.model.inputs:
+            return Status.BAD_LENGTH
+        self.parts[offset : offset + len(fields.tail)] = fields.tail
+        return Status.OK
 
     def _hello_reply(self) -> bytes:
         m = self.model
@@ -306,6 +389,18 @@ class FakeDevice:
             counter_hz=168_000_000,
             static_ram_bytes=24_000,
             stack_size_bytes=4096,
+            boot=self.boots,
+            next_sequence=self.next_sequence,
+            window=m.window,
+            receive_bytes=m.receive_bytes,
+            classes=self.classes,
+            label_bytes=m.label_bytes,
+            can_save=m.can_save,
+            saves=self.saves,
+            saved_step=self.saved_step,
+            saved_session=self.saved[0],
+            saved_sequence=self.saved[1],
+            autosave_steps=self.autosave_steps,
         )
 
     def _statistics(self) -> bytes:
@@ -316,11 +411,18 @@ class FakeDevice:
             crc_errors=self.reader.bad_frames,
             framing_errors=0,
             repeats=self.repeats,
+            gaps=self.gaps,
             overruns=0,
             ring_bytes=10,
             stack_bytes=1000,
             static_ram_bytes=24_000,
             stack_size_bytes=4096,
+            inference_stack_bytes=700,
+            train_stack_bytes=300,
+            save_stack_bytes=0,
+            saves=self.saves,
+            saved_step=self.saved_step,
+            failed_saves=0,
         )
 
     def _region(self, region: int) -> np.ndarray | bytes | None:
@@ -330,6 +432,9 @@ class FakeDevice:
         if region == Region.INTERFACE:
             return b"".join(pack_record(tensor) for tensor in m.interface)
         if region == Region.LABELS:
+            if m.label_bytes:
+                names = [*self.names, *[""] * (m.outputs - len(self.names))]
+                return b"".join(name.encode().ljust(m.label_bytes, b"\0") for name in names)
             return "\n".join(m.labels).encode() if m.labels else None
         if not m.trainable:
             return None
@@ -409,7 +514,9 @@ class FakeDevice:
         m = self.model
         fields = unpack(MessageType.SAMPLE, payload)
         flags, label = SampleFlag(fields.integer("flags")), fields.integer("label")
-        if len(fields.tail) != m.inputs + (2 * m.outputs if flags & SampleFlag.HAS_TARGETS else 0):
+        offset = fields.integer("offset")
+        expected = m.inputs - offset + (2 * m.outputs if flags & SampleFlag.HAS_TARGETS else 0)
+        if offset > m.inputs or len(fields.tail) != expected:
             return Status.BAD_LENGTH
         train = bool(flags & SampleFlag.TRAIN)
         if train and not m.trainable:
@@ -418,7 +525,8 @@ class FakeDevice:
             return Status.BAD_LABEL
         if self.compute_s:
             time.sleep(self.compute_s)
-        x = np.frombuffer(fields.tail[: m.inputs], np.int8) * FEATURE_SCALE
+        self.parts[offset:] = fields.tail[: m.inputs - offset]
+        x = np.frombuffer(bytes(self.parts), np.int8) * FEATURE_SCALE
         logits = self.weights() @ x
         loss_a = loss_b = confidence = 0
         if m.loss is LossCode.CROSS_ENTROPY:
@@ -431,16 +539,26 @@ class FakeDevice:
                 gradient = probabilities - np.eye(m.outputs)[label]
         elif flags & (SampleFlag.HAS_TARGETS | SampleFlag.TARGET_IS_INPUT):
             if flags & SampleFlag.HAS_TARGETS:
-                targets = np.frombuffer(fields.tail[m.inputs :], "<i2") * 2.0 ** (m.target_shift - FRACTION_BITS)
+                targets = np.frombuffer(fields.tail[m.inputs - offset :], "<i2") * 2.0 ** (
+                    m.target_shift - FRACTION_BITS
+                )
             else:
                 targets = x
             gradient = logits - targets
             g = np.round(gradient * 2.0 ** (FRACTION_BITS - m.error_shift)).astype(np.int64)
             loss_a, loss_b = divmod(int((g * g).sum()), 65536)
+        done = ResultFlag(0)
+        if train and flags & SampleFlag.SELF_LABEL:
+            label = int(np.argmax(logits))
+            gradient = probabilities - np.eye(m.outputs)[label]
+            train = confidence >= fields.integer("threshold")
+            done |= ResultFlag.SELF_LABELLED if train else ResultFlag(0)
         if train:
             self._learn(gradient, x)
             self.step += 1
-        self.applied.append((label, fields.tail[0], train))
+            self.classes = max(self.classes, label + 1) if self.classes else 0
+            done |= ResultFlag.LEARNED
+        self.applied.append((label, self.parts[0], train))
         return pack(
             MessageType.RESULT,
             prediction=int(np.argmax(logits)),
@@ -451,6 +569,8 @@ class FakeDevice:
             inference_ticks=1234,
             train_ticks=567 if train else 0,
             stack_bytes=1000 + 8 * min(self.step, 20),
+            saved_sequence=self.saved[1] if self.saved[0] == self.session else 2**32 - 1,
+            flags=done,
         )
 
 

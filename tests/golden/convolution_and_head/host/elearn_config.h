@@ -12,5 +12,11 @@
 #define ELEARN_RESIDUAL ELEARN_RESIDUAL_INT8
 #define ELEARN_MAX_PAYLOAD_BYTES 256u
 #define ELEARN_MAX_REPLY_BYTES 256u
+#define ELEARN_WINDOW 8u /* requests that may be under way, replies that are kept */
+
+#define ELEARN_INITIAL_CLASSES 4u
+#define ELEARN_LABEL_BYTES 16 /* of a name that the host may change, 0 where it may not */
+#define ELEARN_AUTOSAVE_STEPS 0u
+#define ELEARN_SAVES 1 /* whether heads are saved in memory that keeps them without power */
 
 #endif

@@ -3,9 +3,10 @@
 #ifndef ELEARN_PROTOCOL_H
 #define ELEARN_PROTOCOL_H
 
-#define ELEARN_PROTOCOL_VERSION 2u
-#define ELEARN_FRAME_HEADER_BYTES 5u
+#define ELEARN_PROTOCOL_VERSION 3u
+#define ELEARN_FRAME_HEADER_BYTES 6u
 #define ELEARN_FRAME_CRC_BYTES 4u
+#define ELEARN_READING 0x80000000u /* sequence numbers of requests that only read have this bit */
 
 /* Requests are below 0x80; a reply is its request's type + 0x80. ACK answers what has no reply of its own. */
 #define ELEARN_MSG_HELLO 1u
@@ -15,10 +16,16 @@
 #define ELEARN_MSG_RESET_HEAD 5u
 #define ELEARN_MSG_SET_LEARNING_RATE 6u
 #define ELEARN_MSG_STATISTICS 7u
+#define ELEARN_MSG_SAMPLE_PART 8u
+#define ELEARN_MSG_SAVE 9u
+#define ELEARN_MSG_FORGET 10u
+#define ELEARN_MSG_SET_AUTOSAVE 11u
+#define ELEARN_MSG_SET_CLASS 12u
 #define ELEARN_MSG_HELLO_REPLY 129u
 #define ELEARN_MSG_RESULT 130u
 #define ELEARN_MSG_READ_REPLY 131u
 #define ELEARN_MSG_STATISTICS_REPLY 135u
+#define ELEARN_MSG_NAK 254u
 #define ELEARN_MSG_ACK 255u
 
 /* Why a request was refused. */
@@ -34,12 +41,20 @@
 #define ELEARN_STATUS_BAD_VERSION 9u
 #define ELEARN_STATUS_BAD_TARGET 10u
 #define ELEARN_STATUS_BAD_VALUE 11u
+#define ELEARN_STATUS_NO_STORE 12u
+#define ELEARN_STATUS_STORE_FAILED 13u
+#define ELEARN_STATUS_BAD_CLASS 14u
 
 /* What to do with a sample. */
 #define ELEARN_SAMPLE_TRAIN 1u
 #define ELEARN_SAMPLE_HAS_LABEL 2u
 #define ELEARN_SAMPLE_HAS_TARGETS 4u
 #define ELEARN_SAMPLE_TARGET_IS_INPUT 8u
+#define ELEARN_SAMPLE_SELF_LABEL 16u
+
+/* What was done with a sample. */
+#define ELEARN_RESULT_LEARNED 1u
+#define ELEARN_RESULT_SELF_LABELLED 2u
 
 /* Memory of the device that READ and WRITE reach. Head regions are the only ones that can be written. */
 #define ELEARN_REGION_LABELS 0u
@@ -71,8 +86,9 @@
 
 /* HELLO */
 #define ELEARN_HELLO_VERSION 0u /* u16: protocol version of the host */
-#define ELEARN_HELLO_SESSION 2u /* u32: chosen by the host, not 0; a new one starts sequence numbers anew */
-#define ELEARN_HELLO_BYTES 6u
+#define ELEARN_HELLO_SESSION 2u /* u32: chosen by the host, not 0 */
+#define ELEARN_HELLO_FIRST_SEQUENCE 6u /* u32: number of a new session's first request that changes state, below 2^31 */
+#define ELEARN_HELLO_BYTES 10u
 
 /* HELLO_REPLY */
 #define ELEARN_HELLO_REPLY_VERSION 0u /* u16: protocol version of the device */
@@ -90,27 +106,47 @@
 #define ELEARN_HELLO_REPLY_RESIDUAL 31u /* u8: a ResidualCode */
 #define ELEARN_HELLO_REPLY_LEARNING_RATE_MANTISSA 32u /* u16: A of lr = A 2^-a */
 #define ELEARN_HELLO_REPLY_LEARNING_RATE_EXPONENT 34u /* u8: a of lr = A 2^-a */
-#define ELEARN_HELLO_REPLY_STEP 35u /* u32: training steps since reset */
+#define ELEARN_HELLO_REPLY_STEP 35u /* u32: training steps since the head was as generated */
 #define ELEARN_HELLO_REPLY_COUNTER_HZ 39u /* u32: ticks a second of the counter, 0 without one */
 #define ELEARN_HELLO_REPLY_STATIC_RAM_BYTES 43u /* u32: data and bss */
 #define ELEARN_HELLO_REPLY_STACK_SIZE_BYTES 47u /* u32: bytes reserved for the stack */
-#define ELEARN_HELLO_REPLY_BYTES 51u
+#define ELEARN_HELLO_REPLY_BOOT 51u /* u32: starts of the device, as far as it remembers */
+#define ELEARN_HELLO_REPLY_NEXT_SEQUENCE 55u /* u32: number of the next request that changes state */
+#define ELEARN_HELLO_REPLY_WINDOW 59u /* u8: replies that are kept: requests that may be under way */
+#define ELEARN_HELLO_REPLY_RECEIVE_BYTES 60u /* u32: encoded bytes that may be under way; a single frame may be longer */
+#define ELEARN_HELLO_REPLY_CLASSES 64u /* u16: classes in use, from 0 on; 0 without a trainable classifier */
+#define ELEARN_HELLO_REPLY_LABEL_BYTES 66u /* u8: of a name in LABELS that SET_CLASS can change, 0 where it cannot */
+#define ELEARN_HELLO_REPLY_CAN_SAVE 67u /* u8: 1 where the board has memory that keeps the head without power */
+#define ELEARN_HELLO_REPLY_SAVES 68u /* u32: number of the newest saved head, 0 without one */
+#define ELEARN_HELLO_REPLY_SAVED_STEP 72u /* u32: training steps in the newest saved head, 0 without one */
+#define ELEARN_HELLO_REPLY_SAVED_SESSION 76u /* u32: session in which it was saved */
+#define ELEARN_HELLO_REPLY_SAVED_SEQUENCE 80u /* u32: its requests before this number are in it */
+#define ELEARN_HELLO_REPLY_AUTOSAVE_STEPS 84u /* u32: the head is saved after that many steps, 0: only when asked */
+#define ELEARN_HELLO_REPLY_BYTES 88u
 
-/* SAMPLE: then the inputs in order, then with HAS_TARGETS an int16 for each logit */
+/* SAMPLE: then the inputs in order from that byte on, then with HAS_TARGETS an int16 for each logit */
 #define ELEARN_SAMPLE_FLAGS 0u /* u8: SampleFlag */
 #define ELEARN_SAMPLE_LABEL 1u /* u16: class number, with HAS_LABEL */
-#define ELEARN_SAMPLE_BYTES 3u
+#define ELEARN_SAMPLE_THRESHOLD 3u /* u16: SELF_LABEL: learn the predicted class from this probability on, Q15 */
+#define ELEARN_SAMPLE_OFFSET 5u /* u32: bytes of the inputs that came before, in SAMPLE_PARTs */
+#define ELEARN_SAMPLE_BYTES 9u
+
+/* SAMPLE_PART: then bytes of the inputs */
+#define ELEARN_SAMPLE_PART_OFFSET 0u /* u32: first byte, of all inputs one after another */
+#define ELEARN_SAMPLE_PART_BYTES 4u
 
 /* RESULT */
 #define ELEARN_RESULT_PREDICTION 0u /* u16: largest logit before learning, else of the first output; of one integer, itself */
 #define ELEARN_RESULT_CONFIDENCE 2u /* u16: its probability, Q15 (0 for squared error) */
 #define ELEARN_RESULT_LOSS_A 4u /* u32: cross-entropy: max logit - logit of the label; squared error: sum of (g*g >> 16) */
 #define ELEARN_RESULT_LOSS_B 8u /* u32: cross-entropy: sum of exponentials, Q15; squared error: sum of (g*g & 0xFFFF) */
-#define ELEARN_RESULT_STEP 12u /* u32: training steps since reset, this one included */
+#define ELEARN_RESULT_STEP 12u /* u32: training steps since the head was as generated, this one included */
 #define ELEARN_RESULT_INFERENCE_TICKS 16u /* u32: counter ticks of the forward pass */
 #define ELEARN_RESULT_TRAIN_TICKS 20u /* u32: counter ticks of the update */
 #define ELEARN_RESULT_STACK_BYTES 24u /* u32: high-water mark of the stack */
-#define ELEARN_RESULT_BYTES 28u
+#define ELEARN_RESULT_SAVED_SEQUENCE 28u /* u32: requests of this session before it are saved; 2^32 - 1: none */
+#define ELEARN_RESULT_FLAGS 32u /* u8: ResultFlag */
+#define ELEARN_RESULT_BYTES 33u
 
 /* READ */
 #define ELEARN_READ_REGION 0u /* u8: a Region */
@@ -140,21 +176,46 @@
 #define ELEARN_SET_LEARNING_RATE_EXPONENT 2u /* u8: a of lr = A 2^-a */
 #define ELEARN_SET_LEARNING_RATE_BYTES 3u
 
+/* SAVE */
+#define ELEARN_SAVE_BYTES 0u
+
+/* FORGET */
+#define ELEARN_FORGET_BYTES 0u
+
+/* SET_AUTOSAVE */
+#define ELEARN_SET_AUTOSAVE_STEPS 0u /* u32: save after that many training steps; 0: only when asked */
+#define ELEARN_SET_AUTOSAVE_BYTES 4u
+
+/* SET_CLASS: then its name, UTF-8, at most label_bytes */
+#define ELEARN_SET_CLASS_INDEX 0u /* u16: a class in use, or their number, which adds one with zero weights */
+#define ELEARN_SET_CLASS_BYTES 2u
+
 /* STATISTICS */
 #define ELEARN_STATISTICS_BYTES 0u
 
 /* STATISTICS_REPLY */
-#define ELEARN_STATISTICS_REPLY_STEP 0u /* u32: training steps since reset */
+#define ELEARN_STATISTICS_REPLY_STEP 0u /* u32: training steps since the head was as generated */
 #define ELEARN_STATISTICS_REPLY_FRAMES 4u /* u32: good frames received */
 #define ELEARN_STATISTICS_REPLY_CRC_ERRORS 8u /* u32: frames with a bad checksum */
 #define ELEARN_STATISTICS_REPLY_FRAMING_ERRORS 12u /* u32: frames too short, too long or not COBS */
 #define ELEARN_STATISTICS_REPLY_REPEATS 16u /* u32: repeated requests answered from memory or dropped */
-#define ELEARN_STATISTICS_REPLY_OVERRUNS 20u /* u32: bytes lost because the receive ring was full */
-#define ELEARN_STATISTICS_REPLY_RING_BYTES 24u /* u32: high-water mark of the receive ring */
-#define ELEARN_STATISTICS_REPLY_STACK_BYTES 28u /* u32: high-water mark of the stack */
-#define ELEARN_STATISTICS_REPLY_STATIC_RAM_BYTES 32u /* u32: data and bss */
-#define ELEARN_STATISTICS_REPLY_STACK_SIZE_BYTES 36u /* u32: bytes reserved for the stack */
-#define ELEARN_STATISTICS_REPLY_BYTES 40u
+#define ELEARN_STATISTICS_REPLY_GAPS 20u /* u32: requests dropped because one before them did not arrive */
+#define ELEARN_STATISTICS_REPLY_OVERRUNS 24u /* u32: bytes lost because the receive ring was full */
+#define ELEARN_STATISTICS_REPLY_RING_BYTES 28u /* u32: high-water mark of the receive ring */
+#define ELEARN_STATISTICS_REPLY_STACK_BYTES 32u /* u32: high-water mark of the stack */
+#define ELEARN_STATISTICS_REPLY_STATIC_RAM_BYTES 36u /* u32: data and bss */
+#define ELEARN_STATISTICS_REPLY_STACK_SIZE_BYTES 40u /* u32: bytes reserved for the stack */
+#define ELEARN_STATISTICS_REPLY_INFERENCE_STACK_BYTES 44u /* u32: most of it that one inference has used */
+#define ELEARN_STATISTICS_REPLY_TRAIN_STACK_BYTES 48u /* u32: most of it that one update has used */
+#define ELEARN_STATISTICS_REPLY_SAVE_STACK_BYTES 52u /* u32: most of it that saving the head has used */
+#define ELEARN_STATISTICS_REPLY_SAVES 56u /* u32: number of the newest saved head, 0 without one */
+#define ELEARN_STATISTICS_REPLY_SAVED_STEP 60u /* u32: training steps in the newest saved head */
+#define ELEARN_STATISTICS_REPLY_FAILED_SAVES 64u /* u32: of the device itself, by SET_AUTOSAVE */
+#define ELEARN_STATISTICS_REPLY_BYTES 68u
+
+/* NAK */
+#define ELEARN_NAK_EXPECTED 0u /* u32: number of the next request that changes state */
+#define ELEARN_NAK_BYTES 4u
 
 /* ACK */
 #define ELEARN_ACK_STATUS 0u /* u8: a Status */

@@ -94,11 +94,13 @@ static elearn_head_state head_state = {
 };
 static const elearn_trainable trainable[1] = { {&head_params, &head_state, arena.bytes + 124} };
 
-static const char labels[] =
-    "zero\012"
-    "one\012"
-    "two\012"
-    "three";
+/* The names of the classes, which the host may change. */
+static const char initial_names[64] =
+    "zero\000\000\000\000\000\000\000\000\000\000\000\000"
+    "one\000\000\000\000\000\000\000\000\000\000\000\000\000"
+    "two\000\000\000\000\000\000\000\000\000\000\000\000\000"
+    "three\000\000\000\000\000\000\000\000\000\000";
+static char names[64];
 
 /* Inputs and outputs, for the host. */
 static const uint8_t interface[] = {
@@ -111,6 +113,7 @@ static const uint8_t interface[] = {
 const elearn_model elearn_the_model = {
     .hash_low = 0x67452301u,
     .hash_high = 0xEFCDAB89u,
+    .identity = { 0x67452301u, 0xEFCDAB89u, 0x7839DAE1u },
     .inputs = {
         {arena.bytes + 96, 25},
     },
@@ -119,8 +122,10 @@ const elearn_model elearn_the_model = {
     },
     .interface = interface,
     .interface_bytes = sizeof interface,
-    .labels = labels,
-    .labels_bytes = 18,
+    .labels = "",
+    .labels_bytes = 0,
+    .names = names,
+    .initial_names = initial_names,
     .trainable = trainable,
 };
 
