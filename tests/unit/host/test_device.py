@@ -71,7 +71,7 @@ def test_another_model_is_refused_with_both_named():
 
 
 def test_another_version_is_refused_with_both_named():
-    with FakeDevice(Model(version=7)) as fake, pytest.raises(ProtocolVersionError, match=r"version 7 .* version 2"):
+    with FakeDevice(Model(version=7)) as fake, pytest.raises(ProtocolVersionError, match=r"version 7 .* version 3"):
         open_device(fake.url)
 
 
@@ -155,13 +155,25 @@ def test_samples_that_do_not_fit_are_refused_here():
         assert fake.applied == []
 
 
-def test_a_sample_larger_than_the_buffer_is_refused_here():
+@pytest.mark.parametrize("inputs", [55, 56, 100, 999])
+def test_a_sample_larger_than_the_buffer_goes_in_parts(inputs):
+    x = np.random.default_rng(1).integers(-128, 128, inputs).astype(np.int8)
+    with FakeDevice(Model(inputs=inputs, max_payload_bytes=64)) as fake, open_device(fake.url) as device:
+        device.predict(x)
+        assert bytes(fake.parts) == x.tobytes()
+        other = device.submit(x[::-1].copy(), train=True, label=2)
+        assert device.result(other).step == 1
+        assert bytes(fake.parts) == x[::-1].tobytes()
+
+
+def test_targets_that_leave_no_room_are_refused_here():
+    model = Model(inputs=40, outputs=40, loss=LossCode.SQUARED_ERROR, max_payload_bytes=64)
     with (
-        FakeDevice(Model(inputs=100, max_payload_bytes=64)) as fake,
+        FakeDevice(model) as fake,
         open_device(fake.url) as device,
-        pytest.raises(DataError, match=r"needs 103 bytes.*holds 64"),
+        pytest.raises(DeviceRefusedError, match="too few to work"),
     ):
-        device.predict(np.zeros(100, np.int8))
+        device.train(np.zeros(40, np.int8), targets=np.zeros(40, np.int16))
 
 
 def test_a_label_beyond_the_classes_is_refused_by_the_device():

@@ -8,9 +8,12 @@ import pytest
 
 from edgelearn.errors import DeviceRefusedError, DeviceResetError, DeviceTimeoutError, PortError
 from edgelearn.host.link import STATUS_TEXT, Link, LinkOptions, RoundTrip
-from edgelearn.protocol import Frame, FrameReader, MessageType, Status, encode_frame, pack
+from edgelearn.protocol import READING, Frame, FrameReader, MessageType, Status, encode_frame, message, pack
 
 OPTIONS = LinkOptions(first_timeout_s=1.0, min_timeout_s=0.1, max_timeout_s=4.0, give_up_s=10.0, first_give_up_s=20.0)
+
+#: The payload of a STATISTICS_REPLY of a device that has seen nothing.
+STATISTICS = bytes(message(MessageType.STATISTICS_REPLY).size_bytes)
 
 
 class Scripted:
@@ -26,6 +29,7 @@ class Scripted:
         self.sent_at: list[float] = []
         self.inbox: list[tuple[float, bytes]] = []
         self.reader = FrameReader()
+        self.frames: list[Frame] = []
 
     def clock(self) -> float:
         return self.now
@@ -43,6 +47,7 @@ class Scripted:
         self.written.append(data)
         self.sent_at.append(self.now)
         for frame in self.reader.feed(data):
+            self.frames.append(frame)
             self.inbox += [(self.now + delay, reply) for delay, reply in self.answer(len(self.written), frame)]
 
     def close(self) -> None:
@@ -147,17 +152,110 @@ def test_an_unknown_status_is_named_by_its_number():
 
 def test_no_session_means_a_reset_once_one_was_open():
     link, _ = link_to(lambda _, frame: [(0.01, ok(frame, Status.NO_SESSION))])
-    link.session_opened()
+    link.session_opened(window=1, receive_bytes=0)
     with pytest.raises(DeviceResetError):
         link.request(MessageType.RESET_HEAD)
 
 
-def test_the_window_is_one():
-    link, _ = link_to(lambda _, frame: [(0.01, ok(frame))])
-    pending = link.submit(MessageType.RESET_HEAD)
-    with pytest.raises(RuntimeError, match="window"):
-        link.submit(MessageType.RESET_HEAD)
-    assert link.wait(pending).status is Status.OK
+def a_window(answer, *, window: int = 4, receive_bytes: int = 1000) -> tuple[Link, Scripted]:
+    link, transport = link_to(answer)
+    link.session_opened(window=window, receive_bytes=receive_bytes)
+    return link, transport
+
+
+@pytest.mark.parametrize(("window", "receive_bytes", "expected"), [(4, 1000, 4), (1, 1000, 1), (8, 60, 3), (8, 10, 1)])
+def test_no_more_is_under_way_than_the_device_has_room_for(window, receive_bytes, expected):
+    """Each frame has 20 bytes; one that is longer than the buffer may go alone."""
+    link, _ = a_window(lambda _, frame: [(0.5, ok(frame))], window=window, receive_bytes=receive_bytes)
+    under_way = []
+    for _ in range(9):
+        link.submit(MessageType.WRITE, pack(MessageType.WRITE, region=0, index=0, offset=0, tail=b"12"))
+        under_way.append(link.under_way)
+    assert max(under_way) == expected
+
+
+def numbers(transport: Scripted) -> list[int]:
+    """The sequence numbers of all frames sent, from that of the first."""
+    first = transport.frames[0].sequence
+    return [(frame.sequence - first) % READING for frame in transport.frames]
+
+
+def test_everything_from_a_gap_on_is_sent_again_once():
+    """The device drops the second request and complains of each that follows."""
+    expected: list[int] = []
+
+    def answer(n: int, frame: Frame) -> list[tuple[float, bytes]]:
+        if not expected:
+            expected.append(frame.sequence)
+        if n == 2:
+            return []
+        if frame.sequence != expected[0]:
+            nak = encode_frame(MessageType.NAK, frame.sequence, pack(MessageType.NAK, expected=expected[0]))
+            return [(0.01, nak)]
+        expected[0] += 1
+        return [(0.01, ok(frame))]
+
+    link, transport = a_window(answer)
+    waiting = [link.submit(MessageType.RESET_HEAD) for _ in range(4)]
+    assert [link.wait(pending).status for pending in waiting] == [Status.OK] * 4
+    assert numbers(transport) == [0, 1, 2, 3, 1, 2, 3]
+    assert link.counters.gaps == 1
+    assert transport.clock() < 0.1, "no time-out was waited for"
+
+
+def test_a_lost_reply_is_asked_for_when_a_later_one_comes():
+    def answer(n: int, frame: Frame) -> list[tuple[float, bytes]]:
+        return [] if n == 1 else [(0.01, ok(frame))]
+
+    link, transport = a_window(answer)
+    waiting = [link.submit(MessageType.RESET_HEAD) for _ in range(3)]
+    for pending in waiting:
+        link.wait(pending)
+    assert numbers(transport) == [0, 1, 2, 0]
+    assert transport.clock() < 0.1
+
+
+def test_only_the_oldest_is_repeated_after_a_time_out_then_what_follows():
+    heard: set[int] = set()
+
+    def answer(n: int, frame: Frame) -> list[tuple[float, bytes]]:
+        if n <= 3:
+            return []
+        heard.add(frame.sequence)
+        return [(0.01, ok(frame))]
+
+    link, transport = a_window(answer)
+    waiting = [link.submit(MessageType.RESET_HEAD) for _ in range(3)]
+    for pending in waiting:
+        link.wait(pending)
+    assert numbers(transport) == [0, 1, 2, 0, 1, 2]
+    assert len(heard) == 3
+
+
+def test_a_read_passes_changes_under_way():
+    def answer(_n: int, frame: Frame) -> list[tuple[float, bytes]]:
+        if frame.sequence & READING:
+            return [(0.01, encode_frame(MessageType.STATISTICS_REPLY, frame.sequence, STATISTICS))]
+        return [(1.0, ok(frame))]
+
+    link, transport = a_window(answer)
+    change = link.submit(MessageType.RESET_HEAD)
+    link.request(MessageType.STATISTICS)
+    assert transport.clock() < 0.5
+    assert link.wait(change).status is Status.OK
+
+
+def test_a_complaint_about_a_number_of_nobody_is_dropped():
+    def answer(n: int, frame: Frame) -> list[tuple[float, bytes]]:
+        nak = encode_frame(
+            MessageType.NAK, frame.sequence, pack(MessageType.NAK, expected=(frame.sequence + 5) % READING)
+        )
+        return [(0.01, nak), (0.02, ok(frame))]
+
+    link, transport = a_window(answer)
+    link.request(MessageType.RESET_HEAD)
+    assert len(transport.frames) == 1
+    assert link.counters.stale_frames == 1
 
 
 @pytest.mark.parametrize("error", [PortError("gone"), KeyboardInterrupt()])
