@@ -43,7 +43,7 @@ _RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_h
 _RUNTIME_KEEPING = ("elearn_store.c",)
 
 
-_C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.INT64: "int64_t", DType.FLOAT32: "float"}
+_C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT32: "float"}
 
 
 class _Array(Struct, frozen=True, kw_only=True):
@@ -147,9 +147,13 @@ def _constant(identifier: str, constant: Constant) -> _Array:
 
 
 def _pointer(place: Place) -> str:
-    """The address of a tensor; everything in the arena is aligned to four bytes."""
+    """The address of a tensor. All are aligned to four bytes only, so kernels write int64 as words."""
     address = f"arena.bytes + {place.offset}"
-    return address if place.dtype is DType.INT8 else f"({_C_TYPES[place.dtype]} *)(void *)({address})"
+    if place.dtype is DType.INT8:
+        return address
+    if place.dtype is DType.INT64:
+        return f"(void *)({address})"
+    return f"({_C_TYPES[place.dtype]} *)(void *)({address})"
 
 
 def _layers(plan: Plan) -> list[_Layer]:

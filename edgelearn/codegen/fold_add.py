@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from edgelearn.codegen.requantize import Scale, to_scale
+from edgelearn.codegen.requantize import Scale, requantize_twice, to_scale
 from edgelearn.ir import Tensor
 
 Integers = npt.NDArray[np.int64]
@@ -71,11 +71,11 @@ def operands(a: Tensor, b: Tensor, out: Tensor, clamp: tuple[int, int], *, is_di
 def exact(constants: Operands) -> Integers:
     """The outputs of the LiteRT kernel for all pairs; [a + 128, b + 128]."""
     first, second = (
-        _requantize_twice((_ALL - zero_point) << LEFT_SHIFT, scale)
+        requantize_twice((_ALL - zero_point) << LEFT_SHIFT, scale)
         for zero_point, scale in zip(constants.zero_points, constants.scales[:2], strict=False)
     )
     sums = first[:, None] + second[None, :]
-    values = _requantize_twice(sums, constants.scales[2]) + constants.zero_points[2]
+    values = requantize_twice(sums, constants.scales[2]) + constants.zero_points[2]
     outputs: Integers = np.clip(values, constants.low, constants.high)
     return outputs
 
@@ -136,14 +136,3 @@ def _fits(constants: Folded) -> bool:
     sums = [s for first, second in ends for s in (constants.offset + first, constants.offset + first + second)]
     multipliers = [constants.multiplier1 << 8, constants.multiplier2 << 8]
     return all(-(2**31) <= value < 2**31 for value in (constants.offset, *sums, *multipliers))
-
-
-def _requantize_twice(values: Integers, scale: Scale) -> Integers:
-    """`elearn_requantize_twice`: a doubling high multiply, then a rounding shift, halves away from zero."""
-    left, right = max(scale.shift, 0), max(-scale.shift, 0)
-    wrapped = ((values << left) + 2**31 & 0xFFFFFFFF) - 2**31
-    high = (wrapped * scale.multiplier + (1 << 30)) >> 31
-    rest = high & ((1 << right) - 1)
-    threshold = (((1 << right) - 1) >> 1) + (high < 0)
-    result: Integers = (high >> right) + (rest > threshold)
-    return result

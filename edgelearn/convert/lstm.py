@@ -18,8 +18,10 @@ import numpy.typing as npt
 
 _LOOPS = ("While", "StatelessWhile")
 _GATES = 4
-#: In a `.tflite`: positions of the output state among the op's inputs, of the hidden state among its intermediates.
-_OUTPUT_STATE, _HIDDEN = 18, 4
+#: In a `.tflite`: positions of the two states among the op's inputs, of the hidden state among its intermediates.
+_OUTPUT_STATE, _CELL_STATE, _HIDDEN = 18, 19, 4
+#: The finest steps of a cell state that LiteRT's kernel has a hyperbolic tangent for (ApplyTanh).
+_FINEST_CELL_STEP = 2.0**-15
 
 
 class _NoLstmError(Exception):
@@ -149,7 +151,7 @@ def _match(tensorflow: Any, graph: Any, definition: Any, node: Any) -> _Loop:
     kernel, recurrent_kernel = value(position(of_step[0].input[1])), value(position(of_state[0].input[1]))
     units = recurrent_kernel.shape[0]
     if kernel.shape[1] != _GATES * units or recurrent_kernel.shape != (units, _GATES * units):
-        raise _NoLstmError("it has not four gates")
+        raise _NoLstmError("it does not have the four gates of an LSTM")
     sigmoids, tangents = (sum(n.op == op for n in body.node_def) for op in ("Sigmoid", "Tanh"))
     if (sigmoids, tangents) != (_GATES - 1, 2):
         raise _NoLstmError("its activations are not sigmoid and tanh")
@@ -268,15 +270,18 @@ def _function(tensorflow: Any, loop: _Loop) -> Any:
     return concrete.function_def
 
 
-def untie_outputs(model: bytes) -> bytes:
-    """Give LSTM layers of a converted model their own quantisation where the op behind them decided it.
+def repair_lstm(model: bytes) -> bytes:
+    """Mend what the converter gets wrong about the quantisation of LSTM layers.
 
-    CONCATENATION wants one scale for all its inputs, and the converter writes it over that of the LSTM's output, though
-    the op gives the bytes of its hidden state as they are. Here the output and the state that the next step reads have
-    the hidden state's quantisation again, and a QUANTIZE leads to what the op behind wants.
+    Outputs: CONCATENATION wants one scale for all its inputs, and the converter writes it over that of the LSTM's
+    output, though the op gives the bytes of its hidden state as they are. The output and the state that the next step
+    reads get the hidden state's quantisation again, and a QUANTIZE leads to what the op behind wants.
+
+    Cell states: where they stay below 1/2, the converter takes finer steps than the op can. Nothing else depends on
+    these steps.
 
     Args:
-        model: an int8 `.tflite` as the converter writes it; returned as it is where nothing is tied.
+        model: an int8 `.tflite` as the converter writes it; returned as it is where nothing is to be mended.
     """
     import flatbuffers  # type: ignore[import-untyped]
     from tensorflow.lite.python import schema_py_generated as schema
@@ -284,9 +289,23 @@ def untie_outputs(model: bytes) -> bytes:
     content = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
     (graph,) = content.subgraphs
     lstm = _code(content, schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM)
-    tied = [op for op in graph.operators if op.opcodeIndex == lstm and _is_tied(graph, op)]
-    if not tied:
+    layers = [op for op in graph.operators if op.opcodeIndex == lstm]
+    tied = [op for op in layers if _is_tied(graph, op)]
+    cells = [graph.tensors[op.inputs[_CELL_STATE]].quantization for op in layers]
+    too_fine = [quant for quant in cells if quant.scale[0] < _FINEST_CELL_STEP]
+    if not tied and not too_fine:
         return model
+    for quant in too_fine:
+        quant.scale = [_FINEST_CELL_STEP]
+    if tied:
+        _untie_outputs(schema, content, graph, tied)
+    packer = flatbuffers.Builder(len(model))
+    packer.Finish(content.Pack(packer), file_identifier=b"TFL3")
+    return bytes(packer.Output())
+
+
+def _untie_outputs(schema: Any, content: Any, graph: Any, tied: list[Any]) -> None:
+    """Give the LSTM layers their own quantisation, and a QUANTIZE behind each."""
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.QUANTIZE
     code.version = 2
@@ -309,9 +328,6 @@ def untie_outputs(model: bytes) -> bytes:
         op.outputs = [len(graph.tensors) - 1]
         operators.append(requantise)
     graph.operators = operators
-    packer = flatbuffers.Builder(len(model))
-    packer.Finish(content.Pack(packer), file_identifier=b"TFL3")
-    return bytes(packer.Output())
 
 
 def _code(content: Any, builtin: int) -> int | None:

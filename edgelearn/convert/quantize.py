@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgelearn.convert.head import FloatParameter
-from edgelearn.convert.lstm import fuse_lstm, untie_outputs
+from edgelearn.convert.lstm import fuse_lstm, repair_lstm
 from edgelearn.convert.naming import layers_by_scope, tensor_name
 from edgelearn.convert.quiet import captured_output
 from edgelearn.convert.tflite_loader import unknown_ops
@@ -165,7 +165,7 @@ class FloatModel:
                 type_ = self._tensorflow.float32 if edges is Edges.FLOAT else self._tensorflow.int8
                 converter.inference_input_type = converter.inference_output_type = type_
                 converted = bytes(converter.convert())
-                return converted if self._fused is None else untie_outputs(_in_order(converted, self._fused))
+                return converted if self._fused is None else repair_lstm(_in_order(converted, self._fused))
             except Exception as error:  # the converter raises whatever its C++ side does
                 failure = error
         raise _converter_error(failure, captured.last_lines(), self._unknown_ops()) from failure

@@ -18,6 +18,7 @@ ASSUMPTIONS = (
     "memory without wait states",
     "no bus contention",
     "an instruction that a condition skips costs the same",
+    "a return that loads the program counter costs no more than its other loads",
 )
 
 

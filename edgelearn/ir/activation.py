@@ -135,7 +135,7 @@ class Softmax(Op, frozen=True, kw_only=True):
     """Softmax over the last axis, int8 to int8 (scale 1/256, zero point -128)."""
 
     TITLE: ClassVar[str] = "SOFTMAX"
-    LIMITS: ClassVar[str] = "rows of at most 8191 elements"
+    LIMITS: ClassVar[str] = "an input scale times beta of more than 2^-26; rows of at most 8191 elements"
     beta: float = 1.0
 
     def problems(self, tensors: Tensors) -> Iterator[str]:

@@ -404,12 +404,20 @@ def test_softmax_of_a_sum_beyond_32_bits_is_refused():
         load_graph(model)
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1e-20])
-def test_softmax_of_an_input_narrower_than_the_reference_kernel_takes(scale):
-    builder = TfliteBuilder(0)
-    x = builder.input((1, 4), scale=scale, zero_point=0)
-    files = generate(load_graph(builder.build(builder.softmax(x))))
-    assert run_model(files, np.array([[-128, 0, 5, 127]], np.int8)).tolist() == [[-64] * 4]
+@pytest.mark.parametrize(("scale", "beta"), [(1e-9, 1.0), (2.0**-26, 1.0), (2.0**-25, 0.5), (1e-20, 1000.0)])
+def test_softmax_of_an_input_narrower_than_the_reference_kernel_takes_is_refused(scale, beta):
+    """The kernel would end the process, in `convert` and in `verify` alike."""
+    b = TfliteBuilder(0)
+    model = b.build(b.softmax(b.input((1, 4), scale=scale, zero_point=0), beta=beta))
+    with pytest.raises(UnsupportedOpError, match="more than 2\\^-26: its input is nearly constant"):
+        load_graph(model)
+
+
+@pytest.mark.parametrize(("scale", "beta"), [(2.0**-26 * 1.0001, 1.0), (2.0**-25, 0.51)])
+def test_softmax_of_the_narrowest_input(scale, beta):
+    b = TfliteBuilder(0)
+    x = b.input((1, 4), scale=scale, zero_point=0)
+    assert_same_bytes(b.build(b.softmax(x, beta=beta)), np.array([[-128, 0, 5, 127]], np.int8))
 
 
 @examples(250)

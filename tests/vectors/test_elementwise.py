@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgelearn.codegen.fold_add import Operands, exact, fold, folded
+from edgelearn.codegen.fold_add import Operands, exact, fold, folded, operands
 from edgelearn.codegen.requantize import Scale, to_scale
 from edgelearn.errors import UnsupportedOpError
 from edgelearn.ir.elementwise import Add, Maximum, Minimum, Mul, Sub
@@ -187,6 +187,27 @@ def test_add_of_all_pairs(scales, activation, is_folded):
     assert (function_of(model) == "elearn_add_folded_s8") is is_folded
     columns = np.arange(-128, 128).astype(np.int8).repeat(256)
     assert_same_bytes(model, columns.reshape(1, 256, 256, 1))
+
+
+@pytest.mark.parametrize("code", ["ADD", "SUB"])
+@pytest.mark.parametrize("seed", range(12))
+def test_constants_are_those_of_the_reference_for_all_pairs(code, seed):
+    """Scales of few bits give halves at each of the three roundings, those of a negative factor among them."""
+    b = TfliteBuilder(seed)
+    few, many = b.rng.integers(1, 2**10) / 2**10, b.rng.uniform(0.01, 1)
+    scales = [(1.0, few), (few, 1.0), (1.0, many), (many, few)][seed % 4]
+    out_scale = float(np.float32(sum(scales) * [1.0, 0.5, b.rng.uniform(0.1, 1)][seed % 3]))
+    every = np.arange(-128, 128).astype(np.int8)
+    x = b.input((1, 256, 1), scale=float(np.float32(scales[0])), zero_point=b.random_zero_point())
+    quant = {"scale": float(np.float32(scales[1])), "zero_point": b.random_zero_point()}
+    constant = b.tensor((1, 1, 256), data=every.reshape(1, 1, 256), **quant)
+    out = b.tensor((1, 256, 256), scale=out_scale, zero_point=b.random_zero_point())
+    model = b.build(b.op(code, [x, constant], out, options=options_of(code), version=2))
+    expected = assert_same_bytes(model, every.reshape(1, 256, 1)).reshape(256, 256)
+    graph = load_graph(model)
+    tensors = (graph.tensor(name) for name in (*graph.ops[0].inputs, graph.ops[0].output))
+    constants = operands(*tensors, (-128, 127), is_difference=code == "SUB")
+    np.testing.assert_array_equal(exact(constants), expected)
 
 
 @examples(150)

@@ -81,9 +81,6 @@ def _prelu(graph: Graph, op: Prelu, _target: Target) -> Call:
 def _softmax(graph: Graph, op: Softmax, _target: Target) -> tuple[Call, ...]:
     x = graph.tensor(op.inputs[0])
     scale = _difference_scale(op.beta * x.scale)
-    if scale.shift < 0:
-        # So narrow an input that all its exponentials are one: the kernel shifts to the left only.
-        scale = Scale(multiplier=scale.multiplier >> -scale.shift, shift=0)
     table = exponentials(scale, _difference_min(scale))
     columns = x.shape[-1]
     rows = x.elements // columns

@@ -147,6 +147,7 @@ def _softmax(c: Context, op: FileOp) -> ActivationOp:
     beta = op.real("Beta", 1.0)
     if not 1e-3 <= beta <= 1e3:
         raise UnsupportedParameter(f"a beta of {beta}")
+    _require_differences(activation_quant(x, "its input").scale[0] * beta)
     name = c.name_op(op, out)
     return Softmax(
         name=name,
@@ -162,8 +163,7 @@ def _log_softmax(c: Context, op: FileOp) -> ActivationOp:
     scale, quant = activation_quant(x, "its input").scale[0], activation_quant(out, "its output")
     if quant.scale != (1 / 16,) or quant.zero_point != (127,):
         raise UnsupportedParameter("an output that is not in steps of 1/16 to 127, as the int8 specification has it")
-    if not scale > 2.0**-26:
-        raise UnsupportedParameter(f"an input scale of {scale:g}; LiteRT demands more than 2^-26")
+    _require_differences(scale)
     if x.shape[-1] > _MOST_LOG_SOFTMAX_COLUMNS:
         raise UnsupportedParameter(
             f"rows of {x.shape[-1]} elements; at most {_MOST_LOG_SOFTMAX_COLUMNS}, or LiteRT's sum overflows"
@@ -175,6 +175,15 @@ def _log_softmax(c: Context, op: FileOp) -> ActivationOp:
         outputs=(c.define_output(op, name, out),),
         index=op.index,
     )
+
+
+def _require_differences(scale: float) -> None:
+    """Refuse an input that is nearly constant: LiteRT (PreprocessSoftmaxScaling) ends the process at such a scale."""
+    if not scale > 2.0**-26:
+        raise UnsupportedParameter(
+            f"an input scale of {scale:g}, while LiteRT demands more than 2^-26: its input is nearly constant; "
+            "train the model, or give typical calibration samples"
+        )
 
 
 def _require_steps_of_256(c: Context, op: FileOp) -> None:

@@ -102,13 +102,6 @@ static void gather_window(const elearn_conv2d_pairs_params *p, const int8_t *inp
     }
 }
 
-static void clamp_all(int8_t *values, int32_t count, int32_t low, int32_t high)
-{
-    for (int32_t i = 0; i < count; i++) {
-        values[i] = (int8_t)elearn_clamp(values[i], low, high);
-    }
-}
-
 void elearn_conv2d_pairs_s8(const elearn_conv2d_pairs_params *p, const int8_t *input, int8_t *output, int8_t *scratch)
 {
     const int32_t depth = p->output.channels;
@@ -165,8 +158,8 @@ void elearn_conv2d_pairs_s8(const elearn_conv2d_pairs_params *p, const int8_t *i
             memcpy(output2, rows + depth + 1, (size_t)depth);
         }
         if (p->offsets.output_min > -128 || p->offsets.output_max < 127) {
-            clamp_all(output1, depth, p->offsets.output_min, p->offsets.output_max);
-            clamp_all(output2, depth, p->offsets.output_min, p->offsets.output_max);
+            elearn_clamp_all(output1, depth, p->offsets.output_min, p->offsets.output_max);
+            elearn_clamp_all(output2, depth, p->offsets.output_min, p->offsets.output_max);
         }
     }
 }

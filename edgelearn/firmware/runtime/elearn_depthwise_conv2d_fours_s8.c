@@ -423,8 +423,6 @@ void elearn_depthwise_conv2d_fours_s8(const elearn_depthwise_conv2d_fours_params
     }
     if (p->output_min > -128 || p->output_max < 127) {
         const int32_t count = p->line.outputs * p->place.outputs * p->input_channels * p->multiplier;
-        for (int32_t i = 0; i < count; i++) {
-            output[i] = (int8_t)elearn_clamp(output[i], p->output_min, p->output_max);
-        }
+        elearn_clamp_all(output, count, p->output_min, p->output_max);
     }
 }

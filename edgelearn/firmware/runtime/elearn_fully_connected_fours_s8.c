@@ -55,9 +55,7 @@ void elearn_fully_connected_fours_s8(const elearn_fully_connected_fours_params *
             memcpy(output + whole, last, (size_t)(p->outputs - whole));
         }
         if (p->output_min > -128 || p->output_max < 127) {
-            for (int32_t i = 0; i < p->outputs; i++) {
-                output[i] = (int8_t)elearn_clamp(output[i], p->output_min, p->output_max);
-            }
+            elearn_clamp_all(output, p->outputs, p->output_min, p->output_max);
         }
         input += p->features;
         output += p->outputs;

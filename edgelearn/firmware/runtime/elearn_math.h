@@ -18,6 +18,13 @@ static inline int32_t elearn_clamp(int32_t v, int32_t low, int32_t high)
     return v > high ? high : v;
 }
 
+static inline void elearn_clamp_all(int8_t *values, int32_t count, int32_t low, int32_t high)
+{
+    for (int32_t i = 0; i < count; i++) {
+        values[i] = (int8_t)elearn_clamp(values[i], low, high);
+    }
+}
+
 /* a + b modulo 2^32: the reference kernels' sums run on where huge biases take them beyond 32 bits. */
 static inline int32_t elearn_wrapping_add(int32_t a, int32_t b)
 {

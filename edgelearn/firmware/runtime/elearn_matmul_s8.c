@@ -249,22 +249,14 @@ uint32_t *elearn_expand_pixels_s8(uint32_t *destination, const int8_t *one, cons
 
 #include <string.h>
 
+#include "elearn_lanes.h"
 #include "elearn_math.h"
-
-static int32_t lane(uint32_t word, int32_t number)
-{
-    return (int16_t)(uint16_t)(word >> (16 * number));
-}
 
 /* Sums of one word of weights and one word of values; both wrap around as SMLAD's do. */
 static void add_word(uint32_t weights, uint32_t values, uint32_t *both, uint32_t *one)
 {
-    for (int32_t i = 0; i < 2; i++) {
-        const int32_t value = lane(values, i);
-        const int32_t pair = lane(weights, i);
-        *both += (uint32_t)(pair * value);
-        *one += (uint32_t)((int8_t)(uint8_t)((uint32_t)pair & 0xFFu) * value);
-    }
+    *both = (uint32_t)elearn_dual_multiply_add(weights, values, (int32_t)*both);
+    *one = (uint32_t)elearn_dual_multiply_add(elearn_even_bytes(weights), values, (int32_t)*one);
 }
 
 static int32_t high_product(int32_t a, int32_t b)
@@ -348,17 +340,12 @@ void elearn_vector_folded_s8(const elearn_vector_walk *w)
     }
 }
 
-/* Four int8 values as the lanes (0, 2) and (1, 3). */
-static uint32_t lanes(int8_t low, int8_t high)
-{
-    return (uint32_t)(uint16_t)low | (uint32_t)(uint16_t)high << 16;
-}
-
+/* Four int8 values become the lanes (0, 2) and (1, 3). */
 uint32_t *elearn_expand_vector_s8(uint32_t *destination, const int8_t *values, int32_t count)
 {
     for (int32_t i = 0; i < count; i += 4) {
-        *destination++ = lanes(values[i], values[i + 2]);
-        *destination++ = lanes(values[i + 1], values[i + 3]);
+        *destination++ = elearn_lanes(values[i], values[i + 2]);
+        *destination++ = elearn_lanes(values[i + 1], values[i + 3]);
     }
     return destination;
 }
@@ -366,10 +353,10 @@ uint32_t *elearn_expand_vector_s8(uint32_t *destination, const int8_t *values, i
 uint32_t *elearn_expand_pixels_s8(uint32_t *destination, const int8_t *one, const int8_t *two, int32_t count)
 {
     for (int32_t i = 0; i < count; i += 4) {
-        *destination++ = lanes(one[i], one[i + 2]);
-        *destination++ = lanes(two[i], two[i + 2]);
-        *destination++ = lanes(one[i + 1], one[i + 3]);
-        *destination++ = lanes(two[i + 1], two[i + 3]);
+        *destination++ = elearn_lanes(one[i], one[i + 2]);
+        *destination++ = elearn_lanes(two[i], two[i + 2]);
+        *destination++ = elearn_lanes(one[i + 1], one[i + 3]);
+        *destination++ = elearn_lanes(two[i + 1], two[i + 3]);
     }
     return destination;
 }

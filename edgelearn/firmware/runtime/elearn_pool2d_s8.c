@@ -34,30 +34,15 @@ static inline elearn_grid window_inside(const elearn_pool2d_params *p, int32_t y
     return grid;
 }
 
-/* In 2^-14: a sum in the lower or the upper lane, times a reciprocal in 2^-30, and a half. */
-static inline int32_t low_average(uint32_t lanes, int32_t reciprocal)
-{
-#if defined(__ARM_FEATURE_DSP)
-    return __smlawb(reciprocal, (int32_t)lanes, 1 << 13);
-#else
-    return (int32_t)((int64_t)reciprocal * elearn_low_lane(lanes) >> 16) + (1 << 13);
-#endif
-}
-
-static inline int32_t high_average(uint32_t lanes, int32_t reciprocal)
-{
-#if defined(__ARM_FEATURE_DSP)
-    return __smlawt(reciprocal, (int32_t)lanes, 1 << 13);
-#else
-    return (int32_t)((int64_t)reciprocal * elearn_high_lane(lanes) >> 16) + (1 << 13);
-#endif
-}
-
-/* The averages of four channels, with the sums of channels 0 and 2 in the lanes of `even`. */
+/* The averages of four channels, with the sums of channels 0 and 2 in the lanes of `even`: times a reciprocal in 2^-30,
+ * rounded in 2^-14. */
 static inline uint32_t four_averages(uint32_t even, uint32_t odd, int32_t reciprocal)
 {
-    const uint32_t a = elearn_lanes(low_average(even, reciprocal) >> 14, high_average(even, reciprocal) >> 14);
-    const uint32_t b = elearn_lanes(low_average(odd, reciprocal) >> 14, high_average(odd, reciprocal) >> 14);
+    const int32_t half = 1 << 13;
+    const uint32_t a = elearn_lanes(elearn_multiply_low_add(reciprocal, even, half) >> 14,
+                                    elearn_multiply_high_add(reciprocal, even, half) >> 14);
+    const uint32_t b = elearn_lanes(elearn_multiply_low_add(reciprocal, odd, half) >> 14,
+                                    elearn_multiply_high_add(reciprocal, odd, half) >> 14);
     return (a & 0x00FF00FFu) | (b & 0x00FF00FFu) << 8;
 }
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -17,6 +18,8 @@ from edgelearn.protocol import Region
 from edgelearn.recipe import Residual
 from edgelearn.training import plan_training
 from tests.support.firmware import HostFirmware, build, build_piped, generate, joined, load_graph, read_requests, talk
+from tests.support.tflite_builder import TfliteBuilder
+from tests.support.tflite_ops import arg_max
 from tests.support.tools import optional_tool
 from tests.unit.codegen.networks import models, small, trainable
 
@@ -34,6 +37,13 @@ def test_the_same_text_each_time_and_no_path_of_this_machine(name):
         assert not any(part in text for part in here), path
         assert text.endswith("\n")
         assert all(len(line) <= 250 for line in text.splitlines()), path
+
+
+def test_the_address_of_int64_is_of_no_type_that_needs_eight_bytes():
+    b = TfliteBuilder(1)
+    places = arg_max(b, b.input((1, 4, 3)), 1, schema.TensorType.INT64)
+    text = generate(load_graph(b.build(places)))["src/model.c"]
+    assert re.search(r"elearn_arg_max_s8\(&\w+, arena\.bytes \+ \d+, \(void \*\)\(arena\.bytes \+ \d+\)\);", text)
 
 
 @PLAIN

@@ -469,7 +469,7 @@ def test_an_unknown_layer_is_named(float_models, name):
 @needs_tensorflow
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("functions", ["SIN", "COS", "Erf"]), ("several", ["recurrent: it has not four gates", "CONV_3D in volume"])],
+    [("functions", ["SIN", "COS", "Erf"]), ("several", ["recurrent: it does not have the four gates", "CONV_3D in volume"])],
 )
 def test_all_that_a_float_model_has_and_edgelearn_not_is_named_in_one_error(float_models, name, expected):
     """TensorFlow's converter would stop at the first."""
@@ -493,7 +493,7 @@ def test_float_models_that_are_refused(float_models, tmp_path):
         assert error.value.hint
     with pytest.raises(ModelFileError, match=r"input input_layer\w* has the open shape \[\?, 8, 1\]"):
         convert_model(float_models / "open.keras", calibration=calibration)
-    with pytest.raises(UnsupportedOpError, match="it has not four gates"):
+    with pytest.raises(UnsupportedOpError, match="it does not have the four gates of an LSTM"):
         convert_model(float_models / "loop.keras", calibration=calibration)
     with pytest.raises(CalibrationError, match=r"\[4, 4, 1\]"):
         convert_model(float_models / "flat.keras", calibration=calibration)

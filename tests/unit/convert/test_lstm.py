@@ -41,6 +41,7 @@ np.savez(folder + "/c.npz", x=samples)
 stack = lambda: (l.LSTM(7, return_sequences=True), l.LSTM(6), l.Dense(3))
 make("stacked", *stack()); make("stacked", *stack(), form=".h5"); make("saved", *stack(), form="")
 make("sequence", l.LSTM(4, return_sequences=True), l.Flatten(), l.Dense(3))
+make("small", l.Rescaling(0.1), l.LSTM(4), l.Dense(3))
 make("square", l.LSTM(5, use_bias=False), l.Dense(3))
 make("both_ways", l.Bidirectional(l.LSTM(3)), l.Dense(3))
 make("backwards", l.LSTM(4, go_backwards=True, return_sequences=True), l.TimeDistributed(l.Dense(2)))
@@ -96,6 +97,19 @@ def assert_close_to_keras(model: bytes, samples: np.ndarray, expected: Path) -> 
     assert np.abs(reals - of_keras).max() < 0.04 * np.ptp(of_keras)
 
 
+def test_a_small_cell_state_gets_the_finest_steps_that_the_op_has(folder):
+    """It stays below 1/2, as an untrained layer's often does."""
+    samples = np.load(folder / "c.npz")["x"]
+    bundle = convert_model(folder / "small.keras", calibration=folder / "c.npz", head="none")
+    (layer,) = [op for op in bundle.graph.ops if isinstance(op, UnidirectionalSequenceLstm)]
+    assert layer.cell_exponent == -15
+    assert_close_to_keras(bundle.model_tflite, samples, folder / "small_expected.npy")
+    oracle = ReferenceInterpreter(bundle.model_tflite)
+    inputs = quantize_array(samples[:12], bundle.graph.input.quant)
+    expected = np.stack([oracle.run(s, [oracle.output_index])[oracle.output_index].reshape(-1) for s in inputs])
+    np.testing.assert_array_equal(run_model(generate(bundle.graph), inputs), expected)
+
+
 def test_two_directions_keep_their_own_scales(folder):
     samples = np.load(folder / "c.npz")["x"]
     model = load_float_model(folder / "both_ways.keras").quantize([samples])
@@ -128,8 +142,8 @@ def test_a_dense_layer_behind_an_lstm_is_a_head(folder):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("gru", "gru: it has not four gates"),
-        ("simple", "simple_rnn: it has not four gates"),
+        ("gru", "gru: it does not have the four gates of an LSTM"),
+        ("simple", "simple_rnn: it does not have the four gates of an LSTM"),
         ("masked", "as a mask"),
         ("relu", "its activations are not sigmoid and tanh"),
     ],
