@@ -217,6 +217,7 @@ MESSAGES: tuple[Message, ...] = (
             Field("version", _U16, "protocol version of the host"),
             Field("session", _U32, "chosen by the host, not 0"),
             Field("first_sequence", _U32, "number of a new session's first request that changes state, below 2^31"),
+            Field("resume", _U8, "1: only where this session is still open; a device that was reset opens none", True),
         ),
     ),
     Message(

@@ -620,8 +620,9 @@ class Link:
         else:
             self._times(pending.type).repeated(pending.timeout_s)
         if waiting is self._changes:
-            self._go_on_after(pending, now)
+            # First into the journal: sending may fail.
             self._note(pending)
+            self._go_on_after(pending, now)
 
     def _tells_of_a_reset(self, frame: Frame) -> bool:
         is_unknown = frame.type is MessageType.ACK and frame.payload[0] == Status.NO_SESSION

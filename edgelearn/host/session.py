@@ -162,7 +162,7 @@ class Session:
 
     def _goes_on(self, error: PortError) -> bool:
         """Whether the device still knows the session; then what was under way is sent again."""
-        hello = self._hello()
+        hello = self._hello(resume=True)
         check_model(model_hash(hello), *self._expected)
         if hello.integer("session") != self._number:
             return False
@@ -194,12 +194,13 @@ class Session:
         )
         self.events.append(event)
 
-    def _hello(self) -> Payload:
+    def _hello(self, *, resume: bool = False) -> Payload:
         request = pack(
             MessageType.HELLO,
             version=PROTOCOL_VERSION,
             session=self._number,
             first_sequence=self.link.first_sequence,
+            resume=resume,
         )
         usual = self.link.options
         self.link.options = _HELLO_TIMES

@@ -279,7 +279,8 @@ class FakeDevice:
         if frame.type >= 0x80:
             self._send(self._acknowledge(frame.sequence, Status.UNKNOWN_TYPE))
         elif frame.type is MessageType.HELLO:
-            if fields.integer("version") == self.model.version and fields.integer("session") != self.session:
+            is_other = fields.integer("session") != self.session and not fields.integer("resume")
+            if fields.integer("version") == self.model.version and is_other:
                 self.session = fields.integer("session")
                 self.next_sequence = fields.integer("first_sequence")
                 self.kept = {}

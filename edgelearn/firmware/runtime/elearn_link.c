@@ -109,7 +109,7 @@ static void hello(uint32_t sequence, const uint8_t *payload)
     /* A host of another version gets our version and opens nothing. The hello that opened the session may arrive
      * twice: it must not make the device forget what it has applied. */
     if (elearn_get_u16(payload + ELEARN_HELLO_VERSION) == ELEARN_PROTOCOL_VERSION && wanted != elearn_the_state.session
-        && !is_over(wanted)) {
+        && !payload[ELEARN_HELLO_RESUME] && !is_over(wanted)) {
         session_before = elearn_the_state.session;
         elearn_the_state.session = wanted;
         elearn_the_state.next_sequence = elearn_get_u32(payload + ELEARN_HELLO_FIRST_SEQUENCE) & ~ELEARN_READING;

@@ -88,7 +88,8 @@
 #define ELEARN_HELLO_VERSION 0u /* u16: protocol version of the host */
 #define ELEARN_HELLO_SESSION 2u /* u32: chosen by the host, not 0 */
 #define ELEARN_HELLO_FIRST_SEQUENCE 6u /* u32: number of a new session's first request that changes state, below 2^31 */
-#define ELEARN_HELLO_BYTES 10u
+#define ELEARN_HELLO_RESUME 10u /* u8: 1: only where this session is still open; a device that was reset opens none */
+#define ELEARN_HELLO_BYTES 11u
 
 /* HELLO_REPLY */
 #define ELEARN_HELLO_REPLY_VERSION 0u /* u16: protocol version of the device */
