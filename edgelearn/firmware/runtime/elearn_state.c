@@ -16,6 +16,8 @@ elearn_state elearn_the_state;
 static elearn_saved saved;
 static uint32_t failed_saves;
 static bool autosave_works;
+/* The step from which on autosave counts. */
+static uint32_t counted_from;
 
 #if ELEARN_TRAINABLE_COUNT
 
@@ -64,6 +66,7 @@ static void note_saved(void)
     saved.step = elearn_the_state.step;
     saved.session = elearn_the_state.session;
     saved.next_sequence = elearn_the_state.next_sequence;
+    counted_from = elearn_the_state.step;
 }
 
 static bool load(void)
@@ -95,6 +98,7 @@ static void reset_all(void)
 #endif
     elearn_the_state.step = 0;
     elearn_the_state.classes = ELEARN_INITIAL_CLASSES;
+    counted_from = 0;
 }
 
 void elearn_state_init(void)
@@ -151,7 +155,7 @@ uint32_t elearn_state_save(void)
 void elearn_state_autosave(void)
 {
     const uint32_t steps = elearn_the_state.autosave_steps;
-    if (steps == 0 || !autosave_works || elearn_the_state.step - saved.step < steps) {
+    if (steps == 0 || !autosave_works || elearn_the_state.step - counted_from < steps) {
         return;
     }
     if (elearn_state_save() != ELEARN_STATUS_OK) {
@@ -216,6 +220,7 @@ uint32_t elearn_state_save(void)
 void elearn_state_autosave(void)
 {
     (void)autosave_works;
+    (void)counted_from;
 }
 
 uint32_t elearn_state_set_class(uint32_t index, const uint8_t *name, uint32_t size)
@@ -244,6 +249,7 @@ uint32_t elearn_state_forget(void)
         return ELEARN_STATUS_STORE_FAILED;
     }
     memset(&saved, 0, sizeof saved);
+    counted_from = elearn_the_state.step;
     return ELEARN_STATUS_OK;
 #endif
 }
