@@ -351,8 +351,12 @@ static void dispatch(uint8_t *frame, uint32_t frame_bytes)
     uint32_t size = frame_bytes - ELEARN_FRAME_HEADER_BYTES;
     const uint32_t fixed = fixed_part(type);
 
+    if (sent_fixed > size) {
+        decoder.framing_errors++;
+        return;
+    }
     frames++;
-    if (sent_fixed > size || (fixed != UINT32_MAX && sent_fixed < fixed)) {
+    if (fixed != UINT32_MAX && sent_fixed < fixed) {
         size = 0; /* what is missing must not be filled up from the tail */
     } else if (fixed != UINT32_MAX && sent_fixed > fixed) {
         /* fields of a later version, before the tail */
