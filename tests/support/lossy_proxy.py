@@ -13,14 +13,14 @@ import random
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from types import TracebackType
 
 import numpy as np
 from msgspec import Struct
 
-from edgelearn.host.device import Device
+from edgelearn.host.device import Device, PendingSample
 from edgelearn.training import IntegerHead
 
 _LOOPBACK = "127.0.0.1"
@@ -248,27 +248,42 @@ class LossyProxy:
 def teach(device: Device, head: IntegerHead, *, samples: int, seed: int, compare: bool = True) -> None:
     """Train a model that is nothing but its head, and the reference, on the same samples; compare every bit.
 
-    Each result is compared as it comes, so that a sample that was lost or applied twice shows at the next one.
+    As many samples are under way as the device allows. Each result is compared, so that a sample that was lost, applied
+    twice or overtaken shows at the next one.
     """
     rng = np.random.default_rng(seed)
     first = device.statistics().step
     prototypes = rng.integers(-128, 128, (head.plan.outputs, head.plan.features))
+    waiting: deque[tuple[PendingSample, tuple[int, ...]]] = deque()
     for number in range(samples):
         label = int(rng.integers(head.plan.outputs))
         noise = rng.integers(-60, 61, head.plan.features)
         x = np.clip(prototypes[label] + noise, -128, 127).astype(np.int8)
         step = head.judge(head.forward(x), label=label)
-        result = device.train(x, label=label)
-        got = (result.step, result.prediction, result.loss_a, result.loss_b)
-        assert got == (first + number + 1, step.prediction, step.loss_a, step.loss_b), f"sample {number}"
+        want = first + number + 1, step.prediction, step.loss_a, step.loss_b
+        waiting.append((device.submit(x, train=True, label=label), want))
         head.learn(x, step, label=label)
+        while waiting and waiting[0][0].is_done:
+            _check(device, *waiting.popleft())
+    for pending, want in waiting:
+        _check(device, pending, want)
     if compare:
-        learned = device.read_head()
-        for mine, its in (
-            (head.q, learned.q),
-            (head.residual, learned.l),
-            (head.bias, learned.bias),
-            (head.row_t, learned.row_t),
-            (head.row_rho, learned.row_rho),
-        ):
-            np.testing.assert_array_equal(mine, its)
+        assert_same_head(device, head)
+
+
+def _check(device: Device, pending: PendingSample, want: tuple[int, ...]) -> None:
+    result = device.result(pending)
+    assert (result.step, result.prediction, result.loss_a, result.loss_b) == want
+
+
+def assert_same_head(device: Device, head: IntegerHead) -> None:
+    """The device's head has the bits of the reference."""
+    learned = device.read_head()
+    for mine, its in (
+        (head.q, learned.q),
+        (head.residual, learned.l),
+        (head.bias, learned.bias),
+        (head.row_t, learned.row_t),
+        (head.row_rho, learned.row_rho),
+    ):
+        np.testing.assert_array_equal(mine, its)

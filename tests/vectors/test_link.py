@@ -11,6 +11,7 @@ import itertools
 import socket
 import struct
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from edgelearn.board import load_board
 from edgelearn.codegen import emit_project, plan_firmware
 from edgelearn.errors import DeviceResetError
 from edgelearn.host.device import open_device
-from edgelearn.host.link import LinkOptions
+from edgelearn.host.link import LinkOptions, Pending
 from edgelearn.ir import Graph
 from edgelearn.protocol import (
     PROTOCOL_VERSION,
@@ -44,7 +45,7 @@ from edgelearn.protocol import (
 from edgelearn.recipe import TrainingPlan
 from edgelearn.training import make_head, plan_training
 from tests.support.firmware import MODEL_HASH, HostFirmware, build, generate, load_graph
-from tests.support.lossy_proxy import ALL_FAULTS, Faults, LossyProxy, teach
+from tests.support.lossy_proxy import ALL_FAULTS, Faults, LossyProxy, assert_same_head, teach
 from tests.support.tflite_builder import TfliteBuilder
 from tests.unit.training.heads import head_graph
 
@@ -903,13 +904,15 @@ def test_no_sample_is_lost_or_applied_twice_over_a_bad_line(program, plan):
         teach(device, make_head(plan), samples=1500, seed=1)
         statistics = device.statistics()
     for name in Faults.__struct_fields__:
-        if name != "pause_s":
+        if name not in ("pause_s", "disconnect"):
             assert line.to_device[name] > 5, name
             assert line.to_host[name] > 5, name
     assert statistics.step == 1500
     assert statistics.repeats > 100
+    assert statistics.gaps > 100
     assert statistics.crc_errors > 50
     assert device.counters.retries > 100
+    assert device.counters.gaps > 30
     assert device.counters.bad_frames > 50
 
 
@@ -936,6 +939,72 @@ def test_resets_rates_and_writes_over_a_bad_line(program, plan):
                 device.reset_head()
                 head.reset()
         teach(device, head, samples=20, seed=99)
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_changes_of_every_kind_under_way_together(program, plan, seed):
+    """Samples, whole and in parts, resets, rates and names with a full window and reading between them."""
+    random = np.random.default_rng(seed)
+    head = make_head(plan)
+    names = [b"a", b"b", b"c", b"d", b"e"]
+    step = most = 0
+    waiting: deque[tuple[MessageType, Pending, tuple[int, ...]]] = deque()
+    with (
+        HostFirmware(program) as firmware,
+        LossyProxy(firmware.url, ALL_FAULTS, seed=seed) as line,
+        open_device(line.url, options=OPTIONS) as device,
+    ):
+        link = device.link
+
+        def submit(type_: MessageType, payload: bytes = b"", want: tuple[int, ...] = (Status.OK,)) -> None:
+            waiting.append((type_, link.submit(type_, payload), want))
+
+        def take() -> None:
+            type_, pending, want = waiting.popleft()
+            answer = link.wait(pending)
+            got: tuple[int, ...] = (answer.status,)
+            if type_ is MessageType.SAMPLE:
+                values = unpack(MessageType.RESULT, answer.payload)
+                got = tuple(values.integer(name) for name in ("step", "prediction", "loss_a", "loss_b"))
+            assert got == want
+
+        for number in range(800):
+            kind = random.choice(["sample"] * 6 + ["parts"] * 2 + ["reset", "rate", "class", "read"])
+            if kind == "reset":
+                submit(MessageType.RESET_HEAD)
+                head.reset()
+                names, step = [b"a", b"b", b"c", b"d", b"e"], 0
+            elif kind == "rate":
+                mantissa = int(random.integers(2**14, 2**15))
+                submit(MessageType.SET_LEARNING_RATE, rate(mantissa, 25))
+                head._set(mantissa, 25)
+            elif kind == "class":
+                index = int(random.integers(OUTPUTS))
+                names[index] = b"n%d" % number
+                submit(MessageType.SET_CLASS, a_class(index, names[index]))
+            elif kind == "read":
+                link.request(MessageType.STATISTICS)
+                assert device.read_region(Region.BOARD) == b"host"
+            else:
+                label = int(random.integers(OUTPUTS))
+                payload = sample(label, seed=number)
+                x = np.frombuffer(inputs_of(payload), np.int8)
+                judged = head.judge(head.forward(x), label=label)
+                head.learn(x, judged, label=label)
+                step += 1
+                want = (step, judged.prediction, judged.loss_a, judged.loss_b)
+                cuts = [(9, 17), (0, 9)] if kind == "parts" else []
+                for type_, part in in_parts(payload, cuts, 17 if cuts else 0):
+                    submit(type_, part, want if type_ is MessageType.SAMPLE else (Status.OK,))
+            most = max(most, link.under_way)
+            while waiting and waiting[0][1].reply is not None:
+                take()
+        while waiting:
+            take()
+        assert_same_head(device, head)
+        assert names_of(device.read_region(Region.LABELS)) == names
+        assert device.statistics().gaps > 20
+    assert most > 4
 
 
 def test_a_firmware_that_is_started_anew_says_so(program):
