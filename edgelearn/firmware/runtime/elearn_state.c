@@ -194,9 +194,13 @@ uint32_t elearn_state_set_class(uint32_t index, const uint8_t *name, uint32_t si
 
 void elearn_state_use_class(uint32_t label)
 {
-    if (label >= elearn_the_state.classes && ELEARN_INITIAL_CLASSES) {
+#if ELEARN_INITIAL_CLASSES
+    if (label >= elearn_the_state.classes) {
         elearn_the_state.classes = (uint16_t)(label + 1u);
     }
+#else
+    (void)label;
+#endif
 }
 
 #else /* nothing learns */
