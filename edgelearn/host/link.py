@@ -352,7 +352,9 @@ class Link:
             saved_sequence: requests of the session that has ended before this number are saved; None: none of them.
         """
         # Replies may have come in another order than the requests were carried out in, or not at all.
-        everything = sorted([*(self._journal or ()), *self._changes.values(), *self._unsent], key=_IN_ORDER)
+        changes = [pending for pending in self._unsent if not pending.sequence & READING]
+        questions = [pending for pending in self._unsent if pending.sequence & READING]
+        everything = sorted([*(self._journal or ()), *self._changes.values(), *changes], key=_IN_ORDER)
         self._changes.clear()
         self._unsent.clear()
         if self._journal is not None:
@@ -371,11 +373,12 @@ class Link:
             pending.data = encode_frame(pending.type, pending.sequence, pending.payload)
             pending.attempts = 0
             self._next_change = (pending.sequence + 1) % READING
-        now = self._clock()
-        for pending in self._readings.values():
-            self._repeat(pending, now)
+        count = len(self._unsent)
+        # Questions wait until the device is again what it was.
+        self._unsent.extend((*self._readings.values(), *questions))
+        self._readings.clear()
         self._send_unsent()
-        return len(self._unsent)
+        return count
 
     @property
     def under_way(self) -> int:
@@ -553,7 +556,10 @@ class Link:
         self._send(pending, now)
 
     def _send_unsent(self) -> None:
-        while self._unsent and self._fits(self._unsent[0]):
+        while self._unsent:
+            pending = self._unsent[0]
+            if self._changes if pending.sequence & READING else not self._fits(pending):
+                return
             self._send_first(self._unsent.popleft())
 
     def _send(self, pending: Pending, now: float) -> None:

@@ -126,6 +126,8 @@ class Session:
         self.link.recovery = self._recover
 
     def _recover(self, error: DeviceResetError | PortError) -> None:
+        if isinstance(error, PortError) and self._reopen is None:
+            raise error
         deadline = time.monotonic() + self._reopen_timeout_s
         while True:
             try:
@@ -137,7 +139,7 @@ class Session:
                 self._go_on_after_reset(error)
                 return
             except PortError as another:
-                if time.monotonic() >= deadline:
+                if self._reopen is None or time.monotonic() >= deadline:
                     raise
                 error = another
             except DeviceTimeoutError:
@@ -146,8 +148,7 @@ class Session:
                     raise
 
     def _open_port(self, error: PortError, deadline: float) -> None:
-        if self._reopen is None:
-            raise error
+        assert self._reopen is not None  # noqa: S101 - _recover sees to it
         self.link.transport.close()
         while True:
             try:
