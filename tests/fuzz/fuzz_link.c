@@ -1,8 +1,10 @@
 /* Fuzz target of the device's link: whatever bytes arrive, no memory error, no undefined behaviour, no endless loop.
  *
- * The first byte of an input chooses the mode. RAW feeds the rest as it is. FRAMES cuts the rest into requests and wraps
- * each into a valid frame, so that the handlers behind the checksum are reached: sessions, samples, writes of any value
- * to any region, learning rates, resets; a sample is learned after each, on whatever state that left.
+ * The first byte of an input chooses the mode. RAW feeds the rest as it is. FLASH is RAW after a start with the rest as
+ * contents of the flash memory. FRAMES cuts the rest into requests and wraps each into a valid frame, so that the handlers
+ * behind the checksum are reached: sessions, samples whole and in parts, writes of any value to any region, learning
+ * rates, resets, classes, saves in a flash memory that fails now and then, starts; numbers are mostly the expected ones,
+ * else anything, and then nothing may change. A sample is learned after each, on whatever state that left.
  * Built with libFuzzer, or with ELEARN_FUZZ_MAIN and a seeded generator of its own: fuzz_link SEED COUNT. */
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +18,11 @@
 #include "elearn_model.h"
 #include "elearn_port.h"
 #include "elearn_protocol.h"
+#include "elearn_state.h"
+
+#if ELEARN_SAVES
+#include "elearn_nvm.h"
+#endif
 
 #define LARGEST_FRAME (ELEARN_FRAME_HEADER_BYTES + ELEARN_MAX_PAYLOAD_BYTES + 16u + ELEARN_FRAME_CRC_BYTES)
 
@@ -51,33 +58,106 @@ uint32_t elearn_port_ring_bytes(void) { return 0; }
 uint32_t elearn_port_static_ram_bytes(void) { return 0; }
 uint32_t elearn_port_stack_size_bytes(void) { return 0; }
 uint32_t elearn_port_stack_bytes(void) { return 0; }
+void elearn_port_stack_mark(void) { }
+uint32_t elearn_port_stack_since_mark(void) { return 0; }
+
+/* The flash memory: erased at the start of each input. After `operations_left` operations one fails and is done by half. */
+
+#if ELEARN_SAVES
+#define FLASH_BYTES (ELEARN_NVM_PAGES * ELEARN_NVM_PAGE_BYTES)
+static uint8_t flash[FLASH_BYTES];
+static uint32_t operations_left;
+
+static bool works(void)
+{
+    return operations_left == 0 || --operations_left > 0;
+}
+const uint8_t *elearn_nvm_bytes(void) { return flash; }
+bool elearn_nvm_erase(uint32_t page)
+{
+    const bool ok = works();
+    if (page >= ELEARN_NVM_PAGES) {
+        abort();
+    }
+    memset(flash + page * ELEARN_NVM_PAGE_BYTES, 0xFF, ok ? ELEARN_NVM_PAGE_BYTES : ELEARN_NVM_PAGE_BYTES / 2u);
+    return ok;
+}
+bool elearn_nvm_program(uint32_t offset, const uint8_t *bytes, uint32_t size)
+{
+    const bool ok = works();
+    if (offset % ELEARN_NVM_WRITE_BYTES != 0 || size % ELEARN_NVM_WRITE_BYTES != 0 || offset > FLASH_BYTES
+        || size > FLASH_BYTES - offset) {
+        abort();
+    }
+    for (uint32_t i = 0; i < (ok ? size : size / 2u); i++) {
+        flash[offset + i] &= bytes[i];
+    }
+    return ok;
+}
+#endif
 
 /* Valid frames */
 
-static uint32_t sequence;
+/* Bytes of the fixed part that a host of this version sends. */
+static uint32_t fixed_part(uint32_t type)
+{
+    switch (type) {
+    case ELEARN_MSG_HELLO:
+        return ELEARN_HELLO_BYTES;
+    case ELEARN_MSG_SAMPLE:
+        return ELEARN_SAMPLE_BYTES;
+    case ELEARN_MSG_SAMPLE_PART:
+        return ELEARN_SAMPLE_PART_BYTES;
+    case ELEARN_MSG_READ:
+        return ELEARN_READ_BYTES;
+    case ELEARN_MSG_WRITE:
+        return ELEARN_WRITE_BYTES;
+    case ELEARN_MSG_SET_LEARNING_RATE:
+        return ELEARN_SET_LEARNING_RATE_BYTES;
+    case ELEARN_MSG_SET_AUTOSAVE:
+        return ELEARN_SET_AUTOSAVE_BYTES;
+    case ELEARN_MSG_SET_CLASS:
+        return ELEARN_SET_CLASS_BYTES;
+    default:
+        return 0;
+    }
+}
+
+static bool only_reads(uint32_t type)
+{
+    return type == ELEARN_MSG_HELLO || type == ELEARN_MSG_READ || type == ELEARN_MSG_STATISTICS;
+}
 
 static void receive(const uint8_t *bytes, uint32_t size)
 {
     elearn_link_receive(bytes, size);
 }
 
-static void request(uint8_t type, uint32_t number, const uint8_t *payload, uint32_t size)
+static void request(uint8_t type, uint32_t number, uint32_t fixed, const uint8_t *payload, uint32_t size)
 {
     uint8_t frame[LARGEST_FRAME];
     frame[0] = type;
-    elearn_put_u32(frame + 1, number);
+    frame[1] = (uint8_t)fixed;
+    elearn_put_u32(frame + 2, number);
     if (size > 0) {
         memcpy(frame + ELEARN_FRAME_HEADER_BYTES, payload, size);
     }
     elearn_frame_send(frame, ELEARN_FRAME_HEADER_BYTES + size, receive);
 }
 
-static void open_session(uint32_t session)
+/* Open a session that was never open before. */
+static void open_session(void)
 {
-    uint8_t hello[ELEARN_HELLO_BYTES];
+    static uint32_t session;
+    uint8_t hello[ELEARN_HELLO_BYTES] = {0};
+    session += session == UINT32_MAX ? 2u : 1u;
     elearn_put_u16(hello + ELEARN_HELLO_VERSION, ELEARN_PROTOCOL_VERSION);
     elearn_put_u32(hello + ELEARN_HELLO_SESSION, session);
-    request(ELEARN_MSG_HELLO, 0, hello, sizeof hello);
+    elearn_put_u32(hello + ELEARN_HELLO_FIRST_SEQUENCE, session * 0x10000001u);
+    request(ELEARN_MSG_HELLO, ELEARN_READING, ELEARN_HELLO_BYTES, hello, sizeof hello);
+    if (elearn_the_state.session != session) {
+        abort();
+    }
 }
 
 /* Learn a sample in every way the loss allows, on the state as it is. */
@@ -91,6 +171,8 @@ static void learn(uint8_t seed)
     const uint32_t outputs = 1;
 #endif
     uint32_t size = ELEARN_SAMPLE_BYTES + inputs;
+    const uint32_t before = elearn_the_state.next_sequence;
+    memset(payload, 0, ELEARN_SAMPLE_BYTES);
     payload[ELEARN_SAMPLE_FLAGS] = ELEARN_SAMPLE_TRAIN;
     elearn_put_u16(payload + ELEARN_SAMPLE_LABEL, seed % outputs);
     for (uint32_t i = 0; i < inputs; i++) {
@@ -98,7 +180,8 @@ static void learn(uint8_t seed)
     }
 #if ELEARN_TRAINABLE_COUNT
     if (elearn_the_model.trainable[0].params->loss == ELEARN_LOSS_CROSS_ENTROPY) {
-        payload[ELEARN_SAMPLE_FLAGS] |= ELEARN_SAMPLE_HAS_LABEL;
+        payload[ELEARN_SAMPLE_FLAGS] |= seed % 5 == 4 ? ELEARN_SAMPLE_SELF_LABEL : ELEARN_SAMPLE_HAS_LABEL;
+        elearn_put_u16(payload + ELEARN_SAMPLE_THRESHOLD, seed * 128u);
     } else if (seed & 2) {
         payload[ELEARN_SAMPLE_FLAGS] |= ELEARN_SAMPLE_TARGET_IS_INPUT;
     } else {
@@ -109,7 +192,10 @@ static void learn(uint8_t seed)
         size += 2u * outputs;
     }
 #endif
-    request(ELEARN_MSG_SAMPLE, ++sequence, payload, size);
+    request(ELEARN_MSG_SAMPLE, before, ELEARN_SAMPLE_BYTES, payload, size);
+    if (elearn_the_state.next_sequence != ((before + 1u) & ~ELEARN_READING)) {
+        abort();
+    }
 }
 
 typedef struct {
@@ -157,40 +243,77 @@ static uint32_t make_write(input *in, uint8_t *payload)
     return ELEARN_WRITE_BYTES + length;
 }
 
+/* The number of a request: mostly the expected one, else near it, or anything. */
+static uint32_t choose_number(input *in, uint8_t choice, uint32_t type)
+{
+    const uint32_t next = elearn_the_state.next_sequence;
+    uint32_t number = only_reads(type) ? ELEARN_READING | choice : next;
+    if ((choice & 192) == 192) {
+        const uint32_t how = take(in);
+        number = how < 192 ? (next + how - 96u) & ~ELEARN_READING : how * 0x01234567u;
+    }
+    return number;
+}
+
 /* Each request: its type, then what makes its payload; then samples are learned. */
 static void frames(input in)
 {
-    static const uint8_t types[8] = {ELEARN_MSG_SAMPLE, ELEARN_MSG_WRITE, ELEARN_MSG_WRITE, ELEARN_MSG_WRITE,
-                                     ELEARN_MSG_SET_LEARNING_RATE, ELEARN_MSG_READ, ELEARN_MSG_RESET_HEAD, ELEARN_MSG_HELLO};
-    open_session(1);
+    static const uint8_t types[16] = {
+        ELEARN_MSG_SAMPLE,   ELEARN_MSG_SAMPLE_PART,  ELEARN_MSG_WRITE,     ELEARN_MSG_WRITE,
+        ELEARN_MSG_WRITE,    ELEARN_MSG_WRITE,        ELEARN_MSG_WRITE,     ELEARN_MSG_SET_LEARNING_RATE,
+        ELEARN_MSG_READ,     ELEARN_MSG_RESET_HEAD,   ELEARN_MSG_HELLO,     ELEARN_MSG_SAVE,
+        ELEARN_MSG_FORGET,   ELEARN_MSG_SET_AUTOSAVE, ELEARN_MSG_SET_CLASS, 0};
+    open_session();
     while (in.size > 0) {
         uint8_t payload[ELEARN_MAX_PAYLOAD_BYTES + 16u];
         const uint8_t choice = take(&in);
-        const uint8_t type = choice < 248 ? types[choice & 7] : take(&in); /* STATISTICS is among these */
+        const uint8_t type = (choice & 15) == 15 ? take(&in) : types[choice & 15]; /* STATISTICS is among these */
+        const elearn_state before = elearn_the_state;
+        uint32_t fixed = fixed_part(type);
+        uint32_t number;
         uint32_t length;
-        if (type == ELEARN_MSG_WRITE && (choice & 24) != 8) {
+        if (type == 0x55) {
+            elearn_link_init(); /* a reset */
+            open_session();
+            continue;
+        }
+#if ELEARN_SAVES
+        operations_left = type == ELEARN_MSG_SAVE || type == ELEARN_MSG_FORGET ? take(&in) % 16u : 0;
+#endif
+        if (type == ELEARN_MSG_WRITE && (choice & 48) != 16) {
             length = make_write(&in, payload);
         } else {
             length = take(&in);
-            if ((choice & 24) == 8) {
+            if ((choice & 48) == 16) {
                 length += ELEARN_MAX_PAYLOAD_BYTES - 200u; /* near the end of the receive buffer, or beyond it */
             }
-            if (choice & 16) {
-                /* As long as the type wants it; READ is the longest of the others. */
-                length = type == ELEARN_MSG_SAMPLE ? ELEARN_SAMPLE_BYTES + ELEARN_INPUT_BYTES : ELEARN_READ_BYTES;
+            if (choice & 32) {
+                /* As long as the type wants it. */
+                length = fixed + (type == ELEARN_MSG_SAMPLE ? ELEARN_INPUT_BYTES : length % 24u);
             }
             length = length > sizeof payload ? (uint32_t)sizeof payload : length;
             for (uint32_t i = 0; i < length; i++) {
                 payload[i] = take(&in);
             }
-            if (type == ELEARN_MSG_SET_LEARNING_RATE && length >= 2 && (choice & 16)) {
+            if (type == ELEARN_MSG_SET_LEARNING_RATE && length >= 2 && (choice & 32)) {
                 payload[1] = (uint8_t)((payload[1] & 0x3F) | 0x40); /* a mantissa of 15 bits */
             }
+            if (length >= 4 && (choice & 32) && type != ELEARN_MSG_WRITE) {
+                /* Offsets, counts and numbers are small. */
+                memset(payload + (type == ELEARN_MSG_SAMPLE ? 6 : 1), 0, type == ELEARN_MSG_SET_LEARNING_RATE ? 0 : 3);
+            }
         }
-        request(type, (choice & 224) == 224 ? sequence : ++sequence, payload, length); /* now and then a repeat */
-        if (type == ELEARN_MSG_HELLO) {
-            sequence++;
-            open_session(sequence);
+        if ((choice & 192) == 64) {
+            fixed = take(&in); /* of another version, or a lie */
+        }
+        number = choose_number(&in, choice, type);
+        request(type, number, fixed, payload, length);
+        if (number != before.next_sequence && type != ELEARN_MSG_HELLO
+            && memcmp(&before, &elearn_the_state, sizeof before) != 0) {
+            abort(); /* what has not its turn changes nothing */
+        }
+        if (elearn_the_state.session == 0) {
+            open_session();
         }
         learn(choice);
         learn((uint8_t)(length * 7u));
@@ -200,16 +323,22 @@ static void frames(input in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     elearn_frame_decoder_init(&sent, sent_buffer, sizeof sent_buffer);
+#if ELEARN_SAVES
+    memset(flash, 0xFF, sizeof flash);
+    operations_left = 0;
+    if (size > 0 && (data[0] & 7) == 4) {
+        memcpy(flash, data + 1, size - 1 < sizeof flash ? size - 1 : sizeof flash);
+    }
+#endif
     elearn_link_init();
-    sequence = 0;
     replies = 0;
     if (size > 0 && (data[0] & 3) == 0) {
-        open_session(1);
+        open_session();
         elearn_link_receive(data + 1, (uint32_t)size - 1u);
         /* In step again after a zero: the link answers. */
         elearn_link_receive((const uint8_t *)"", 1);
         replies = 0;
-        open_session(2);
+        open_session();
         if (replies != 1) {
             abort();
         }

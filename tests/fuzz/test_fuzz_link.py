@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from edgelearn.board import SANITIZE_FLAGS
+from edgelearn.board import SANITIZE_FLAGS, Board, load_board
 from edgelearn.ir import LossKind
 from edgelearn.recipe import NO_TRAINING, Residual
 from edgelearn.training import plan_training
@@ -41,7 +42,16 @@ def _project(loss: LossKind | None, residual: Residual) -> dict[str, str]:
     # As many outputs as inputs, so that the input can be the target.
     weights = rng.normal(size=(6, 6)).astype(np.float32)
     graph = head_graph(weights, rng.normal(size=6).astype(np.float32), loss=loss, feature_scale=0.4, output_range=50.0)
-    return generate(graph, training=plan_training(graph, residual=residual, learning_rate=1e-3), labels=("a", "b"))
+    training = plan_training(graph, residual=residual, learning_rate=1e-3)
+    labels = ("a", "b", "c", "d", "", "") if loss is LossKind.CROSS_ENTROPY else ()
+    return generate(graph, board=_board(), training=training, labels=labels, spare_classes=2 if labels else 0)
+
+
+def _board() -> Board:
+    """The host with a small flash memory, for the target's own driver."""
+    board = load_board("host")
+    assert board.nvm is not None
+    return replace(board, nvm=replace(board.nvm, page_bytes=512, pages=6))
 
 
 @functools.cache
@@ -55,7 +65,7 @@ def _has_libfuzzer() -> bool:
 
 def _build(folder: Path, files: dict[str, str], *, libfuzzer: bool) -> Path:
     write_project({path: text for path, text in files.items() if path != "runtime/main.c"}, folder)
-    sources = [path for path in files if path.endswith(".c") and path != "port/host_socket.c"]
+    sources = [path for path in files if path.endswith(".c") and not path.startswith("port/")]
     sources.remove("runtime/main.c")
     flags = ["clang", "-fsanitize=fuzzer"] if libfuzzer else ["cc", "-DELEARN_FUZZ_MAIN"]
     flags += ["-std=c99", "-g", "-O1", *SANITIZE_FLAGS, *_INCLUDES]

@@ -112,11 +112,14 @@ def plan(
     board: Board | None = None,
     training: TrainingPlan = NO_TRAINING,
     labels: tuple[str, ...] = (),
+    spare_classes: int = 0,
     target: Target | None = None,
 ) -> Plan:
     """The plan for a board, the host by default."""
     board = board or load_board("host")
-    return plan_firmware(graph, board, training, model_hash=MODEL_HASH, labels=labels, target=target)
+    return plan_firmware(
+        graph, board, training, model_hash=MODEL_HASH, labels=labels, spare_classes=spare_classes, target=target
+    )
 
 
 def generate(
@@ -125,11 +128,13 @@ def generate(
     board: Board | None = None,
     training: TrainingPlan = NO_TRAINING,
     labels: tuple[str, ...] = (),
+    spare_classes: int = 0,
     name: str = "model",
     target: Target | None = None,
 ) -> dict[str, str]:
     """The generated project, {path: text}."""
-    return emit_project(plan(graph, board=board, training=training, labels=labels, target=target), name=name)
+    made = plan(graph, board=board, training=training, labels=labels, spare_classes=spare_classes, target=target)
+    return emit_project(made, name=name)
 
 
 def write_project(files: dict[str, str], folder: Path) -> Path:

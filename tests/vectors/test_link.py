@@ -22,7 +22,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgelearn.board import load_board
-from edgelearn.codegen import emit_project, plan_firmware
 from edgelearn.errors import DeviceResetError
 from edgelearn.host.device import open_device
 from edgelearn.host.link import LinkOptions, Pending
@@ -44,7 +43,7 @@ from edgelearn.protocol import (
 )
 from edgelearn.recipe import TrainingPlan
 from edgelearn.training import make_head, plan_training
-from tests.support.firmware import MODEL_HASH, HostFirmware, build, generate, load_graph
+from tests.support.firmware import HostFirmware, build, generate, load_graph
 from tests.support.lossy_proxy import ALL_FAULTS, Faults, LossyProxy, assert_same_head, teach
 from tests.support.tflite_builder import TfliteBuilder
 from tests.unit.training.heads import head_graph
@@ -694,10 +693,7 @@ def test_classes_are_renamed(wire):
 def spare_program() -> Path:
     """Three classes, and two outputs that are none yet."""
     graph, plan = _model()
-    firmware = plan_firmware(
-        graph, load_board("host"), plan, model_hash=MODEL_HASH, labels=("a", "b", "c", "", ""), spare_classes=2
-    )
-    return build(emit_project(firmware, name="spare"))
+    return build(generate(graph, training=plan, labels=("a", "b", "c", "", ""), spare_classes=2))
 
 
 def test_classes_are_added(spare_program):
