@@ -1,0 +1,111 @@
+"""`edgelearn head` from the command line, with a real firmware behind a socket."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from edgelearn.bundle import read_bundle, write_bundle
+from edgelearn.cli import main
+from tests.support.firmware import HostFirmware
+from tests.unit.test_heads import classifier_bundle, firmware, regression_bundle
+
+
+@pytest.fixture(scope="module")
+def program():
+    return firmware(classifier_bundle())
+
+
+@pytest.fixture
+def run(program):
+    with HostFirmware(program) as running:
+
+        def call(*arguments, code=0):
+            result = CliRunner().invoke(main, ["head", *map(str, arguments), "--port", running.url])
+            assert result.exit_code == code, result.output
+            assert "Traceback" not in result.output
+            return result.output
+
+        yield call
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    write_bundle(classifier_bundle(), tmp_path / "m.elb")
+    return tmp_path / "m.elb"
+
+
+def shown(run):
+    return json.loads(run("show", "--json").splitlines()[-1])
+
+
+def test_show_says_what_is_there(run):
+    found = shown(run)
+    assert found["classes"] == ["a", "b", "c", "d"]
+    assert found["spare_outputs"] == 1
+    assert (found["step"], found["saves"], found["saved_step"]) == (0, 0, 0)
+    text = run("show")
+    assert "classes: a, b, c, d, room for 1 more" in text
+    assert "saved 0 times" in text
+
+
+def test_classes_are_added_and_renamed_and_saved(run):
+    assert "class 4 is e" in run("add-class", "e")
+    assert "class 0 is alpha" in run("rename-class", "a", "alpha")
+    assert "class 1 is beta" in run("rename-class", "1", "beta")
+    found = shown(run)
+    assert found["classes"] == ["alpha", "beta", "c", "d", "e"]
+    assert found["saves"] == 3
+    assert "--classes N" in run("add-class", "f", code=52)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("add-class", "a"), "there is a class a already"),
+        (("add-class", " "), "a class needs a name of one line"),
+        (("add-class", "x" * 40), "the name"),
+        (("rename-class", "zebra", "x"), "no class zebra"),
+        (("rename-class", "a", "b"), "there is a class b already"),
+        (("rename-class", "9", "x"), "no class 9"),
+    ],
+)
+def test_names_that_make_no_sense(run, arguments, words):
+    with pytest.raises(AssertionError, match=words):
+        run(*arguments)
+
+
+def test_pull_diff_push_reset(run, bundle, tmp_path):
+    run("add-class", "e")
+    out = tmp_path / "learned.elb"
+    assert "after 0 training steps" in run("pull", "--bundle", bundle, "--output", out)
+    assert read_bundle(out).labels[4] == "e"
+    rows = json.loads(run("diff", out, "--json").splitlines()[-1])["rows"]
+    assert all(row["changed"] == 0 for row in rows)
+    assert "weights changed" in run("diff", out)
+    assert "as generated" in run("reset")
+    assert shown(run)["classes"] == ["a", "b", "c", "d"]
+    assert "and saved" in run("push", out)
+    assert shown(run)["classes"] == ["a", "b", "c", "d", "e"]
+    run("save")
+    assert "as generated" in run("reset", "--forget")
+    assert shown(run)["saves"] == 0
+
+
+def test_a_bundle_of_another_model_is_refused(run, tmp_path):
+    write_bundle(regression_bundle(), tmp_path / "other.elb")
+    with pytest.raises(AssertionError, match="is not of the model on the device"):
+        run("push", tmp_path / "other.elb")
+    with pytest.raises(AssertionError, match="runs another model"):
+        run("pull", "--bundle", tmp_path / "other.elb", "--output", tmp_path / "o.elb")
+
+
+def test_two_files_are_compared_without_a_device(bundle, tmp_path):
+    write_bundle(classifier_bundle(), tmp_path / "same.elb")
+    result = CliRunner().invoke(main, ["head", "diff", str(bundle), str(tmp_path / "same.elb")])
+    assert result.exit_code == 0
+    assert "0 of 12" in result.output
+    assert CliRunner().invoke(main, ["head", "diff", str(bundle)]).exit_code == 2
+    assert CliRunner().invoke(main, ["head", "diff", str(bundle), str(tmp_path / "no.npz")]).exit_code != 0
