@@ -58,7 +58,7 @@ def test_classes_are_added_and_renamed_and_saved(run):
     found = shown(run)
     assert found["classes"] == ["alpha", "beta", "c", "d", "e"]
     assert found["saves"] == 3
-    assert "--classes N" in run("add-class", "f", code=52)
+    assert "--classes N" in run("add-class", "f", code=13)
 
 
 @pytest.mark.parametrize(
