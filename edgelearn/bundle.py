@@ -201,7 +201,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StorageError(
-            f"{path} could not be written", cause=str(error), hint="check the free space and the folder's permissions"
+            f"{path} could not be written",
+            cause=error.strerror or str(error),
+            hint="check the free space and the folder's permissions",
         ) from error
 
 
@@ -233,7 +235,7 @@ def read_bundle(path: Path) -> Bundle:
     except (OSError, zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, EOFError) as error:
         raise BundleError(
             f"{path} is not an edgelearn bundle",
-            cause=str(error),
+            cause=str(error.args[0]) if isinstance(error, KeyError) else str(error),  # str() of a KeyError quotes
             hint="`edgelearn convert MODEL -o OUT.elb` makes one",
         ) from error
     try:

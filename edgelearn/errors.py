@@ -46,9 +46,11 @@ class UnsupportedOpError(EdgelearnError):
     exit_code = 12
 
     def __init__(self, ops: tuple[str, ...], *, hint: str = "") -> None:
-        listed = ", ".join(ops)
+        # A line for each reason, behind the ops it is for.
+        listed = "".join(f"{op}\n" if ": " in op else f"{op}, " for op in ops).strip(", \n")
+        separator = "\n" if "\n" in listed else " "
         super().__init__(
-            f"the model uses {'ops' if len(ops) > 1 else 'an op'} that edgelearn does not support: {listed}",
+            f"the model uses {'ops' if len(ops) > 1 else 'an op'} that edgelearn does not support:{separator}{listed}",
             hint=hint or "replace or remove these layers in the model, or cut it before them and convert again",
         )
         self.ops = ops

@@ -15,8 +15,10 @@ from tests.support.tflite_builder import TfliteBuilder
 from tests.vectors.models import ACTIVATIONS, Drawn, check, examples
 
 
-@pytest.mark.parametrize("kind", ["FULLY_CONNECTED", "CONV_2D"])
-def test_scales_too_far_apart_are_refused(kind):
+@pytest.mark.parametrize(
+    ("kind", "words"), [("FULLY_CONNECTED", "its sums, or these in steps of its output"), ("CONV_2D", "the scales")]
+)
+def test_scales_too_far_apart_are_refused(kind, words):
     from ai_edge_litert import schema_py_generated as schema
 
     builder = TfliteBuilder(0)
@@ -28,7 +30,7 @@ def test_scales_too_far_apart_are_refused(kind):
     if kind == "CONV_2D":
         options.strideH = options.strideW = 1
     graph = load_graph(builder.build(builder.op(kind, [x, weight], out, options=options, version=3)))
-    with pytest.raises(UnsupportedOpError, match=rf"{kind} \(op #0\): the scales"):
+    with pytest.raises(UnsupportedOpError, match=rf"{kind} \(op #0\): {words}"):
         plan(graph)
 
 

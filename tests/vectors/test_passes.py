@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
@@ -67,6 +68,100 @@ def test_fold_padding(data):
         assert "PAD" not in titles(with_pass)
     if kind in ("average", "conv and average"):
         assert titles(with_pass) == titles(without)
+
+
+@examples(40)
+@given(st.data())
+def test_fold_activations(data):
+    """RELU and RELU6 in a row behind all that clamps, of the same zero point or another, some read by others."""
+    drawn = Drawn(data)
+    b = drawn.builder
+    x = b.input((1, 4, 5, 3), scale=drawn.scale(-8, 2), zero_point=drawn.zero_point())
+    kind = drawn.choice("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "max")
+    if kind in ("ADD", "SUB", "MUL"):
+        near = b.quant(x)[0] * drawn.choice(0.5, 1.0, 1.7)
+        before = b.tensor(b.shape(x), scale=near, zero_point=drawn.zero_point())
+        options = getattr(schema, f"{kind.title()}OptionsT")()
+        options.fusedActivationFunction = drawn.choice(
+            schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU6
+        )
+        before = b.op(kind, [x, x], before, options=options)
+    elif kind == "max":
+        before = b.max_pool_2d(x, kernel=(2, 2), stride=(1, 1), padding="same")
+    elif kind == "TRANSPOSE_CONV":
+        before = b.transpose_conv(x, filters=2, kernel=(2, 2), stride=(2, 2))
+    elif kind == "FULLY_CONNECTED":
+        before = b.fully_connected(x, units=4)
+    else:
+        before = drawn.weighted(
+            x, kind, window=drawn.window(x, dilated=False), outputs=2, multiplier=1, any_scale=False
+        )
+    out, folds = before, True
+    for _ in range(drawn.integer(1, 2)):
+        scale, zero_point = b.quant(out)
+        if drawn.choice(False, False, True):
+            zero_point = drawn.zero_point()
+        same = b.tensor(b.shape(out), scale=scale, zero_point=zero_point)
+        folds = folds and b.quant(same) == b.quant(out)
+        out = b.op(drawn.choice("RELU", "RELU6"), [out], same)
+    outputs = (out, before) if drawn.choice(False, False, True) else (out,)
+    with_pass, without = same_bytes_without(b.build(*outputs), "fold activations", samples(drawn, x))
+    if folds and len(outputs) == 1:
+        assert len(with_pass.ops) == 1
+    if len(outputs) == 2 and titles(without).count("RELU") + titles(without).count("RELU6") == 1:
+        assert titles(with_pass) == titles(without)
+
+
+@pytest.mark.parametrize(("other", "folds"), [(None, True), ("scale", False), ("zero point", False), ("reader", False)])
+def test_activations_that_round_again_or_are_not_alone_stay(other, folds):
+    b = TfliteBuilder(1)
+    before = b.conv_2d(b.input((1, 4, 4, 2)), filters=2)
+    scale, zero_point = b.quant(before)
+    quant = (scale * (1.5 if other == "scale" else 1), zero_point ^ (other == "zero point"))
+    out = b.op("RELU", [before], b.tensor(b.shape(before), scale=quant[0], zero_point=quant[1]))
+    if other == "reader":
+        out = b.add(before, out)
+    inputs = np.random.default_rng(1).integers(-128, 128, (5, 4, 4, 2)).astype(np.int8)
+    with_pass, _ = same_bytes_without(b.build(out), "fold activations", inputs)
+    assert ("RELU" not in titles(with_pass)) == folds
+
+
+@examples(20)
+@given(st.data())
+def test_drop_idle_ops(data):
+    """Ops that change nothing, and some that do, in a row behind the input, before the output and between."""
+    drawn = Drawn(data)
+    b = drawn.builder
+    x = b.input((1, 4, 5, 3), scale=drawn.scale(-30, 30), zero_point=drawn.zero_point())
+    idle = changing = 0
+    now = x
+    for place in range(2):
+        for _ in range(drawn.integer(0, 3)):
+            kind, changes = drawn.choice("QUANTIZE", "PAD", "RESHAPE"), drawn.choice(False, False, True)
+            idle, changing = idle + (not changes), changing + changes
+            if kind == "RESHAPE":
+                now = b.reshape(now, (1, b.shape(now)[2], b.shape(now)[1], 3) if changes else b.shape(now))
+            elif kind == "PAD":
+                now = b.pad(now, [(0, 0), (0, int(changes)), (0, 0), (0, 0)])
+            else:
+                scale, zero_point = b.quant(now)
+                quant = {"scale": scale * (1.25 if changes else 1), "zero_point": zero_point}
+                now = b.op("QUANTIZE", [now], b.tensor(b.shape(now), **quant), options=schema.QuantizeOptionsT())
+        if place == 0:
+            now = b.max_pool_2d(now, kernel=(2, 2), stride=(1, 1))
+    outputs = (now, x) if drawn.choice(False, False, True) else (now,)
+    with_pass, without = same_bytes_without(b.build(*outputs), "drop idle ops", samples(drawn, x))
+    assert len(with_pass.ops) <= 1 + changing
+    assert len(with_pass.ops) <= len(without.ops)
+
+
+def test_drop_unused_takes_nothing_that_is_read():
+    b = TfliteBuilder(1)
+    x = b.input((1, 4, 4, 2))
+    out = b.add(b.conv_2d(x, filters=2, padding="same"), b.max_pool_2d(x, kernel=(2, 2), stride=(1, 1), padding="same"))
+    inputs = np.random.default_rng(1).integers(-128, 128, (5, 4, 4, 2)).astype(np.int8)
+    with_pass, without = same_bytes_without(b.build(out), "drop unused", inputs)
+    assert with_pass == without
 
 
 @pytest.mark.parametrize(("zero_point", "amount", "folds"), [(-128, 1, True), (-127, 1, False), (-128, 2, False)])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from edgelearn.convert.passes.activations import fold_activations
 from edgelearn.convert.passes.duplicates import merge_duplicates
 from edgelearn.convert.passes.movement import drop_idle_ops, fold_padding, merge_reshapes
 from edgelearn.convert.passes.tiles import merge_tiles
@@ -26,6 +27,7 @@ PASSES: tuple[Pass, ...] = (
     ("merge tiles", merge_tiles),
     ("drop idle ops", drop_idle_ops),
     ("merge duplicates", merge_duplicates),
+    ("fold activations", fold_activations),
     ("fold padding", fold_padding),
     ("drop unused", drop_unused),
 )

@@ -1,4 +1,4 @@
-"""Passes that take away ops which only move bytes: idle ones, reshapes in a row, padding before a window."""
+"""Passes that take away ops which change no bytes: idle ones, reshapes in a row, padding before a window."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from edgelearn.convert.passes.unused import drop_unused
 from edgelearn.ir import AnyOp, Graph
+from edgelearn.ir.activation import Requantize
 from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D
 from edgelearn.ir.movement import Pad, Reshape
 from edgelearn.ir.pooling import MaxPool2D
@@ -24,12 +25,15 @@ def merge_reshapes(graph: Graph) -> Graph:
 
 
 def drop_idle_ops(graph: Graph) -> Graph:
-    """Drops each RESHAPE to the same shape and each PAD by nothing; their readers read their inputs."""
+    """Drops each RESHAPE to the same shape, PAD by nothing and QUANTIZE to the same scale and zero point.
+
+    Their readers read their inputs.
+    """
     ops = []
     stands_for: dict[str, str] = {}
     for op in graph.ops:
         moved = replace(op, inputs=tuple(stands_for.get(name, name) for name in op.inputs))
-        idle = isinstance(op, Reshape | Pad) and (
+        idle = isinstance(op, Reshape | Pad | Requantize) and (
             graph.tensor(op.inputs[0]).shape == graph.tensor(op.output).shape
             and graph.tensor(op.inputs[0]).quant == graph.tensor(op.output).quant
         )

@@ -200,7 +200,10 @@ def contradiction(op: FileOp, cause: str) -> ModelFileError:
 def activation_quant(tensor: FileTensor, what: str) -> Quant:
     """The one scale and zero point of an int8 activation."""
     if tensor.type != "INT8":
-        raise UnsupportedParameter(f"{what} is {tensor.type.lower()}, not int8; quantise the whole model to int8")
+        raise UnsupportedParameter(
+            f"{what} is {tensor.type.lower()}, not int8; quantise the whole model to int8, and replace what the "
+            "converter leaves in float"
+        )
     quant = tensor.quant
     if quant is None or len(quant.scale) != 1 or len(quant.zero_point) > 1:
         raise UnsupportedParameter(f"{what} has no single scale and zero point; quantise activations per tensor")

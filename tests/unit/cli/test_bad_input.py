@@ -130,6 +130,8 @@ def test_a_file_that_is_no_bundle(tmp_path, bundle):
     model = write_model(tmp_path / "m.tflite")
     run("generate", model, "--board", "host", "-o", tmp_path / "p", code=15, says=["not an edgelearn bundle"])
     run("generate", tmp_path / "absent.elb", "--board", "host", "-o", tmp_path / "p", code=15, says=["absent.elb"])
+    np.savez(tmp_path / "x.npz", x=np.zeros(3))
+    run("inspect", tmp_path / "x.npz", code=15, says=["Cause: There is no item named 'manifest.json' in the archive"])
     data = bytearray(bundle.read_bytes())
     data[len(data) // 2] ^= 0xFF
     bundle.write_bytes(bytes(data))

@@ -469,7 +469,10 @@ def test_an_unknown_layer_is_named(float_models, name):
 @needs_tensorflow
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("functions", ["SIN", "COS", "Erf"]), ("several", ["recurrent: it does not have the four gates", "CONV_3D in volume"])],
+    [
+        ("functions", ["SIN", "COS", "Erf"]),
+        ("several", ["recurrent: it does not have the four gates", "CONV_3D in volume"]),
+    ],
 )
 def test_all_that_a_float_model_has_and_edgelearn_not_is_named_in_one_error(float_models, name, expected):
     """TensorFlow's converter would stop at the first."""

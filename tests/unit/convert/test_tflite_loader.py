@@ -184,6 +184,8 @@ def test_all_unsupported_ops_come_in_one_error():
         "TOPK_V2 (op #2)",
     ]
     assert "TANH" in error.ops[0]
+    lines = error.message.splitlines()[1:]
+    assert lines == [error.ops[0], "DIV (op #0), Wavelet (op #1), TOPK_V2 (op #2)"]
     assert "DIV: multiply by the reciprocal instead" in error.hint
     assert error.exit_code == 12
 
