@@ -51,8 +51,9 @@ AUTOSAVE_STEPS = 0
 REPLY_PAYLOAD_BYTES = 256
 
 #: Estimates, measured on Cortex-M4 with arm-none-eabi-gcc 12.2 -O2 (`edgelearn build` prints the linker's figures).
-CODE_BASE_BYTES = 4_840
-CODE_TRAINING_BYTES = 2_300
+CODE_BASE_BYTES = 5_700
+CODE_TRAINING_BYTES = 2_600
+CODE_STORE_BYTES = 2_480
 #: The state of link and drivers beside the buffers.
 STATE_ESTIMATE_BYTES = 200
 #: The buffers that a record in non-volatile memory keeps.
@@ -305,7 +306,7 @@ def plan_firmware(
         constants=_constants(
             steps, head, labels, label_bytes, interface_bytes=sum(len(pack_record(end.tensor)) for end in ends)
         ),
-        code_estimate_bytes=_code_estimate(steps, head),
+        code_estimate_bytes=_code_estimate(steps, head, board),
     )
 
 
@@ -536,12 +537,14 @@ def labels_bytes(labels: tuple[str, ...]) -> int:
     return len("\n".join(labels).encode())
 
 
-def _code_estimate(steps: list[Step], head: DenseHead | None) -> int:
+def _code_estimate(steps: list[Step], head: DenseHead | None, board: Board) -> int:
     sources = {source for step in steps if step.call for source in step.call.sources}
     if head:
         sources.add(DOT)
     code = CODE_BASE_BYTES + sum(source.code_bytes for source in sources)
-    return code + (CODE_TRAINING_BYTES if head else 0)
+    if head:
+        code += CODE_TRAINING_BYTES + (CODE_STORE_BYTES if board.nvm else 0)
+    return code
 
 
 def check_fit(plan: Plan) -> None:

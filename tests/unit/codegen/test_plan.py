@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -9,12 +10,15 @@ from edgelearn.board import load_board
 from edgelearn.codegen import check_fit, emit_project
 from edgelearn.errors import DoesNotFitError
 from edgelearn.firmware.toolchain import build_project
+from edgelearn.ir import LossKind
+from edgelearn.protocol import MessageType, message
 from edgelearn.recipe import NO_TRAINING, Residual
 from edgelearn.training import plan_training
 from tests.support.firmware import load_graph, plan, write_project
 from tests.support.tflite_builder import TfliteBuilder
 from tests.support.tools import require_toolchain
 from tests.unit.codegen.networks import autoencoder, models, small, trainable
+from tests.unit.training.heads import head_graph
 
 MODELS = models()
 
@@ -123,7 +127,8 @@ def test_a_record_of_what_was_learned_must_fit_twice():
     training = plan_training(graph, residual=Residual.INT8, learning_rate=1e-3)
     planned = plan(graph, board=board, training=training)
     payload = sum(planned.store_part_bytes)
-    assert payload == sum(b.size_bytes for b in planned.buffers if b.symbol.startswith("head_")) - sum(
+    counters = 32
+    assert payload == counters + sum(b.size_bytes for b in planned.buffers if b.symbol.startswith("head_")) - sum(
         b.size_bytes for b in planned.buffers if b.symbol in ("head_row_k", "head_logits", "head_probabilities")
     )
     check_fit(planned)
@@ -146,6 +151,112 @@ def test_a_record_of_what_was_learned_must_fit_twice():
     assert frozen.board.flash_bytes == board.flash_bytes + board.nvm.size_bytes
     assert "runtime/elearn_store.c" in emit_project(planned, name="small")
     assert not {"runtime/elearn_store.c", "port/nrf5_nvmc.c"} & emit_project(frozen, name="small").keys()
+
+
+def _head(outputs: int = 4, *, loss: LossKind = LossKind.CROSS_ENTROPY, features: int = 6, labels=None, **options):
+    """The plan of a model that is nothing but its head."""
+    rng = np.random.default_rng(1)
+    weights, bias = rng.normal(size=(outputs, features)), rng.normal(size=outputs)
+    if options.pop("other", False):
+        weights[0] *= 1.5
+    graph = head_graph(weights.astype(np.float32), bias.astype(np.float32), loss=loss, output_range=50.0)
+    training = plan_training(graph, residual=options.pop("residual", Residual.INT8), learning_rate=1e-4)
+    labels = tuple(f"c{i}" for i in range(outputs)) if labels is None else labels
+    return plan(graph, training=training, labels=labels, **options)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "label_bytes"),
+    [
+        (2, ("a", "b"), 16),
+        (2, ("a" * 15, "b"), 16),
+        # One byte more than the longest name, and whole words.
+        (2, ("a" * 16, "b"), 20),
+        (2, ("ä" * 19, "b"), 40),
+        (2, ("ä" * 20, "b"), 0),
+        (64, None, 16),
+        (65, None, 0),
+        (2, (), 0),
+    ],
+)
+def test_names_that_can_be_changed_take_ram_where_there_is_room(outputs, labels, label_bytes):
+    planned = _head(outputs, labels=labels)
+    assert planned.label_bytes == label_bytes
+    sizes = {buffer.symbol: buffer.size_bytes for buffer in (*planned.buffers, *planned.constants)}
+    assert sizes.get("names", 0) == sizes.get("initial_names", 0) == outputs * label_bytes
+    assert ("labels" in sizes) == (not label_bytes and bool(planned.labels))
+    # What can be changed is saved.
+    assert (outputs * label_bytes in planned.store_part_bytes) == bool(label_bytes)
+
+
+def test_names_of_what_learns_no_classes_are_constants():
+    assert _head(loss=LossKind.SQUARED_ERROR).label_bytes == 0
+    frozen = plan(load_graph(small()), labels=("one", "two"))
+    assert (frozen.label_bytes, frozen.classes, frozen.identity) == (0, 0, 0)
+
+
+def test_spare_classes_are_not_in_use():
+    assert (_head(5).classes, _head(5, spare_classes=2).classes) == (5, 3)
+    assert _head(5, loss=LossKind.SQUARED_ERROR).classes == 0
+
+
+def test_the_identity_tells_heads_apart_whose_bytes_mean_something_else():
+    plans = [
+        _head(),
+        _head(5),
+        _head(features=7),
+        _head(other=True),
+        _head(labels=("a" * 16, "b", "c", "d")),
+        _head(labels=()),
+        *(_head(residual=residual) for residual in Residual if residual is not Residual.INT8),
+    ]
+    assert len({planned.identity for planned in plans}) == len(plans)
+    # What only the start differs in may load what was saved: other names, spare classes, a board.
+    same = [_head(labels=("e", "f", "g", "h")), _head(spare_classes=1), _head(board=load_board("mps2-an386"))]
+    assert {planned.identity for planned in same} == {plans[0].identity}
+
+
+@pytest.mark.parametrize(
+    ("features", "ring_bytes", "payload_bytes"),
+    # A frame of the sample has 9 bytes before its inputs, 10 around it, and COBS's.
+    [
+        (6, 256, 256),
+        (234, 256, 256),
+        (235, 512, 256),
+        (247, 512, 256),
+        (248, 512, 257),
+        (1015, 2048, 1024),
+        (5000, 4096, 1024),
+    ],
+)
+def test_the_ring_holds_a_sample_and_large_ones_come_in_parts(features, ring_bytes, payload_bytes):
+    planned = _head(2, features=features, board=load_board("netduinoplus2"))
+    assert (planned.ring_bytes, planned.max_payload_bytes) == (ring_bytes, payload_bytes)
+    sizes = {buffer.symbol: buffer.size_bytes for buffer in planned.buffers}
+    assert sizes["ring"] == ring_bytes
+    assert sizes["receive_buffer"] == payload_bytes + 10
+    assert sizes["reply_buffer"] == 256 + 10
+    # Eight replies, the longest of them RESULT.
+    assert sizes["kept_replies"] == 8 * (6 + message(MessageType.RESULT).size_bytes)
+    assert "ring" not in {buffer.symbol for buffer in _head(2, features=features).buffers}
+
+
+def test_targets_come_with_the_last_part():
+    """They are not cut: the receive buffer holds them all."""
+    planned = _head(600, loss=LossKind.SQUARED_ERROR, features=2000, labels=())
+    assert planned.max_payload_bytes == message(MessageType.SAMPLE).size_bytes + 1200
+
+
+def test_a_board_with_little_ram_has_a_smaller_ring():
+    roomy = _head(2, features=1500, board=load_board("netduinoplus2"))
+    assert roomy.ring_bytes == 2048
+    for less in (0, 1):
+        board = _board_with(2**20, roomy.ram_bytes - less)
+        planned = _head(2, features=1500, board=board)
+        assert planned.ring_bytes == (1024 if less else 2048)
+        check_fit(planned)
+    # But never one that a frame of the link does not fit.
+    assert _head(2, features=1500, board=_board_with(2**20, 8_000)).ring_bytes == 256
 
 
 def test_exactly_enough_memory_fits():
