@@ -628,6 +628,31 @@ def test_parts_outside_the_inputs_are_refused(wire):
     assert wire.result(12, pack(MessageType.SAMPLE, flags=0, label=0, offset=FEATURES))["step"] == 0
 
 
+def test_parts_of_several_inputs():
+    """They count as one after another; a part may lie in two of them."""
+    builder = TfliteBuilder(1)
+    sizes = (5, 12, 3)
+    ends = [builder.softmax(builder.fully_connected(builder.input((1, size)), units=2)) for size in sizes]
+    whole = bytes(range(1, 21))
+    read = [pack(MessageType.READ, region=Region.INPUT, index=i, offset=0, length=99) for i in range(3)]
+    spans = [(0, 20), (3, 8), (4, 6), (5, 17), (16, 18), (17, 20), (1, 19), (5, 5), (20, 20)]
+    with (
+        HostFirmware(build(generate(load_graph(builder.build(*ends))))) as firmware,
+        contextlib.closing(Wire(firmware.url)) as wire,
+    ):
+        wire.hello(first=0)
+        number = 0
+        for start, end in spans:
+            blank = pack(MessageType.SAMPLE_PART, offset=0, tail=bytes(20))
+            part = pack(MessageType.SAMPLE_PART, offset=start, tail=whole[start:end])
+            for payload in (blank, part):
+                assert wire.status(MessageType.SAMPLE_PART, number, payload) is Status.OK
+                number += 1
+            frames = [wire.ask(MessageType.READ, READING | i, payload) for i, payload in enumerate(read)]
+            got = b"".join(unpack(MessageType.READ_REPLY, frame.payload).tail for frame in frames)
+            assert got == bytes(start) + whole[start:end] + bytes(20 - end)
+
+
 @pytest.mark.parametrize(
     ("type_", "payload", "status"),
     [
