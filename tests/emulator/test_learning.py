@@ -14,20 +14,23 @@ from edgelearn import pipeline
 from edgelearn.board import Core, board_names, load_board
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
-from edgelearn.errors import DeviceResetError
+from edgelearn.errors import DeviceRefusedError, DeviceResetError
 from edgelearn.firmware.emulator import start
+from edgelearn.firmware.stack_usage import stack_bound
 from edgelearn.firmware.toolchain import build_project
 from edgelearn.host.device import open_device
 from edgelearn.host.link import LinkOptions
 from edgelearn.training import make_head, plan_training
 from tests.support.bundles import write_model
 from tests.support.firmware import generate, write_project
-from tests.support.lossy_proxy import ALL_FAULTS, LossyProxy, teach
+from tests.support.lossy_proxy import ALL_FAULTS, LossyProxy, assert_same_head, teach
 from tests.support.models import reference_model
 from tests.support.tools import require_tool, require_toolchain
 from tests.unit.training.heads import head_graph
 
 EMULATED = [name for name in board_names() if (e := load_board(name).emulator) and e.engine == "qemu"]
+#: Boards whose flash cannot be written under QEMU.
+READ_ONLY = ["netduinoplus2"]
 #: For what one board is enough for: a Cortex-M4F.
 BOARD = next(name for name in EMULATED if load_board(name).core is Core.CORTEX_M4F)
 #: Where floating point is the compiler's library.
@@ -179,7 +182,75 @@ def test_no_sample_is_lost_or_applied_twice_over_a_bad_line(tmp_path, name):
         assert device.counters.retries > 15
     assert statistics.step == 250
     assert statistics.repeats > 15
+    assert statistics.gaps > 15
     assert statistics.crc_errors > 5
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_stack_of_each_phase(tmp_path, name):
+    """Inference, update and saving each use some, and none more than the image says is possible."""
+    require_tool("qemu-system-arm")
+    require_toolchain("gnu", name)
+    board = load_board(name)
+    image, head = head_firmware(tmp_path, board)
+    bound = stack_bound(image, board).size_bytes
+    with start(board, image) as running, open_device(running.url) as device:
+        nothing = device.statistics()
+        device.predict(np.zeros(20, np.int8))
+        predicted = device.statistics()
+        teach(device, head, samples=30, seed=2)
+        taught = device.statistics()
+        if name in READ_ONLY:
+            with pytest.raises(DeviceRefusedError, match="flash memory did not take the head"):
+                device.save()
+        else:
+            device.save()
+        saved = device.statistics()
+    phases = [(s.inference_stack_bytes, s.train_stack_bytes, s.save_stack_bytes) for s in (nothing, predicted, taught)]
+    assert phases[0] == (0, 0, 0)
+    assert phases[1][0] > 0
+    assert phases[1][1:] == (0, 0)
+    assert phases[2][0] >= phases[1][0]
+    assert phases[2][1] > 0
+    assert phases[2][2] == 0
+    assert saved.save_stack_bytes > 0
+    assert (saved.saves, saved.saved_step, saved.step) == ((0, 0, 30) if name in READ_ONLY else (1, 30, 30))
+    most = [saved.inference_stack_bytes, saved.train_stack_bytes, saved.save_stack_bytes]
+    assert max(most) <= saved.stack_bytes <= bound <= MOST_STACK_BYTES
+    assert bound < saved.stack_size_bytes
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_classes_and_parts_on_a_board(tmp_path, name):
+    """Names, added classes, a sample in parts and one that the device labels itself."""
+    require_tool("qemu-system-arm")
+    require_toolchain("gnu", name)
+    board = load_board(name)
+    features = 1100
+    rng = np.random.default_rng(7)
+    graph = head_graph(rng.normal(size=(3, features)).astype(np.float32) * 0.02, np.zeros(3, np.float32))
+    training = plan_training(graph, learning_rate=1e-4)
+    files = generate(graph, board=board, training=training, labels=("one", "two", ""), spare_classes=1)
+    write_project(files, tmp_path)
+    image = build_project(tmp_path, core=board.core, toolchain="gnu").elf
+    head = make_head(training)
+    with start(board, image) as running, open_device(running.url) as device:
+        assert (device.info.classes_in_use, device.info.label_bytes) == (2, 16)
+        assert device.info.max_payload_bytes < features
+        device.set_class(2, "three")
+        head.q[2], head.residual[2], head.bias[2] = 0, 128, 0
+        teach(device, head, samples=12, seed=3)
+        x = rng.integers(-128, 128, features).astype(np.int8)
+        step = head.forward(x)
+        none = device.result(device.submit(x, train=True, self_label=1.1))
+        assert (none.learned, none.step) == (False, 12)
+        learned = device.result(device.submit(x, train=True, self_label=0.0))
+        assert (learned.learned, learned.self_labelled, learned.step) == (True, True, 13)
+        assert learned.prediction == step.prediction
+        head.learn(x, head.judge(step, label=step.prediction), label=step.prediction)
+        assert_same_head(device, head)
+    with start(board, image) as running, open_device(running.url) as device:
+        assert device.info.labels == ("one", "two", "")
 
 
 def test_a_board_that_is_started_anew_says_so(tmp_path):

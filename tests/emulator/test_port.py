@@ -113,6 +113,26 @@ def test_stack_mark_and_static_ram(running: Running) -> None:
     assert running.built.ram_bytes <= before.static_ram <= running.built.ram_bytes + 3
 
 
+def test_stack_since_a_mark(running: Running) -> None:
+    """What was used before does not count any more, but the most of all is not forgotten."""
+    with EchoClient(running.emulator.url) as client:
+        client.use_stack(2000)
+        most = client.memory().stack
+        for size in (1500, 300, 900, 0, 2000):
+            client.mark_stack()
+            at_rest = client.stack_since_mark()
+            client.use_stack(size)
+            used = client.stack_since_mark()
+            assert client.stack_since_mark() == used
+            assert client.memory().stack == most
+            if running.board.core is Core.HOST:
+                assert at_rest == used == most == 0
+                continue
+            assert 32 <= at_rest < 512
+            # Of a frame of 2,048 bytes only so many are written, from its upper end on.
+            assert size <= used <= max(at_rest, size + 512)
+
+
 def test_sizes_are_those_of_the_image(running: Running) -> None:
     board, built = running.board, running.built
     assert 0 < built.flash_bytes < board.flash_bytes

@@ -1,7 +1,7 @@
 /* A program for testing a board's drivers: each command is one byte, some followed by a 32-bit number.
  *   e n  echo n bytes       t n  ticks of a loop of n turns of 4 instructions
  *   d n  use n more bytes of stack (up to 2,048)       s  stack, stack size, static RAM, overruns, ring
- *   h    ticks a second of the counter */
+ *   h    ticks a second of the counter                 m  mark the stack         p  stack since the mark */
 #include "elearn_port.h"
 
 static uint8_t buffer[256];
@@ -85,6 +85,13 @@ int main(void)
             break;
         case 'd':
             write_number(use_stack(read_number()));
+            break;
+        case 'm':
+            elearn_port_stack_mark();
+            write_number(0);
+            break;
+        case 'p':
+            write_number(elearn_port_stack_since_mark());
             break;
         case 's':
             write_number(elearn_port_stack_bytes());

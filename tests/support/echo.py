@@ -109,6 +109,14 @@ class EchoClient:
         self._socket.sendall(b"d" + struct.pack("<I", size_bytes))
         self._receive(4)
 
+    def mark_stack(self) -> None:
+        self._socket.sendall(b"m")
+        self._receive(4)
+
+    def stack_since_mark(self) -> int:
+        self._socket.sendall(b"p")
+        return int(struct.unpack("<I", self._receive(4))[0])
+
     def echo(self, data: bytes) -> bytes:
         """Send everything without waiting while receiving it back."""
         sender = threading.Thread(target=self._socket.sendall, args=(b"e" + struct.pack("<I", len(data)) + data,))
