@@ -78,9 +78,15 @@ def _quotient(x: Tensor, out: Tensor) -> float:
     return float(_f32(x.scale) / _f32(out.scale))
 
 
-def _requantize(_op: Op, x: Tensor, out: Tensor) -> Integers | None:
-    # reference_ops::Requantize; its factor is divided in float64.
-    values = _requantized(INPUTS - x.zero_point, x.scale / out.scale)
+def _requantize(op: Requantize, x: Tensor, out: Tensor) -> Integers | None:
+    values: Integers | None
+    if op.through_float:
+        # reference_ops::Dequantize, AffineQuantize; beyond int8 it saturates, as elearn_quantize_s8 has it.
+        ratios = (_f32(x.scale) * (INPUTS - x.zero_point).astype(_f32) / _f32(out.scale)).clip(-512, 512)
+        values = (np.sign(ratios) * np.floor(np.abs(ratios).astype(np.float64) + 0.5)).astype(np.int64)
+    else:
+        # reference_ops::Requantize; its factor is divided in float64.
+        values = _requantized(INPUTS - x.zero_point, x.scale / out.scale)
     return None if values is None else values + out.zero_point
 
 

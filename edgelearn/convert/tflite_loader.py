@@ -16,7 +16,7 @@ from edgelearn.convert.translators import TRANSLATORS
 from edgelearn.convert.translators.context import Context, UnsupportedParameter, activation_quant, contradiction
 from edgelearn.errors import GraphError, ModelFileError, NotQuantizedError, OptionError, UnsupportedOpError
 from edgelearn.ir import AnyOp, Graph, Quant, verify
-from edgelearn.ir.edges import Dequantize, Edges, Quantize
+from edgelearn.ir.edges import Edges
 
 #: What to do about ops that people meet most.
 _ADVICE = {
@@ -113,7 +113,7 @@ class _Loader:
         ops = [op for file_op in inner for op in self._translated(file_op)]
         if self._problems:
             raise self._unsupported()
-        if self._edges is Edges.FLOAT and not any(isinstance(op, Quantize | Dequantize) for op in ops):
+        if self._edges is Edges.FLOAT and all(tensors[index].type != "FLOAT32" for index in (*inputs, *outputs)):
             raise OptionError(
                 "the model has no float edges: its file begins and ends in int8",
                 hint="leave out --edges float, or convert the Keras model or SavedModel it was made from",

@@ -19,9 +19,14 @@ class Function(Op, frozen=True, kw_only=True):
 
 
 class Requantize(Function, frozen=True, kw_only=True):
-    """From int8 to int8 of another scale or zero point, between layers."""
+    """From int8 to int8 of another scale or zero point, between layers.
+
+    Attributes:
+        through_float: whether it is a DEQUANTIZE and a QUANTIZE, which round otherwise.
+    """
 
     TITLE: ClassVar[str] = "QUANTIZE"
+    through_float: bool = False
 
 
 class Relu(Function, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ class Dequantize(Op, frozen=True, kw_only=True):
     """From int8 to float32 at an output; with `--edges int8` the host does it instead."""
 
     TITLE: ClassVar[str] = "DEQUANTIZE"
-    LIMITS: ClassVar[str] = "only at outputs of the model"
+    LIMITS: ClassVar[str] = "only at outputs of the model and before a QUANTIZE"
 
     def problems(self, tensors: Tensors) -> Iterator[str]:
         """Types and shapes before and after."""

@@ -25,7 +25,7 @@ BOARDS = {
 
 
 def chain(seed: int) -> bytes:
-    """Convolutions, depthwise and dense layers of odd and even sizes, strides, windows and activations."""
+    """Convolutions of all kinds and dense layers of odd and even sizes, strides, windows and activations."""
     b = TfliteBuilder(seed)
     rng = np.random.default_rng(seed)
 
@@ -55,6 +55,9 @@ def chain(seed: int) -> bytes:
             dilation=one_of((1, 1), (2, 2)),
             activation=activation(),
         )
+    for kernel, stride in (one_of(((3, 3), (2, 2)), ((4, 4), (2, 2))), one_of(((3, 2), (1, 3)), ((1, 1), (2, 1)))):
+        filters, padding = one_of(1, 5, 8, 12), one_of("same", "valid")
+        x = b.transpose_conv(x, filters=filters, kernel=kernel, stride=stride, padding=padding, activation=activation())
     _, height, width, depth = b.shape(x)
     x = b.fully_connected(b.reshape(x, (1, height * width * depth)), units=one_of(9, 10, 12), activation=activation())
     return b.build(b.fully_connected(x, units=one_of(3, 4, 5)))

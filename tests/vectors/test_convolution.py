@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from unittest import mock
+
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgelearn.codegen.lowering import Target
+from edgelearn.codegen.lowering import Target, lower, transpose_conv
 from edgelearn.convert.litert import ReferenceInterpreter
 from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D, TransposeConv
 from tests.support.firmware import generate, load_graph, run_model
@@ -91,7 +94,8 @@ def test_depthwise_conv_2d_in_bands(seed):
 @given(st.data())
 def test_transpose_conv(data):
     drawn = Drawn(data)
-    x = drawn.image(largest_side=5)
+    many = drawn.choice(False, True)
+    x = drawn.image(largest_side=5, largest_depth=16 if many else 5)
     padding = drawn.choice("same", "valid")
     kernel, stride = [(drawn.integer(1, 5), drawn.integer(1, 4)) for _ in range(2)]
     sizes = drawn.builder.shape(x)[1:3]
@@ -102,4 +106,30 @@ def test_transpose_conv(data):
     if drawn.choice(False, True):
         output = [max(n + drawn.integer(-3, 3), k) for n, k in zip(output, kernel, strict=True)]
     window = {"kernel": kernel, "stride": stride, "padding": padding, "output": tuple(output)}
-    check(drawn, x, drawn.weighted(x, "TRANSPOSE_CONV", window=window, outputs=drawn.integer(1, 6)))
+    out = drawn.weighted(x, "TRANSPOSE_CONV", window=window, outputs=drawn.integer(1, 20 if many else 6))
+    # All ways to compute the phases of an output together, whichever is the cheapest.
+    way = drawn.integer(0, 3)
+    splits = transpose_conv.splits
+    with (
+        mock.patch.object(transpose_conv, "splits", lambda window, out: (splits(window, out)[way],)),
+        mock.patch.object(transpose_conv, "plain_transpose_conv", return_value=math.inf),
+    ):
+        check(drawn, x, out)
+
+
+@pytest.mark.parametrize(
+    ("shape", "filters", "kernel", "together"),
+    [
+        ((8, 8, 32), 16, (3, 3), [(1, 1)] * 4),
+        ((8, 8, 32), 16, (2, 3), [(2, 1)] * 2),
+        ((16, 16, 8), 8, (4, 4), [(2, 2)]),
+        ((16, 16, 16), 1, (3, 3), [(2, 2)]),
+    ],
+)
+def test_transpose_conv_computes_phases_together_where_that_is_cheaper(shape, filters, kernel, together):
+    b = TfliteBuilder(filters)
+    out = b.transpose_conv(b.input((1, *shape)), filters=filters, kernel=kernel, stride=(2, 2))
+    graph = load_graph(b.build(out))
+    call = lower(graph, graph.ops[-1], Target(dsp=True))
+    assert [row[5:7] for c in call.constants if c.suffix == "phases" for row in c.elements] == together
+    assert lower(graph, graph.ops[-1], Target(dsp=False)).function == "elearn_transpose_conv_s8"

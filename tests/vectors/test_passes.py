@@ -18,6 +18,8 @@ from tests.support.firmware import generate, run_model_bytes
 from tests.support.tflite_builder import TfliteBuilder
 from tests.vectors.models import Drawn, examples, samples
 
+ALL = np.arange(-128, 128).astype(np.int8)
+
 
 def same_bytes_without(model: bytes, pass_name: str, inputs: npt.NDArray[np.int8]) -> tuple[Graph, Graph]:
     """Compare every output with the oracle with all passes and with all but one; returns both graphs."""
@@ -153,6 +155,40 @@ def test_drop_idle_ops(data):
     with_pass, without = same_bytes_without(b.build(*outputs), "drop idle ops", samples(drawn, x))
     assert len(with_pass.ops) <= 1 + changing
     assert len(with_pass.ops) <= len(without.ops)
+
+
+@examples(40)
+@given(st.data())
+def test_merge_quantize_pairs(data):
+    """All int8 values through float32 to scales near and far, read once or twice; the float may be an output."""
+    drawn = Drawn(data)
+    b = drawn.builder
+    x = b.input((1, 256), scale=drawn.scale(-30, 20), zero_point=drawn.zero_point())
+    before = b.reshape(x, (1, 16, 16, 1))
+    real = b.dequantize(before)
+    near = [drawn.near(b.quant(x)[0], drawn.choice(1, 8)) for _ in range(drawn.integer(1, 2))]
+    outputs = []
+    for scale in near:
+        quant = drawn.choice((scale, drawn.zero_point()), b.quant(x))
+        out = b.tensor((1, 16, 16, 1), scale=quant[0], zero_point=quant[1])
+        out = b.op("QUANTIZE", [real], out, options=schema.QuantizeOptionsT())
+        outputs.append(b.max_pool_2d(out, kernel=(1, 1), stride=(1, 1)))
+    is_output = drawn.choice(False, False, True)
+    model = b.build(*outputs, *([real] if is_output else []))
+    with_pass, without = same_bytes_without(model, "merge quantize pairs", ALL.reshape(1, 256))
+    assert titles(without).count("DEQUANTIZE") == 1
+    assert titles(with_pass).count("DEQUANTIZE") == is_output
+
+
+@pytest.mark.parametrize(("factor", "zero_point"), [(0.5, 0), (2.0, 3), (4.0, -7), (1 / 3, 0), (64.0, 127), (1.0, 1)])
+def test_a_quantize_pair_of_every_value(factor, zero_point):
+    """Where halves occur DEQUANTIZE and QUANTIZE round otherwise than QUANTIZE alone may."""
+    b = TfliteBuilder(0)
+    x = b.input((1, 256), scale=0.05, zero_point=-3)
+    out = b.tensor((1, 256), scale=0.05 * factor, zero_point=zero_point)
+    out = b.op("QUANTIZE", [b.dequantize(x)], out, options=schema.QuantizeOptionsT())
+    with_pass, _ = same_bytes_without(b.build(out), "merge quantize pairs", ALL.reshape(1, 256))
+    assert titles(with_pass) == ["QUANTIZE"]
 
 
 def test_drop_unused_takes_nothing_that_is_read():

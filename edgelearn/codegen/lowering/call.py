@@ -16,7 +16,7 @@ from edgelearn.ir import Graph, Op, Tensor, Window
 Initializer = int | float | str | tuple["Initializer", ...]
 
 #: What the names of an op's constants end in.
-CONSTANT_SUFFIXES = ("weights", "bias", "scales", "factors", "table", "pieces", "axes", "rows", "columns")
+CONSTANT_SUFFIXES = ("weights", "bias", "scales", "factors", "table", "pieces", "phases", "axes", "rows", "columns")
 
 
 class Target(Struct, frozen=True, kw_only=True):

@@ -18,12 +18,12 @@ from edgelearn.codegen.lowering.call import (
 )
 from edgelearn.codegen.lowering.cost import convolution_in_pairs, plain_convolution, plain_depthwise
 from edgelearn.codegen.lowering.depthwise import depthwise_fours
-from edgelearn.codegen.lowering.matmul import MATMUL, Layer, eights, pixels_stream
+from edgelearn.codegen.lowering.matmul import MATMUL, WINDOWS, Layer, eights, pixels_stream
 from edgelearn.codegen.requantize import convolution_scales, output_range
 from edgelearn.ir import Graph
 from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D
 
-_PAIRS = Source(name="elearn_conv2d_pairs_s8.c", code_bytes=1530)
+_PAIRS = Source(name="elearn_conv2d_pairs_s8.c", code_bytes=480)
 _CONV = Source(name="elearn_conv2d_s8.c", code_bytes=880)
 _DEPTHWISE = Source(name="elearn_depthwise_conv2d_s8.c", code_bytes=650)
 
@@ -58,7 +58,7 @@ def _in_pairs(graph: Graph, op: Conv2D) -> Call | None:
     gathered_bytes = window.kernel_w * channels if in_fours else 16 * count
     return Call(
         function="elearn_conv2d_pairs_s8",
-        sources=(_PAIRS, MATMUL),
+        sources=(_PAIRS, WINDOWS, MATMUL),
         params_type="elearn_conv2d_pairs_params",
         params=(
             ("input", image_shape(x)),

@@ -34,6 +34,33 @@ def convolution_in_pairs(eights: int, *, pixels: int, channels: int, in_fours: b
     return (pixels + 1) // 2 * (110.0 + eights * (17.0 if in_fours else 100.0) + (channels + 1) // 2 * pair)
 
 
+def plain_transpose_conv(window: Window, *, channels: int, pixels: int, depth: int) -> float:
+    """elearn_transpose_conv_s8: one inner product for each tap that reaches an output.
+
+    Args:
+        window: its size and stride.
+        channels: of the input.
+        pixels: of the output.
+        depth: channels of the output.
+    """
+    taps = window.kernel_h * window.kernel_w / (window.stride_h * window.stride_w)
+    return pixels * (80.0 + depth * (45.0 + taps * (22.0 + 5.3 * channels)))
+
+
+def transpose_conv_in_pairs(eights: int, *, positions: int, channels: int, rows: int, in_fours: bool) -> float:
+    """elearn_transpose_conv_pairs_s8, phases that are computed together: a convolution, whose channels are then copied.
+
+    Args:
+        eights: values under the window, in groups of eight.
+        positions: of the window.
+        channels: those of all phases.
+        rows: of the phases.
+        in_fours: whether values are expanded in place or gathered first.
+    """
+    copies = positions * (60.0 + 12.0 * rows + 4.0 * channels)
+    return copies + convolution_in_pairs(eights, pixels=positions, channels=channels, in_fours=in_fours)
+
+
 def plain_depthwise(window: Window, *, outputs: int) -> float:
     """elearn_depthwise_conv2d_s8; `outputs` are elements of the output."""
     return outputs * (60.0 + 10.0 * window.kernel_h + 8.0 * window.kernel_h * window.kernel_w)

@@ -14,6 +14,7 @@ from edgelearn.codegen.lowering.call import Constant, Source
 from edgelearn.codegen.requantize import Scale
 
 MATMUL = Source(name="elearn_matmul_s8.c", code_bytes=1210)
+WINDOWS = Source(name="elearn_windows_s8.c", code_bytes=1090)
 
 #: The sum of the second channel of a pair is known modulo 2^24 only; that of the first is doubled.
 _SECOND_SUM_LIMIT = 2**23

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 
 from edgelearn.convert.passes.activations import fold_activations
 from edgelearn.convert.passes.duplicates import merge_duplicates
+from edgelearn.convert.passes.edges import merge_quantize_pairs
 from edgelearn.convert.passes.movement import drop_idle_ops, fold_padding, merge_reshapes
 from edgelearn.convert.passes.tiles import merge_tiles
 from edgelearn.convert.passes.unused import drop_unused
@@ -25,6 +26,7 @@ Pass = tuple[str, Callable[[Graph], Graph]]
 PASSES: tuple[Pass, ...] = (
     ("merge reshapes", merge_reshapes),
     ("merge tiles", merge_tiles),
+    ("merge quantize pairs", merge_quantize_pairs),
     ("drop idle ops", drop_idle_ops),
     ("merge duplicates", merge_duplicates),
     ("fold activations", fold_activations),

@@ -153,6 +153,10 @@ class Context:
         """Whether a tensor of the file is an output of the model."""
         return index in self._model.outputs
 
+    def readers(self, index: int) -> tuple[FileOp, ...]:
+        """The ops that read a tensor of the file."""
+        return tuple(op for op in self._model.ops if index in op.inputs)
+
     def name_op(self, op: FileOp, out: FileTensor, weight: FileTensor | None = None) -> str:
         """A unique name for the op."""
         return self._names.take(op_name(op.code, out.name, weight.name if weight else "", layers=self._layers))

@@ -28,7 +28,8 @@ def _quantize(c: Context, op: FileOp) -> EdgeOp | FunctionOp:
 
 def _dequantize(c: Context, op: FileOp) -> EdgeOp:
     x, out = c.activation(op, 0, any_batch=True), c.output(op, types=("FLOAT32",))
-    if not c.is_output(out.index):
+    readers = c.readers(out.index)
+    if any(reader.code != "QUANTIZE" for reader in readers) or not (readers or c.is_output(out.index)):
         raise UnsupportedParameter(
             "part of the model is still float; quantise it in full-integer mode, and replace what the converter has no "
             "int8 form of"
