@@ -3,6 +3,7 @@
 #   make demo     a microcontroller in an emulator learns two digits that its network has never seen
 #   make test     everything that must pass: style, types, import rule, tests
 #   make fuzz     a million random inputs into both ends of the link
+#   make soak     100,000 samples over a line with every fault, 200 power cuts
 #   make bench    the tables of the documentation; MODELS=... names int8 .tflite files
 #   make verify-models   every model on every board against the references, with a trainable head and without
 #   make wheel    the Python package, in dist/
@@ -19,7 +20,7 @@ MODELS ?= $(wildcard ../shared/models/*.tflite)
 # Debian's names; elsewhere `edgelearn doctor` says what is missing.
 APT_PACKAGES := gcc libc6-dev make python3-venv qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
 
-.PHONY: demo test check fuzz bench verify-models wheel setup system clean
+.PHONY: demo test check fuzz soak bench verify-models wheel setup system clean
 
 demo: setup
 	$(BIN)/edgelearn demo --output runs/demo
@@ -35,6 +36,10 @@ check: setup
 
 fuzz: setup
 	EDGELEARN_FUZZ_INPUTS=1000000 $(BIN)/python -m pytest -n $(WORKERS) tests -k fuzz
+
+soak: setup
+	EDGELEARN_SOAK_SAMPLES=100000 EDGELEARN_POWER_CUTS=200 EDGELEARN_STORE_SAVES=60 \
+	  $(BIN)/python -m pytest tests/emulator/test_soak.py tests/emulator/test_store.py tests/vectors/test_store.py
 
 bench: setup
 	$(BIN)/python benchmarks/head_accuracy.py
