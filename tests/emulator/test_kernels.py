@@ -6,6 +6,7 @@ The portable twins are compared on this machine in tests/vectors; here it is the
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,12 +64,32 @@ def chain(seed: int) -> bytes:
     return b.build(b.fully_connected(x, units=one_of(3, 4, 5)))
 
 
+def recurrent(seed: int) -> bytes:
+    """Two LSTM layers, one behind the other."""
+    b = TfliteBuilder(seed)
+    rng = np.random.default_rng(seed)
+    x = b.input((1, int(rng.integers(3, 9)), int(rng.integers(1, 20))))
+    x = b.unidirectional_sequence_lstm(x, units=int(rng.integers(1, 20)))
+    return b.build(b.unidirectional_sequence_lstm(x, units=int(rng.integers(1, 12))))
+
+
 @pytest.mark.parametrize("board", BOARDS.values(), ids=[core.value for core in BOARDS])
 @pytest.mark.parametrize(("seed", "toolchain"), [*((seed, "gnu") for seed in range(6)), (6, "zig"), (7, "zig")])
 def test_dsp_kernels(board, seed, toolchain, tmp_path):
+    assert_exact(chain(seed), board, toolchain, tmp_path)
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=[core.value for core in BOARDS])
+@pytest.mark.parametrize(("seed", "toolchain"), [(0, "gnu"), (1, "gnu"), (2, "zig")])
+def test_dsp_kernels_of_lstm(board, seed, toolchain, tmp_path):
+    assert_exact(recurrent(seed), board, toolchain, tmp_path)
+
+
+def assert_exact(model: bytes, board: str, toolchain: str, tmp_path: Path) -> None:
+    """What the board gives has the bytes of the LiteRT reference kernels."""
     require_tool("qemu-system-arm")
     require_toolchain(toolchain, board)
-    (tmp_path / "chain.tflite").write_bytes(chain(seed))
+    (tmp_path / "chain.tflite").write_bytes(model)
     bundle = str(tmp_path / "chain.elb")
     for argv in (
         ["convert", str(tmp_path / "chain.tflite"), "-o", bundle, "--head", "none"],

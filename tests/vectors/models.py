@@ -196,8 +196,12 @@ def samples(drawn: Drawn, x: int, count: int = 5) -> npt.NDArray[np.int8]:
     return values
 
 
-def assert_same_bytes(model: bytes, inputs: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """The generated C gives the bytes of the LiteRT reference kernels; returns them, one row for each sample."""
+def assert_same_bytes(model: bytes, inputs: npt.NDArray[np.int8], *, dsp: bool | None = None) -> npt.NDArray[np.int8]:
+    """The generated C gives the bytes of the LiteRT reference kernels; returns them, one row for each sample.
+
+    Every other model runs with the plain kernels, the rest with the portable twins of those for DSP instructions;
+    `dsp` says which, if given.
+    """
     graph = load_graph(model)
     try:
         oracle = ReferenceInterpreter(model)
@@ -205,8 +209,7 @@ def assert_same_bytes(model: bytes, inputs: npt.NDArray[np.int8]) -> npt.NDArray
         reject()  # scales at which the clamp of an activation leaves the int32 range
     index = oracle.output_index
     expected = np.stack([oracle.run(sample, [index])[index].reshape(-1) for sample in inputs])
-    # Every other model with the plain kernels, the rest with the portable twins of those for DSP instructions.
-    target = Target(dsp=bool(zlib.crc32(model) & 1))
+    target = Target(dsp=bool(zlib.crc32(model) & 1) if dsp is None else dsp)
     np.testing.assert_array_equal(run_model(generate(graph, target=target), inputs), expected)
     return expected
 

@@ -8,6 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgelearn.codegen.lowering import Target, lower
 from edgelearn.errors import ModelFileError, UnsupportedOpError
 from edgelearn.ir.recurrent import UnidirectionalSequenceLstm
 from tests.support.firmware import load_graph
@@ -92,8 +93,9 @@ def test_unidirectional_sequence_lstm(data):
     check(drawn, x, out)
 
 
+@pytest.mark.parametrize("dsp", [False, True])
 @pytest.mark.parametrize("cell_exponent", range(-15, -8))
-def test_all_sums_of_a_gate(cell_exponent):
+def test_all_sums_of_a_gate(cell_exponent, dsp):
     """A quarter of all int16 sums, of every gate: biases of 64 units are 256 apart, and each step adds one."""
     units = 64
     b = TfliteBuilder(cell_exponent % 4)
@@ -102,7 +104,21 @@ def test_all_sums_of_a_gate(cell_exponent):
     weights = [(np.ones((units, 1)), 2.0**-6)] * 4 + [(np.zeros((units, units)), 1.0)] * 4
     biases = [first + 256 * b.rng.permutation(units) for _ in range(4)]
     out = _lstm(b, x, weights, biases, output=(1 / 128, 3), cell_exponent=cell_exponent, cell_clip=0.0)
-    assert_same_bytes(b.build(out), np.arange(-128, 128).astype(np.int8).reshape(1, 256, 1))
+    assert_same_bytes(b.build(out), np.arange(-128, 128).astype(np.int8).reshape(1, 256, 1), dsp=dsp)
+
+
+@pytest.mark.parametrize("weight", [-127, -128])
+def test_weights_that_do_not_fit_in_pairs(weight):
+    """Two gates share a lane as A + 256 B, where -128 of both leaves 16 bits: the plain kernel takes these."""
+    b = TfliteBuilder(1)
+    x = b.input((1, 5, 3), scale=2.0**-6, zero_point=-7)
+    weights = [(np.full((2, count), weight), 2.0**-9) for count in (3,) * 4 + (2,) * 4]
+    out = _lstm(b, x, weights, [np.zeros(2)] * 4, output=(1 / 128, 3), cell_exponent=-12, cell_clip=0.0)
+    model = b.build(out)
+    graph = load_graph(model)
+    function = lower(graph, graph.ops[-1], Target(dsp=True)).function
+    assert function == ("elearn_lstm_s8" if weight == -128 else "elearn_lstm_fours_s8")
+    assert_same_bytes(model, b.rng.integers(-128, 128, (4, 5, 3)).astype(np.int8), dsp=True)
 
 
 def _plain_lstm() -> tuple[TfliteBuilder, int, schema.OperatorT]:

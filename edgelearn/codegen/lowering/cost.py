@@ -90,6 +90,17 @@ def dense_in_fours(*, features: int, outputs: int, rows: int) -> float:
     return rows * (120.0 + 12.0 * eights + (outputs + 3) // 4 * (45.0 + 28.5 * eights))
 
 
+def plain_lstm(*, features: int, units: int, steps: int) -> float:
+    """elearn_lstm_s8."""
+    return steps * units * (950.0 + 12.0 * (features + units))
+
+
+def lstm_in_fours(*, features: int, units: int, steps: int) -> float:
+    """elearn_lstm_fours_s8."""
+    eights = (features + 7) // 8 + (units + 7) // 8
+    return steps * (250.0 + 12.0 * eights + units * (400.0 + 28.5 * eights))
+
+
 #: What a byte of flash is worth: so many instructions of one inference.
 FLASH_BYTE = 1.0
 

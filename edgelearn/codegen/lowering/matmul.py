@@ -13,7 +13,7 @@ from edgelearn.codegen.fold import LARGEST_SHIFT, Channel, Folded, fold, is_equa
 from edgelearn.codegen.lowering.call import Constant, Source
 from edgelearn.codegen.requantize import Scale
 
-MATMUL = Source(name="elearn_matmul_s8.c", code_bytes=1210)
+MATMUL = Source(name="elearn_matmul_s8.c", code_bytes=1390)
 WINDOWS = Source(name="elearn_windows_s8.c", code_bytes=1090)
 
 #: The sum of the second channel of a pair is known modulo 2^24 only; that of the first is doubled.
@@ -171,6 +171,22 @@ def _pairs(bias: Integers, words: Integers, constants: list[list[int]], shifts: 
         if shifts:
             stream.append(shifts[a] + 256 * shifts[b])
     return tuple(stream)
+
+
+def sums_stream(weights: Integers, begins: Integers) -> Stream | None:
+    """The stream of a walk that leaves requantisation to others; None where pairs or sums would not be exact.
+
+    Args:
+        weights: [outputs, inputs], int8 values; outputs are a multiple of four.
+        begins: [outputs], the sums to begin with.
+    """
+    words = _lanes(weights)
+    up, down = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
+    lowest, highest = begins - 128 * up + 127 * down, begins + 127 * up - 128 * down
+    limits = np.resize([_FIRST_SUM_LIMIT, _SECOND_SUM_LIMIT], len(begins))
+    if words is None or (lowest <= -limits).any() or (highest >= limits).any():
+        return None
+    return Stream(words=_fours(begins, words, []), shift=0)
 
 
 def vector_stream(layer: Layer) -> Stream | None:

@@ -7,25 +7,6 @@
 #include "elearn_math.h"
 #include "elearn_matmul_s8.h"
 
-static uint32_t *expand_row(const int8_t *input, int32_t features, uint32_t *values, int8_t *last)
-{
-    /* Aligned groups of four in place; the others, and the last of a row, through a copy. */
-    const int32_t is_aligned = ((uintptr_t)input & 3u) == 0;
-    const int32_t whole = is_aligned ? features & ~3 : 0;
-    uint32_t *const end = values + 4 * ((features + 7) / 8);
-    values = elearn_expand_vector_s8(values, input, whole);
-    for (int32_t i = whole; i < features; i += 4) {
-        const int32_t left = features - i < 4 ? features - i : 4;
-        memset(last, 0, 4);
-        memcpy(last, input + i, (size_t)left);
-        values = elearn_expand_vector_s8(values, last, 4);
-    }
-    while (values != end) {
-        *values++ = 0;
-    }
-    return end;
-}
-
 void elearn_fully_connected_fours_s8(const elearn_fully_connected_fours_params *p, const int8_t *input, int8_t *output,
                                      int8_t *scratch)
 {
@@ -40,7 +21,7 @@ void elearn_fully_connected_fours_s8(const elearn_fully_connected_fours_params *
     walk.shift = p->shift;
     walk.is_odd = eights & 1;
     for (int32_t row = 0; row < p->rows; row++) {
-        walk.values_end = expand_row(input, p->features, values, last);
+        walk.values_end = elearn_expand_row_s8(values, input, p->features, last);
         walk.stream = p->stream;
         if (whole > 0) {
             walk.output = output;

@@ -1,4 +1,5 @@
-/* Arithmetic on the two 16-bit lanes of a word: one DSP instruction each, or portable C with the same bits. */
+/* Arithmetic on the two 16-bit lanes of a word, and the high words of products: one DSP instruction each, or portable C
+ * with the same bits. */
 #ifndef ELEARN_LANES_H
 #define ELEARN_LANES_H
 
@@ -108,6 +109,42 @@ static inline int32_t elearn_multiply_high_add(int32_t a, uint32_t b, int32_t su
     return __smlawt(a, (int32_t)b, sum);
 #else
     return (int32_t)((uint32_t)sum + (uint32_t)((int64_t)a * elearn_high_lane(b) >> 16));
+#endif
+}
+
+/* a * b * 2^-32, rounding halves up: SMMULR. No intrinsic gives it. */
+static inline int32_t elearn_multiply_rounded(int32_t a, int32_t b)
+{
+#if defined(__ARM_FEATURE_DSP)
+    int32_t product;
+    __asm__("smmulr %0, %1, %2" : "=r"(product) : "r"(a), "r"(b));
+    return product;
+#else
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
+#endif
+}
+
+/* The same added to a sum, modulo 2^32: SMMLAR. */
+static inline int32_t elearn_multiply_rounded_add(int32_t a, int32_t b, int32_t sum)
+{
+#if defined(__ARM_FEATURE_DSP)
+    int32_t result;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+#else
+    return (int32_t)((uint32_t)sum + (uint32_t)elearn_multiply_rounded(a, b));
+#endif
+}
+
+/* v saturated to 16 bits: SSAT. */
+static inline int32_t elearn_saturate16(int32_t v)
+{
+#if defined(__ARM_FEATURE_SAT)
+    int32_t result;
+    __asm__("ssat %0, #16, %1" : "=r"(result) : "r"(v) : "cc");
+    return result;
+#else
+    return v < INT16_MIN ? INT16_MIN : v > INT16_MAX ? INT16_MAX : v;
 #endif
 }
 

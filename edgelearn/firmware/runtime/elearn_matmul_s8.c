@@ -1,6 +1,10 @@
 /* Products of int8 weights with expanded values: see elearn_matmul_s8.h. DSP instructions, or portable C. */
 #include "elearn_matmul_s8.h"
 
+#include <string.h>
+
+#include "elearn_walk.h"
+
 #if defined(__ARM_FEATURE_DSP)
 
 #include <stddef.h>
@@ -8,19 +12,6 @@
 /* The walks are written whole in assembler, because the compiler neither forms LDM of four words nor keeps fourteen
  * registers in use. They load their arguments with one LDM in the order of the struct. */
 typedef char elearn_pixels_walk_layout[offsetof(elearn_pixels_walk, is_odd) == 28 ? 1 : -1];
-typedef char elearn_vector_walk_layout[offsetof(elearn_vector_walk, is_odd) == 28 ? 1 : -1];
-
-/* Save the registers, and put a copy of the struct on the stack: its fields are at [sp, #offset]. r12: stream. */
-#define ENTER \
-    ".syntax unified\n" \
-    "push {r4-r11, lr}\n" \
-    "ldm r0, {r4-r11}\n" \
-    "push {r4-r11}\n" \
-    "mov r12, r4\n"
-
-#define LEAVE \
-    "add sp, sp, #32\n" \
-    "pop {r4-r11, pc}\n"
 
 /* One word of weights by one word of values of each of two pixels: r0 += A + 256 B and r1 += A of the first, r2 and r3
  * of the second. */
@@ -124,45 +115,11 @@ __attribute__((naked)) void elearn_pixels_twice_s8(const elearn_pixels_walk *w _
         LEAVE);
 }
 
-/* One word of weights by one word of values. */
-#define VECTOR_WORD(weights, value, both, one) \
-    "smlad " both ", " weights ", " value ", " both "\n" \
-    "sxtb16 " weights ", " weights "\n" \
-    "smlad " one ", " weights ", " value ", " one "\n"
-
-/* Eight inputs by four channels. */
-#define VECTOR_EIGHT \
-    "ldm lr!, {r8-r11}\n" \
-    "ldm r12!, {r4-r7}\n" \
-    VECTOR_WORD("r4", "r8", "r0", "r1") \
-    VECTOR_WORD("r5", "r8", "r2", "r3") \
-    VECTOR_WORD("r6", "r9", "r0", "r1") \
-    VECTOR_WORD("r7", "r9", "r2", "r3") \
-    "ldm r12!, {r4-r7}\n" \
-    VECTOR_WORD("r4", "r10", "r0", "r1") \
-    VECTOR_WORD("r5", "r10", "r2", "r3") \
-    VECTOR_WORD("r6", "r11", "r0", "r1") \
-    VECTOR_WORD("r7", "r11", "r2", "r3")
-
 __attribute__((naked)) void elearn_vector_folded_s8(const elearn_vector_walk *w __attribute__((unused)))
 {
     __asm__ volatile(
         ENTER
-        "1:\n"
-        "ldm r12!, {r0-r3}\n"
-        "ldr r4, [sp, #28]\n"
-        "ldr lr, [sp, #4]\n"
-        "cmp r4, #0\n"
-        "bne 3f\n"
-        "2:\n"
-        VECTOR_EIGHT
-        "3:\n"
-        VECTOR_EIGHT
-        "ldr r4, [sp, #8]\n"
-        "cmp lr, r4\n"
-        "bne 2b\n"
-        "sub r0, r0, r1\n"
-        "sub r2, r2, r3\n"
+        VECTOR_SUMS
         "asr r0, r0, #8\n"
         "asr r2, r2, #8\n"
         "ldr lr, [sp, #20]\n"
@@ -247,17 +204,7 @@ uint32_t *elearn_expand_pixels_s8(uint32_t *destination, const int8_t *one, cons
 
 #else
 
-#include <string.h>
-
-#include "elearn_lanes.h"
 #include "elearn_math.h"
-
-/* Sums of one word of weights and one word of values; both wrap around as SMLAD's do. */
-static void add_word(uint32_t weights, uint32_t values, uint32_t *both, uint32_t *one)
-{
-    *both = (uint32_t)elearn_dual_multiply_add(weights, values, (int32_t)*both);
-    *one = (uint32_t)elearn_dual_multiply_add(elearn_even_bytes(weights), values, (int32_t)*one);
-}
 
 static int32_t high_product(int32_t a, int32_t b)
 {
@@ -276,12 +223,6 @@ static int8_t twice(int32_t sum, const uint32_t *constants, uint32_t shift)
     return (int8_t)elearn_clamp(((int32_t)constants[1] + value) >> shift, -128, 127);
 }
 
-/* Sum B from the sums of A + 256 B and of A. */
-static int32_t other(uint32_t both, uint32_t one)
-{
-    return (int32_t)(both - one) >> 8;
-}
-
 static void walk_pixels(const elearn_pixels_walk *w, int32_t is_folded)
 {
     const uint32_t *stream = w->stream;
@@ -292,12 +233,12 @@ static void walk_pixels(const elearn_pixels_walk *w, int32_t is_folded)
         uint32_t one[2] = {stream[1], stream[1]};
         stream += 2;
         for (const uint32_t *values = w->values; values != w->values_end; values += 2) {
-            add_word(*stream, values[0], &both[0], &one[0]);
-            add_word(*stream++, values[1], &both[1], &one[1]);
+            elearn_add_word(*stream, values[0], &both[0], &one[0]);
+            elearn_add_word(*stream++, values[1], &both[1], &one[1]);
         }
         for (int32_t i = 0; i < 2; i++) {
             const int32_t a = (int32_t)one[i];
-            const int32_t b = other(both[i], one[i]);
+            const int32_t b = elearn_other_sum(both[i], one[i]);
             int8_t *const output = i == 0 ? output1 : output2;
             output[0] = is_folded ? folded(a, stream, w->shift) : twice(a, stream, stream[4] & 0xFFu);
             output[1] = is_folded ? folded(b, stream + 2, w->shift) : twice(b, stream + 2, stream[4] >> 8);
@@ -323,18 +264,12 @@ void elearn_vector_folded_s8(const elearn_vector_walk *w)
     const uint32_t *stream = w->stream;
     int8_t *output = w->output;
     while (output != w->output_end) {
-        uint32_t both[2] = {stream[0], stream[2]};
-        uint32_t one[2] = {stream[1], stream[3]};
-        stream += 4;
-        for (const uint32_t *values = w->values; values != w->values_end; values++) {
-            add_word(*stream++, *values, &both[0], &one[0]);
-            add_word(*stream++, *values, &both[1], &one[1]);
-        }
-        for (int32_t i = 0; i < 2; i++) {
-            uint32_t constants[4];
-            memcpy(constants, w->constants ? (const void *)(w->constants + 4 * i) : stream + 4 * i, sizeof constants);
-            *output++ = folded((int32_t)one[i], constants, w->shift);
-            *output++ = folded(other(both[i], one[i]), constants + 2, w->shift);
+        int32_t sums[4];
+        stream = elearn_vector_sums(w, stream, sums);
+        for (int32_t i = 0; i < 4; i++) {
+            uint32_t constants[2];
+            memcpy(constants, w->constants ? (const void *)(w->constants + 2 * i) : stream + 2 * i, sizeof constants);
+            *output++ = folded(sums[i], constants, w->shift);
         }
         stream += w->constants ? 0 : 8;
     }
@@ -362,3 +297,22 @@ uint32_t *elearn_expand_pixels_s8(uint32_t *destination, const int8_t *one, cons
 }
 
 #endif
+
+uint32_t *elearn_expand_row_s8(uint32_t *destination, const int8_t *row, int32_t count, int8_t *last)
+{
+    /* Aligned groups of four in place; the others, and the last of a row, through a copy. */
+    const int32_t is_aligned = ((uintptr_t)row & 3u) == 0;
+    const int32_t whole = is_aligned ? count & ~3 : 0;
+    uint32_t *const end = destination + 4 * ((count + 7) / 8);
+    destination = elearn_expand_vector_s8(destination, row, whole);
+    for (int32_t i = whole; i < count; i += 4) {
+        const int32_t left = count - i < 4 ? count - i : 4;
+        memset(last, 0, 4);
+        memcpy(last, row + i, (size_t)left);
+        destination = elearn_expand_vector_s8(destination, last, 4);
+    }
+    while (destination != end) {
+        *destination++ = 0;
+    }
+    return end;
+}

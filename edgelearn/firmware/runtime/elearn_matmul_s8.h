@@ -53,4 +53,8 @@ void elearn_vector_folded_s8(const elearn_vector_walk *w);
 uint32_t *elearn_expand_vector_s8(uint32_t *destination, const int8_t *values, int32_t count);
 uint32_t *elearn_expand_pixels_s8(uint32_t *destination, const int8_t *one, const int8_t *two, int32_t count);
 
+/* Expand a row of any length at any address, with zeros up to a multiple of eight. `last`, aligned to four bytes: four
+ * bytes to work in. */
+uint32_t *elearn_expand_row_s8(uint32_t *destination, const int8_t *row, int32_t count, int8_t *last);
+
 #endif
