@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import shutil
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
+from cobs import cobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgelearn import process, protocol
 from edgelearn.errors import LearningRateError
-from edgelearn.protocol import MESSAGES, Frame, FrameReader, MessageType
+from edgelearn.protocol import MESSAGES, Frame, FrameError, FrameReader, MessageType
 
 
 @settings(deadline=None)
@@ -56,6 +58,48 @@ def test_bad_frames_are_counted_and_zeros_are_not():
 def test_a_longer_fixed_part_is_accepted_where_there_is_no_tail():
     payload = protocol.pack(MessageType.ACK, status=3)
     assert protocol.unpack(MessageType.ACK, payload + b"later").integer("status") == 3
+
+
+def parted(type_: MessageType, sequence: int, fixed: bytes, tail: bytes, *, claimed: int | None = None) -> bytes:
+    """A frame between its zeros whose fixed part is of any length."""
+    body = struct.pack("<BBI", type_, len(fixed) if claimed is None else claimed, sequence) + fixed + tail
+    return bytes(cobs.encode(body + struct.pack("<I", zlib.crc32(body))))
+
+
+@settings(deadline=None)
+@given(st.sampled_from(MESSAGES), st.integers(0, 2**32 - 1), st.binary(max_size=60), st.binary(max_size=60), st.data())
+def test_fields_of_a_later_version_are_skipped_and_the_tail_is_not(layout, sequence, more, tail, data):
+    fixed = data.draw(st.binary(min_size=layout.size_bytes, max_size=layout.size_bytes))
+    frame = protocol.decode_frame(parted(layout.type, sequence, fixed + more, tail))
+    assert frame == Frame(layout.type, sequence, fixed + tail)
+
+
+@pytest.mark.parametrize(
+    "layout", [layout for layout in MESSAGES if layout.fields], ids=lambda layout: layout.type.name
+)
+def test_a_fixed_part_that_is_too_short_is_not_filled_up_from_the_tail(layout):
+    for size in range(layout.size_bytes):
+        frame = protocol.decode_frame(parted(layout.type, 7, bytes(size), b"\x55" * 80))
+        with pytest.raises(FrameError, match=f"at least {layout.size_bytes}"):
+            protocol.unpack(layout.type, frame.payload)
+
+
+@pytest.mark.parametrize("claimed", [4, 255])
+def test_a_fixed_part_longer_than_its_frame_is_refused(claimed):
+    assert protocol.decode_frame(parted(MessageType.READ, 7, b"abc", b"", claimed=3)).payload == b"abc"
+    with pytest.raises(FrameError, match=f"fixed part of {claimed} bytes"):
+        protocol.decode_frame(parted(MessageType.READ, 7, b"abc", b"", claimed=claimed))
+
+
+def test_optional_fields_are_left_out_as_zeros():
+    fields = protocol.unpack(MessageType.SAMPLE, protocol.pack(MessageType.SAMPLE, flags=1, label=2, tail=b"x"))
+    assert fields == ({"flags": 1, "label": 2, "threshold": 0, "offset": 0}, b"x")
+
+
+def test_changes_are_what_the_device_answers_once():
+    reading = {layout.type for layout in MESSAGES if layout.type < 0x80 and not layout.changes_state}
+    assert reading == {MessageType.HELLO, MessageType.READ, MessageType.STATISTICS}
+    assert not any(layout.changes_state for layout in MESSAGES if layout.type >= 0x80)
 
 
 def test_pack_wants_every_field_and_no_other():
