@@ -22,7 +22,7 @@ from edgelearn.ir import (
     verify,
 )
 from edgelearn.ir.dense import FullyConnected
-from edgelearn.protocol import MessageType, Region, SampleFlag, Status, pack, unpack
+from edgelearn.protocol import MessageType, Region, ResultFlag, SampleFlag, Status, pack, unpack
 from edgelearn.recipe import DenseHead, Residual
 from edgelearn.training import IntegerHead
 from tests.support.firmware import Request, joined, read_requests, talk
@@ -126,7 +126,7 @@ def assert_same_run(program: Path, head: IntegerHead, events: Sequence[Event]) -
             requests.append(sample_request(event, plan.loss))
             result, logits, probabilities = _reference_step(head, event)
             step += event.train
-            expected.append((*result, step))
+            expected.append((*result, step, ResultFlag.LEARNED if event.train else 0))
             if number % 16 == 0:
                 requests += read_requests(Region.LOGITS, 4 * plan.outputs)
                 expected += [logits[start : start + 200] for start in range(0, len(logits), 200)]
@@ -142,7 +142,8 @@ def assert_same_run(program: Path, head: IntegerHead, events: Sequence[Event]) -
             got = Status(reply.payload[0])
         elif reply.type is MessageType.RESULT:
             values = unpack(MessageType.RESULT, reply.payload)
-            got = tuple(values.integer(name) for name in ("prediction", "confidence", "loss_a", "loss_b", "step"))
+            names = ("prediction", "confidence", "loss_a", "loss_b", "step", "flags")
+            got = tuple(values.integer(name) for name in names)
         else:
             got = joined([reply])
         assert got == want, f"request {number}: {requests[number][0].name}"
