@@ -227,7 +227,9 @@ def test_a_device_that_stops_answering(tmp_path, samples, monkeypatch):
 
 
 def test_a_device_that_was_reset(tmp_path, samples):
+    """What it had learned before and cannot save is gone: that is said, and nothing is sent again."""
     with FakeDevice(faults=Faults(reset_after_frames=12)) as device:
+        device.step = 5
         argv = ("stream", "--port", device.url, "--data", samples, "--train", "--runs", tmp_path / "runs")
         run(*argv, code=46, says=["reset"])
 
@@ -331,7 +333,8 @@ def test_code_beyond_its_estimate_is_refused_with_both_numbers(tmp_path, bundle,
     board = load_board("netduinoplus2")
     flash = msgspec.structs.replace(board.memory[0], size_bytes=8192)
     small = msgspec.structs.replace(board, memory=(flash, *board.memory[1:]))
-    monkeypatch.setattr(planning, "CODE_BASE_BYTES", 100)
+    for name in ("CODE_BASE_BYTES", "CODE_TRAINING_BYTES", "CODE_STORE_BYTES"):
+        monkeypatch.setattr(planning, name, 100)
     pipeline.generate(read_bundle(bundle), small, project)
     with pytest.raises(errors.DoesNotFitError, match="bytes of flash, netduinoplus2 has 786,432 bytes"):
         pipeline.build(project)
