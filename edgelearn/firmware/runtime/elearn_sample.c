@@ -150,10 +150,11 @@ static uint32_t run(const uint8_t *payload, const uint8_t *targets_bytes, elearn
 #else
 static uint32_t run(const uint8_t *payload, const uint8_t *targets_bytes, elearn_head_result *result, uint32_t *ticks)
 {
-    const uint32_t start = elearn_port_ticks();
+    uint32_t start;
     (void)payload;
     (void)targets_bytes;
     elearn_port_stack_mark();
+    start = elearn_port_ticks();
     elearn_model_run();
     ticks[0] = elearn_port_ticks() - start;
     note_stack(&inference_stack_bytes);
