@@ -6,14 +6,18 @@ The portable twins are compared on this machine in tests/vectors; here it is the
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
 
 from edgelearn.board import board_names, load_board
 from edgelearn.cli import main
+from edgelearn.codegen.lowering import Target, lower
+from tests.support.firmware import load_graph
 from tests.support.tflite_builder import TfliteBuilder
 from tests.support.tools import require_tool, require_toolchain
 
@@ -73,6 +77,28 @@ def recurrent(seed: int) -> bytes:
     return b.build(b.unidirectional_sequence_lstm(x, units=int(rng.integers(1, 12))))
 
 
+def plain(seed: int) -> bytes:
+    """Layers that the kernels for DSP instructions cannot do: groups, and more inputs than the sums of a pair allow."""
+    b = TfliteBuilder(seed)
+    x = b.input((1, 9, 8, 2 * (5, 8, 3)[seed]))
+    x = b.conv_2d(x, filters=(40, 32, 36)[seed], kernel=((3, 3), (1, 1), (2, 5))[seed], padding="same", groups=2)
+    elements = math.prod(b.shape(x))
+    x = b.fully_connected(b.reshape(x, (1, elements)), units=7, activation="relu")
+    return b.build(b.fully_connected(x, units=3))
+
+
+def scaled(seed: int) -> bytes:
+    """Channels times a factor each and plus a number each, as squeeze-and-excite has it."""
+    b = TfliteBuilder(seed)
+    x = b.conv_2d(b.input((1, 6, 5, 3)), filters=5 + seed, kernel=(3, 3))
+    mean = b.mean(x, keep_dims=True)
+    scale = b.quant(x)[0] * b.quant(mean)[0] * 90.0
+    out = b.tensor(b.shape(x), scale=scale, zero_point=b.random_zero_point())
+    options = schema.MulOptionsT()
+    options.fusedActivationFunction = schema.ActivationFunctionType.NONE
+    return b.build(b.add(mean, b.op("MUL", [x, mean], out, options=options, version=2), activation="relu"))
+
+
 @pytest.mark.parametrize("board", BOARDS.values(), ids=[core.value for core in BOARDS])
 @pytest.mark.parametrize(("seed", "toolchain"), [*((seed, "gnu") for seed in range(6)), (6, "zig"), (7, "zig")])
 def test_dsp_kernels(board, seed, toolchain, tmp_path):
@@ -83,6 +109,22 @@ def test_dsp_kernels(board, seed, toolchain, tmp_path):
 @pytest.mark.parametrize(("seed", "toolchain"), [(0, "gnu"), (1, "gnu"), (2, "zig")])
 def test_dsp_kernels_of_lstm(board, seed, toolchain, tmp_path):
     assert_exact(recurrent(seed), board, toolchain, tmp_path)
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=[core.value for core in BOARDS])
+@pytest.mark.parametrize(("seed", "toolchain"), [(0, "gnu"), (1, "gnu"), (2, "zig")])
+def test_plain_kernels(board, seed, toolchain, tmp_path):
+    model = plain(seed)
+    graph = load_graph(model)
+    functions = {call.function for op in graph.ops if (call := lower(graph, op, Target(dsp=True)))}
+    assert {"elearn_conv2d_s8", "elearn_fully_connected_s8"} <= functions
+    assert_exact(model, board, toolchain, tmp_path)
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=[core.value for core in BOARDS])
+@pytest.mark.parametrize(("seed", "toolchain"), [(0, "gnu"), (1, "zig")])
+def test_dsp_arithmetic_with_broadcasting(board, seed, toolchain, tmp_path):
+    assert_exact(scaled(seed), board, toolchain, tmp_path)
 
 
 def assert_exact(model: bytes, board: str, toolchain: str, tmp_path: Path) -> None:

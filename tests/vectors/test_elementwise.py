@@ -189,6 +189,36 @@ def test_add_of_all_pairs(scales, activation, is_folded):
     assert_same_bytes(model, columns.reshape(1, 256, 256, 1))
 
 
+@pytest.mark.parametrize(
+    ("code", "out_scale", "activation", "function"),
+    [
+        ("MUL", 0.3, "NONE", "elearn_mul_s8"),  # shifts to the left
+        ("MUL", 2.0, "NONE", "elearn_mul_s8"),  # does not shift
+        ("MUL", 4.0, "RELU", "elearn_mul_right_s8"),  # ties at every second product
+        ("MUL", 130.0, "NONE", "elearn_mul_right_s8"),
+        ("MUL", 2.0**23, "NONE", "elearn_mul_right_s8"),
+        ("MUL", 2.0**24, "RELU6", "elearn_mul_s8"),
+        ("ADD", 1.7, "NONE", "elearn_sum_folded_s8"),
+        ("ADD", 2.0, "RELU6", "elearn_sum_folded_s8"),
+        ("SUB", 1.7, "RELU", "elearn_sum_folded_s8"),
+        ("SUB", 1e-3, "NONE", "elearn_sum_s8"),
+    ],
+)
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_broadcast_of_all_pairs(code, out_scale, activation, function, is_repeated):
+    """A row against a column, each of all 256 values; the row is the input or, repeated in each place, the constant."""
+    b = TfliteBuilder()
+    row, column = (1, 1, 256), (1, 256, 1)
+    x = b.input(column if is_repeated else row, scale=1.0, zero_point=-3)
+    values = np.arange(-128, 128).astype(np.int8)
+    shape = row if is_repeated else column
+    other = b.tensor(shape, scale=1.0, zero_point=100, data=values.reshape(shape))
+    out = b.tensor((1, 256, 256), scale=out_scale, zero_point=-77)
+    model = b.build(b.op(code, [x, other], out, options=options_of(code, activation), version=2))
+    assert function_of(model) == function
+    assert_same_bytes(model, values.reshape(1, *b.shape(x)[1:]))
+
+
 @pytest.mark.parametrize("code", ["ADD", "SUB"])
 @pytest.mark.parametrize("seed", range(12))
 def test_constants_are_those_of_the_reference_for_all_pairs(code, seed):

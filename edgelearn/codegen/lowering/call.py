@@ -43,7 +43,7 @@ class Source(Struct, frozen=True, kw_only=True):
 
 
 #: The inner product of the portable kernels and of the trainable head.
-DOT = Source(name="elearn_dot_s8.c", code_bytes=110)
+DOT = Source(name="elearn_dot_s8.c", code_bytes=130)
 
 
 class Constant(Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from edgelearn.codegen.lowering.call import (
 )
 from edgelearn.codegen.lowering.cost import convolution_in_pairs, plain_convolution, plain_depthwise
 from edgelearn.codegen.lowering.depthwise import depthwise_fours
-from edgelearn.codegen.lowering.matmul import MATMUL, WINDOWS, Layer, eights, pixels_stream
+from edgelearn.codegen.lowering.matmul import MATMUL, WINDOWS, Layer, eights, pixels_stream, windows_scratch_bytes
 from edgelearn.codegen.requantize import convolution_scales, output_range
 from edgelearn.ir import Graph
 from edgelearn.ir.convolution import Conv2D, DepthwiseConv2D
@@ -55,7 +55,6 @@ def _in_pairs(graph: Graph, op: Conv2D) -> Call | None:
     if stream is None:
         return None
     count, in_fours = eights(layer.weights.shape[1]), channels % 4 == 0
-    gathered_bytes = window.kernel_w * channels if in_fours else 16 * count
     return Call(
         function="elearn_conv2d_pairs_s8",
         sources=(_PAIRS, WINDOWS, MATMUL),
@@ -70,7 +69,8 @@ def _in_pairs(graph: Graph, op: Conv2D) -> Call | None:
             ("stream", "weights"),
         ),
         constants=(stream.constant(),),
-        scratch_bytes=32 * count + gathered_bytes + (2 * (depth + 1) if depth % 2 else 0),
+        scratch_bytes=windows_scratch_bytes(count, kernel_w=window.kernel_w, channels=channels)
+        + (2 * (depth + 1) if depth % 2 else 0),
         instructions=convolution_in_pairs(count, pixels=out.shape[1] * out.shape[2], channels=depth, in_fours=in_fours),
     )
 

@@ -13,10 +13,14 @@ from edgelearn.ir import Graph, Tensor
 from edgelearn.ir.elementwise import MOST_AXES, Add, ElementwiseOp, Maximum, Minimum, Mul, Sub
 
 _SUM = Source(name="elearn_elementwise_s8.c", code_bytes=545)
+_SUM_FOLDED = Source(name="elearn_elementwise_s8.c", code_bytes=420)
 _MUL = Source(name="elearn_elementwise_s8.c", code_bytes=375)
+_MUL_RIGHT = Source(name="elearn_elementwise_s8.c", code_bytes=460)
 _EXTREME = Source(name="elearn_elementwise_s8.c", code_bytes=230)
 _FOLDED = Source(name="elearn_add_folded_s8.c", code_bytes=1110)
 _NONE = Scale(multiplier=0, shift=0)
+#: Beyond it the output's zero point would leave 32 bits.
+_LARGEST_SHIFT = 22
 
 
 def _sum(graph: Graph, op: Add | Sub, _target: Target) -> Call:
@@ -24,7 +28,10 @@ def _sum(graph: Graph, op: Add | Sub, _target: Target) -> Call:
     low, high = output_range(out, op.activation)
     constants = operands(a, b, out, (low, high), is_difference=isinstance(op, Sub))
     is_plain = a.shape == b.shape and not a.is_constant and not b.is_constant
-    found = fold(constants) if is_plain else None
+    found = fold(constants)
+    if found is not None and not is_plain:
+        linear = ((found.multiplier1, 0), (found.multiplier2, 0), (found.offset, found.shift))
+        return _broadcast(graph, op, "elearn_sum_folded_s8", _SUM_FOLDED, linear, (low, high))
     if found is not None:
         return Call(
             function="elearn_add_folded_s8",
@@ -42,7 +49,7 @@ def _sum(graph: Graph, op: Add | Sub, _target: Target) -> Call:
             ),
             in_place=(0, 1),
         )
-    return _broadcast(graph, op, "elearn_sum_s8", _SUM, constants.scales, (low, high))
+    return _broadcast(graph, op, "elearn_sum_s8", _SUM, _fields(constants.scales), (low, high))
 
 
 def _mul(graph: Graph, op: Mul, _target: Target) -> Call:
@@ -52,15 +59,17 @@ def _mul(graph: Graph, op: Mul, _target: Target) -> Call:
         factor = float(np.float32(a.scale) * np.float32(b.scale) / np.float32(out.scale))
     # A factor that overflows is refused like any other that is too large.
     scale = to_scale(min(factor, 2.0**64))
-    return _broadcast(graph, op, "elearn_mul_s8", _MUL, (_NONE, _NONE, scale), output_range(out, op.activation))
+    shifts_right = 1 <= -scale.shift <= _LARGEST_SHIFT
+    function, source = ("elearn_mul_right_s8", _MUL_RIGHT) if shifts_right else ("elearn_mul_s8", _MUL)
+    return _broadcast(graph, op, function, source, _fields((_NONE, _NONE, scale)), output_range(out, op.activation))
 
 
 def _maximum(graph: Graph, op: Maximum, _target: Target) -> Call:
-    return _broadcast(graph, op, "elearn_maximum_s8", _EXTREME, (_NONE,) * 3, (-128, 127))
+    return _broadcast(graph, op, "elearn_maximum_s8", _EXTREME, _fields((_NONE,) * 3), (-128, 127))
 
 
 def _minimum(graph: Graph, op: Minimum, _target: Target) -> Call:
-    return _broadcast(graph, op, "elearn_minimum_s8", _EXTREME, (_NONE,) * 3, (-128, 127))
+    return _broadcast(graph, op, "elearn_minimum_s8", _EXTREME, _fields((_NONE,) * 3), (-128, 127))
 
 
 def _broadcast(
@@ -68,7 +77,7 @@ def _broadcast(
     op: ElementwiseOp,
     function: str,
     source: Source,
-    scales: tuple[Scale, Scale, Scale],
+    scales: tuple[tuple[int, int], ...],
     clamp: tuple[int, int],
 ) -> Call:
     """The call of one of the kernels that walk both operands with strides."""
@@ -76,7 +85,6 @@ def _broadcast(
     axes = _axes(a.shape, b.shape, out.shape)
     pointers: list[Initializer] = ["weights" if tensor.is_constant else 0 for tensor in (a, b)]
     constant = next((tensor for tensor in (a, b) if tensor.is_constant), None)
-    first, second, last = ((scale.multiplier, scale.shift) for scale in scales)
     return Call(
         function=function,
         sources=(source,),
@@ -89,9 +97,9 @@ def _broadcast(
             ("constant2", pointers[1]),
             ("input1_zero_point", a.zero_point),
             ("input2_zero_point", b.zero_point),
-            ("input1_scale", first),
-            ("input2_scale", second),
-            ("output_scale", last),
+            ("input1_scale", scales[0]),
+            ("input2_scale", scales[1]),
+            ("output_scale", scales[2]),
             ("output_zero_point", out.zero_point),
             ("output_min", clamp[0]),
             ("output_max", clamp[1]),
@@ -100,6 +108,10 @@ def _broadcast(
         in_arrays=True,
         in_place=_not_repeated((a, b), out),
     )
+
+
+def _fields(scales: tuple[Scale, Scale, Scale]) -> tuple[tuple[int, int], ...]:
+    return tuple((scale.multiplier, scale.shift) for scale in scales)
 
 
 def _not_repeated(tensors: tuple[Tensor, ...], out: Tensor) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from edgelearn.codegen.lowering.call import Constant, Source
 from edgelearn.codegen.requantize import Scale
 
 MATMUL = Source(name="elearn_matmul_s8.c", code_bytes=1390)
-WINDOWS = Source(name="elearn_windows_s8.c", code_bytes=1090)
+WINDOWS = Source(name="elearn_windows_s8.c", code_bytes=1290)
 
 #: The sum of the second channel of a pair is known modulo 2^24 only; that of the first is doubled.
 _SECOND_SUM_LIMIT = 2**23
@@ -63,6 +63,11 @@ class Stream(Struct, frozen=True, kw_only=True):
 def eights(inputs: int) -> int:
     """Groups of eight values, the last one padded."""
     return -(-inputs // 8)
+
+
+def windows_scratch_bytes(count: int, *, kernel_w: int, channels: int) -> int:
+    """What elearn_windows_s8 needs for windows of `count` groups of eight values."""
+    return 32 * count + (16 * count + 4 if channels % 4 else kernel_w * channels)
 
 
 def _bias_with_zero_point(layer: Layer) -> Integers:

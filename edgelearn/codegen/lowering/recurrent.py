@@ -15,7 +15,7 @@ from edgelearn.ir.recurrent import GATES, UnidirectionalSequenceLstm
 
 _SOURCE = Source(name="elearn_lstm_s8.c", code_bytes=450)
 _CELL = Source(name="elearn_lstm_cell_s8.c", code_bytes=1080)
-_FOURS = Source(name="elearn_lstm_fours_s8.c", code_bytes=1710)
+_FOURS = Source(name="elearn_lstm_fours_s8.c", code_bytes=1690)
 _GATES = Source(name="elearn_lstm_gates_s8.c", code_bytes=420)
 
 #: LiteRT: the gates' sums are int16 with 12 fraction bits; activations and their products have 15.
@@ -112,7 +112,8 @@ def _fours(op: UnidirectionalSequenceLstm, layer: _Layer) -> Call | None:
             return None
         streams.append(stream.words)
         scales.append(tuple(field for field in fields if field is not None))
-    if layer.output_scale.shift > 0:
+    # A product of two int16 leaves room for the half of 2^29 and less.
+    if not 1 <= -layer.output_scale.shift <= 30:
         return None
     words = streams[0] + streams[1]
     most = max(eights(layer.features), eights(layer.units))

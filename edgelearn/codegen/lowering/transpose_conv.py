@@ -20,7 +20,7 @@ from edgelearn.codegen.lowering.call import (
     window_fields,
 )
 from edgelearn.codegen.lowering.cost import plain_transpose_conv, transpose_conv_in_pairs
-from edgelearn.codegen.lowering.matmul import MATMUL, WINDOWS, Layer, eights, pixels_stream
+from edgelearn.codegen.lowering.matmul import MATMUL, WINDOWS, Layer, eights, pixels_stream, windows_scratch_bytes
 from edgelearn.codegen.requantize import convolution_scales, output_range
 from edgelearn.ir import Graph, Tensor, Window
 from edgelearn.ir.convolution import TransposeConv
@@ -163,9 +163,9 @@ def _in_pairs(graph: Graph, op: TransposeConv) -> Call | None:
             )
         )
         words += stream.words
-        gathered_bytes = columns.taps * channels if in_fours else 16 * count(phases)
+        windows_bytes = windows_scratch_bytes(count(phases), kernel_w=columns.taps, channels=channels)
         even = phases.channels(depth) + phases.channels(depth) % 2
-        scratch_bytes = max(scratch_bytes, 32 * count(phases) + gathered_bytes + 2 * even)
+        scratch_bytes = max(scratch_bytes, windows_bytes + 2 * even)
     return Call(
         function="elearn_transpose_conv_pairs_s8",
         sources=(_PAIRS, WINDOWS, MATMUL),

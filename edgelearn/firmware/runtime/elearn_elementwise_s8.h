@@ -25,6 +25,13 @@ typedef struct {
 } elearn_elementwise_params;
 
 void elearn_sum_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs);
+
+/* ADD and SUB in the linear form of elearn_add_folded_s8.h: the input scales have its multipliers, the output scale has
+ * offset and shift. */
+void elearn_sum_folded_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs);
+
+/* MUL where the output's scale shifts to the right by 1 to 22. */
+void elearn_mul_right_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs);
 void elearn_mul_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs);
 void elearn_maximum_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs);
 void elearn_minimum_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs);

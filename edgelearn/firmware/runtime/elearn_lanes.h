@@ -148,6 +148,18 @@ static inline int32_t elearn_saturate16(int32_t v)
 #endif
 }
 
+/* v saturated to int8: SSAT. */
+static inline int8_t elearn_saturate8(int32_t v)
+{
+#if defined(__ARM_FEATURE_SAT)
+    int32_t result;
+    __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(v) : "cc");
+    return (int8_t)result;
+#else
+    return (int8_t)(v < INT8_MIN ? INT8_MIN : v > INT8_MAX ? INT8_MAX : v);
+#endif
+}
+
 /* v saturated to 0 .. 255: USAT. */
 static inline uint32_t elearn_saturate_byte(int32_t v)
 {

@@ -10,11 +10,12 @@
 
 #define GATE_INTEGER_BITS 3
 
-/* exp(-z) in Q0.15, of u = z 2^15 - 1 >= 0: a Taylor polynomial of degree 4 around -1/8 of what a quarter leaves, times
+/* exp(-z) in Q0.15, of z > 0 in Q16.15: a Taylor polynomial of degree 4 around -1/8 of what a quarter leaves, times
  * exp(-2^n) for n = -2 to 3. */
-static inline int32_t exp_negative(int32_t u)
+static inline int32_t exp_negative(int32_t z)
 {
-    const int32_t x = 4095 - (u & 8191);
+    const int32_t u = z - 1; /* its bits from the 13th on tell how many quarters there are beyond the first */
+    const int32_t x = (int32_t)((uint32_t)(4096 - z) << 19) >> 19; /* -4096 to 4095 */
     const int32_t x17 = x * (1 << 17);
     const int32_t x2 = elearn_multiply_rounded(x17, x);
     const int32_t x3 = elearn_multiply_rounded(x17, x2);
@@ -55,10 +56,10 @@ static inline int32_t nearer(int32_t denominator, int32_t x)
     return x + elearn_multiply_rounded(x, error) * (1 << 18);
 }
 
-/* 2^29 * 2 / (1 + exp(-z)), of u as above. */
-static inline int32_t reciprocal(int32_t u)
+/* 2^29 * 2 / (1 + exp(-z)), of z as above. */
+static inline int32_t reciprocal(int32_t z)
 {
-    const int32_t denominator = (exp_negative(u) | 1 << 15) & ~1;
+    const int32_t denominator = (exp_negative(z) | 1 << 15) & ~1;
     /* 48/17 - 32/17 d for half the denominator d */
     const int32_t x = elearn_multiply_rounded_add(denominator, -15420 * (1 << 16), 23130) * (1 << 16);
     return nearer(denominator, nearer(denominator, nearer(denominator, x)));
@@ -71,7 +72,7 @@ static inline int32_t logistic(int32_t a)
     if (a == 0) {
         return 1 << 14;
     }
-    positive = elearn_saturate16(reciprocal((a < 0 ? -a : a) * (1 << GATE_INTEGER_BITS) - 1) >> 15);
+    positive = elearn_saturate16(reciprocal((a < 0 ? -a : a) * (1 << GATE_INTEGER_BITS)) >> 15);
     return a < 0 ? INT16_MAX - positive : positive;
 }
 
@@ -82,7 +83,7 @@ static inline int32_t hyperbolic_tangent(int32_t a, int32_t integer_bits)
     if (a == 0) {
         return 0;
     }
-    positive = reciprocal((a < 0 ? -a : a) * (1 << (integer_bits + 1)) - 1) - (1 << 29);
+    positive = reciprocal((a < 0 ? -a : a) * (1 << (integer_bits + 1))) - (1 << 29);
     positive = elearn_saturate16(positive >> 14);
     return a < 0 ? -positive : positive;
 }
@@ -108,8 +109,7 @@ static void step_units(const elearn_lstm_fours_params *p, const int16_t *gates, 
         cells[u] = (int16_t)state;
         out = 2 * output_gate * hyperbolic_tangent(state, p->cell_integer_bits);
         out = elearn_multiply_rounded(out, p->output_scale.multiplier);
-        out = elearn_shift_right(out, -p->output_scale.shift) + p->output_zero_point;
-        output[u] = (int8_t)elearn_clamp(out, INT8_MIN, INT8_MAX);
+        output[u] = elearn_saturate8(shift_right(out, -p->output_scale.shift) + p->output_zero_point);
         gates += 4;
     }
 }

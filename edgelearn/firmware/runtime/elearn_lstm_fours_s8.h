@@ -12,7 +12,7 @@ typedef struct {
     int32_t output_zero_point;
     int32_t cell_integer_bits; /* the cell state is int16 with 15 - cell_integer_bits fraction bits */
     int32_t cell_clip;         /* in its steps; 32768 for none */
-    elearn_scale output_scale; /* from a product of two int16 with 15 fraction bits to the output; shifts to the right */
+    elearn_scale output_scale; /* from a product of two int16 with 15 fraction bits; shifts to the right by 1 to 30 */
     int32_t input_words;       /* of the stream, before those of the recurrent weights */
     elearn_gate_scale input_scales[4]; /* to int16 with 12 fraction bits */
     elearn_gate_scale recurrent_scales[4];

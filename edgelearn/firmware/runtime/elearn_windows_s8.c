@@ -15,7 +15,7 @@ static int32_t is_in_fours(const elearn_windows *w)
 int8_t *elearn_begin_windows(elearn_windows *w, int8_t *scratch)
 {
     const int32_t gathered_bytes =
-        is_in_fours(w) ? w->window->kernel_w * w->shape->channels : 16 * w->groups_of_eight;
+        is_in_fours(w) ? w->window->kernel_w * w->shape->channels : 16 * w->groups_of_eight + 4;
     w->values = (uint32_t *)(void *)scratch;
     w->gathered = scratch + 32 * w->groups_of_eight;
     memset(w->values, 0, (size_t)(32 * w->groups_of_eight));
@@ -77,7 +77,33 @@ void elearn_copy_rows(int8_t *destination, int32_t destination_step, const int8_
     }
 }
 
-/* Copy the values under a window one after another. */
+/* Where a window lies inside and reading on after it does too, copy its rows in whole words. What that is too much of a
+ * row is written over by the next, or meets weights of zero. */
+static int32_t gather_words(const elearn_windows *w, elearn_corner c, int8_t *gathered)
+{
+    const elearn_window *const window = w->window;
+    const int32_t row_bytes = window->kernel_w * w->shape->channels;
+    const int32_t line_bytes = w->shape->width * w->shape->channels;
+    const int32_t row_step = window->dilation_h * line_bytes;
+    const int32_t start = c.top * line_bytes + c.left * w->shape->channels;
+    const int32_t end = start + (window->kernel_h - 1) * row_step + row_bytes + 3;
+    const int8_t *source = w->input;
+
+    if (window->dilation_w != 1 || c.top < 0 || !has_columns_inside(w, c) || end > w->shape->height * line_bytes) {
+        return 0;
+    }
+    source += start;
+    for (int32_t i = 0; i < window->kernel_h; i++) {
+        for (int32_t k = 0; k < row_bytes; k += 4) {
+            elearn_store4(gathered + k, elearn_load4(source + k));
+        }
+        gathered += row_bytes;
+        source += row_step;
+    }
+    return 1;
+}
+
+/* Copy the values under a window one after another, those outside as zero points. */
 static void gather_window(const elearn_windows *w, elearn_corner c, int8_t *gathered)
 {
     const elearn_window *const window = w->window;
@@ -107,8 +133,12 @@ void elearn_expand_windows(const elearn_windows *w, elearn_corner one, elearn_co
         expand_in_fours(w, one, two);
     } else {
         int8_t *const second = w->gathered + 8 * w->groups_of_eight;
-        gather_window(w, one, w->gathered);
-        gather_window(w, two, second);
+        if (!gather_words(w, one, w->gathered)) {
+            gather_window(w, one, w->gathered);
+        }
+        if (!gather_words(w, two, second)) {
+            gather_window(w, two, second);
+        }
         (void)elearn_expand_pixels_s8(w->values, w->gathered, second, 8 * w->groups_of_eight);
     }
 }

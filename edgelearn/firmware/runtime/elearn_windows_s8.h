@@ -22,7 +22,7 @@ typedef struct {
 
 /* Put values and gathered into the scratch memory, aligned to four bytes, and return what follows them: values take
  * groups_of_eight * 32 bytes; gathered takes kernel_w * channels where channels is a multiple of four, else
- * groups_of_eight * 16. */
+ * groups_of_eight * 16 + 4. */
 int8_t *elearn_begin_windows(elearn_windows *w, int8_t *scratch);
 
 /* Expand the windows at two corners; outside the input they are the zero point. */
