@@ -1,11 +1,16 @@
 """The run folder: what was run, every result as it arrives, and what came out.
 
 <UTC time>-<board>-<hash>/
-    manifest.json   what was run, on what, with what; written before the first sample
-    results.jsonl   one line for each result, flushed as it arrives: a crash loses nothing that was received
-    summary.json    how it ended and the figures; absent after a crash
-    head.npz        the learned head at the end
-    *.png           plots
+    manifest.json     what was run, on what, with what; written before the first sample
+    results.jsonl     one line for each result, flushed as it arrives: a crash loses nothing that was received
+    events.jsonl      one line for each thing that happened beside the results (resets, saves, ...); absent without any
+    summary.json      how it ended and the figures; absent after a crash
+    head-before.npz   the head before the first sample, where it was read
+    head.npz          the learned head at the end
+    *.png             plots
+
+What is missing or damaged is left out when a folder is read, and named (`Run.problems`). Members that newer versions
+add have defaults, so that older runs still open.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import contextlib
 import datetime
 import platform
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import msgspec
 import numpy as np
@@ -23,10 +28,12 @@ import edgelearn
 from edgelearn.bundle import write_atomically
 from edgelearn.errors import DataError, StorageError
 from edgelearn.host.data import Source
-from edgelearn.host.device import DeviceInfo
+from edgelearn.host.device import DeviceInfo, Statistics
 from edgelearn.host.head import HeadState, save_head
 from edgelearn.host.link import LinkCounters
 from edgelearn.host.metrics import PassScore
+from edgelearn.host.words import count
+from edgelearn.protocol import LossCode, ResidualCode
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,7 +41,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 FORMAT_VERSION = 1
-MANIFEST, RESULTS, SUMMARY, HEAD = "manifest.json", "results.jsonl", "summary.json", "head.npz"
+MANIFEST, RESULTS, EVENTS, SUMMARY = "manifest.json", "results.jsonl", "events.jsonl", "summary.json"
+HEAD, HEAD_BEFORE = "head.npz", "head-before.npz"
+
+_Line = TypeVar("_Line", bound=msgspec.Struct)
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +128,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         train_ticks: of the device's counter.
         stack_bytes: high-water mark of the stack.
         retries: how often the sample had to be sent again.
+        crc_errors: replies with a wrong checksum that came while its result was awaited.
+        learned: whether the device changed its head; None where it does not tell.
+        self_labelled: whether the device took its own prediction as the label.
+        saved_step: training steps in the newest head in the device's flash, None where it keeps none.
     """
 
     number: int
@@ -134,11 +148,35 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     train_ticks: int = 0
     stack_bytes: int = 0
     retries: int = 0
+    crc_errors: int = 0
+    learned: bool | None = None
+    self_labelled: bool = False
+    saved_step: int | None = None
 
     @property
     def correct(self) -> bool | None:
         """Whether the prediction is the label; None without a label."""
         return None if self.label is None else self.prediction == self.label
+
+
+class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of events.jsonl: something that happened beside the results.
+
+    Attributes:
+        kind: `reset` (the device started anew), `reconnect` (its port vanished and came back), `replay` (samples that a
+            reset had cost were learned again), `save` (the head was written to flash), `resume` (the host carried on
+            with the run), `command` (a person changed something) or `notice`. Other words may come.
+        time_s: since the first sample was sent.
+        results: how many were in the folder by then.
+        step: training steps of the device after it, None where that says nothing.
+        text: for a person.
+    """
+
+    kind: str
+    time_s: float
+    results: int
+    step: int | None = None
+    text: str = ""
 
 
 class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +198,7 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
         stack_bytes: high-water mark of the stack.
         run: the run folder, "" without one.
         notices: what a person should know.
+        statistics: the device's own counters at the end, where they were read.
     """
 
     ended: str
@@ -181,28 +220,47 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
     link: LinkCounters
     run: str = ""
     notices: tuple[str, ...] = ()
+    statistics: Statistics | None = None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run folder as read back. After a crash `summary` is None and a torn last line of the results is left out."""
+    """A run folder as read back. After a crash `summary` is None and a torn last line is left out.
 
+    Attributes:
+        path: the folder.
+        problems: what was missing or damaged, and so left out.
+    """
+
+    path: Path
     manifest: Manifest
     records: tuple[Record, ...]
+    events: tuple[RunEvent, ...] = ()
     summary: StreamSummary | None
+    problems: tuple[str, ...] = ()
 
 
 class RunFolder:
-    """An open run folder; close it, or use it as a context manager. Failures to write raise StorageError."""
+    """An open run folder; close it, or use it as a context manager. Failures to write raise StorageError.
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    Args:
+        path: the folder.
+        manifest: what is run.
+        reopen: append to the folder, which is there, instead of making it.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, *, reopen: bool = False) -> None:
         self.path = path
         self.manifest = manifest
         self._encoder = msgspec.json.Encoder()
+        self._events: IO[bytes] | None = None
         try:
-            path.mkdir(parents=True)
-            self._results: IO[bytes] = (path / RESULTS).open("wb")
+            if not reopen:
+                path.mkdir(parents=True)
+            self._results: IO[bytes] = (path / RESULTS).open("ab")
         except OSError as error:
             raise _cannot_write(path, error) from error
+        if reopen:
+            return
         try:
             self._write_json(MANIFEST, manifest)
         except BaseException:
@@ -211,11 +269,16 @@ class RunFolder:
 
     def append(self, record: Record) -> None:
         """Write one result and hand it to the operating system."""
-        try:
-            self._results.write(self._encoder.encode(record) + b"\n")
-            self._results.flush()
-        except OSError as error:
-            raise _cannot_write(self.path / RESULTS, error) from error
+        self._append(self._results, RESULTS, record)
+
+    def append_event(self, event: RunEvent) -> None:
+        """Write one event and hand it to the operating system."""
+        if self._events is None:
+            try:
+                self._events = (self.path / EVENTS).open("ab")
+            except OSError as error:
+                raise _cannot_write(self.path / EVENTS, error) from error
+        self._append(self._events, EVENTS, event)
 
     def write_summary(self, summary: StreamSummary) -> None:
         """Write summary.json."""
@@ -225,18 +288,25 @@ class RunFolder:
         """Write head.npz."""
         save_head(head, self.path / HEAD)
 
+    def write_head_before(self, head: HeadState) -> None:
+        """Write head-before.npz, unless an earlier part of the same run has."""
+        if not (self.path / HEAD_BEFORE).exists():
+            save_head(head, self.path / HEAD_BEFORE)
+
     def close(self) -> None:
         """Close the results; closing twice does no harm."""
-        try:
-            self._results.close()
-        except OSError as error:
-            raise _cannot_write(self.path / RESULTS, error) from error
+        for name, file in ((RESULTS, self._results), (EVENTS, self._events)):
+            try:
+                if file is not None:
+                    file.close()
+            except OSError as error:
+                raise _cannot_write(self.path / name, error) from error
 
     def discard(self) -> None:
         """Remove the folder again: nothing was run."""
-        with contextlib.suppress(OSError):
-            self._results.close()
-        for name in (MANIFEST, RESULTS):
+        with contextlib.suppress(StorageError):
+            self.close()
+        for name in (MANIFEST, RESULTS, EVENTS, HEAD_BEFORE):
             with contextlib.suppress(OSError):
                 (self.path / name).unlink()
         with contextlib.suppress(OSError):
@@ -253,6 +323,13 @@ class RunFolder:
         except StorageError:
             if error is None:
                 raise
+
+    def _append(self, file: IO[bytes], name: str, line: msgspec.Struct) -> None:
+        try:
+            file.write(self._encoder.encode(line) + b"\n")
+            file.flush()
+        except OSError as error:
+            raise _cannot_write(self.path / name, error) from error
 
     def _write_json(self, name: str, value: msgspec.Struct) -> None:
         write_atomically(self.path / name, msgspec.json.format(self._encoder.encode(value), indent=1) + b"\n")
@@ -322,29 +399,136 @@ def create_run(
     return RunFolder(path, manifest)
 
 
-def read_run(path: Path) -> Run:
-    """Read a run folder, also one that a crash left behind.
+def reopen_run(path: Path) -> RunFolder:
+    """Open a run folder to append to it. The torn last line of a crash is cut off, and an older summary removed.
 
     Raises:
-        DataError: the folder is no run, or a line other than the last is damaged.
+        DataError: the folder is no run, or its manifest is gone.
+        StorageError: it could not be written.
     """
+    manifest = _read_manifest(path)
     try:
-        manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
-        lines = (path / RESULTS).read_bytes().split(b"\n")
-        records = []
-        for number, line in enumerate(lines):
-            try:
-                if line:
-                    records.append(msgspec.json.decode(line, type=Record))
-            except msgspec.MsgspecError as error:
-                # Only a line that is whole ends with a line feed; the last piece is what a crash left.
-                if number < len(lines) - 1:
-                    raise DataError(f"{path / RESULTS} is damaged in line {number + 1}", cause=str(error)) from error
-        summary_path = path / SUMMARY
-        summary = msgspec.json.decode(summary_path.read_bytes(), type=StreamSummary) if summary_path.is_file() else None
-    except (OSError, msgspec.MsgspecError) as error:
+        for name, kind in ((RESULTS, Record), (EVENTS, RunEvent)):
+            if (path / name).is_file():
+                _mend_end(path / name, kind)
+        (path / SUMMARY).unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return RunFolder(path, manifest, reopen=True)
+
+
+def read_run(path: Path) -> Run:
+    """Read a run folder, also one that a crash left behind: whatever of it is whole.
+
+    Raises:
+        DataError: the folder is no run, or one of a newer format.
+    """
+    problems: list[str] = []
+    records = _read_lines(path / RESULTS, Record, problems)
+    events = _read_lines(path / EVENTS, RunEvent, problems) if (path / EVENTS).exists() else ()
+    try:
+        manifest = _read_manifest(path)
+    except DataError as error:
+        if not records:
+            raise
+        problems.append(f"{MANIFEST} is missing or damaged: what was run is not known ({error.cause})")
+        manifest = _unknown_manifest()
+    if manifest.format_version > FORMAT_VERSION:
+        raise DataError(
+            f"{path} is a run of format {manifest.format_version}, this edgelearn reads up to {FORMAT_VERSION}",
+            hint="read it with a newer edgelearn",
+        )
+    summary = None
+    if (path / SUMMARY).exists():
+        try:
+            summary = msgspec.json.decode((path / SUMMARY).read_bytes(), type=StreamSummary)
+        except (OSError, msgspec.MsgspecError, ValueError) as error:
+            problems.append(f"{SUMMARY} is damaged: {error}")
+    return Run(path=path, manifest=manifest, records=records, events=events, summary=summary, problems=tuple(problems))
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        return msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+    except (OSError, msgspec.MsgspecError, ValueError) as error:
         raise DataError(f"{path} is not the folder of a run", cause=str(error)) from error
-    return Run(manifest=manifest, records=tuple(records), summary=summary)
+
+
+def _read_lines(path: Path, kind: type[_Line], problems: list[str]) -> tuple[_Line, ...]:
+    """The whole lines of a file; what is damaged before its end is named in `problems`."""
+    try:
+        pieces = path.read_bytes().split(b"\n")
+    except OSError as error:
+        problems.append(f"{path.name} cannot be read: {error.strerror or error}")
+        return ()
+    decoder = msgspec.json.Decoder(kind)
+    found, damaged = [], []
+    for number, piece in enumerate(pieces, start=1):
+        try:
+            if piece:
+                found.append(decoder.decode(piece))
+        except (msgspec.MsgspecError, ValueError):
+            # Only a line that is whole ends with a line feed; the last piece is what a crash left.
+            if number < len(pieces):
+                damaged.append(number)
+    if damaged:
+        problems.append(f"{path.name}: {count(len(damaged), 'damaged line')} left out, the first is {damaged[0]}")
+    return tuple(found)
+
+
+def _mend_end(path: Path, kind: type[msgspec.Struct]) -> None:
+    """Make a file of lines end with a line feed: after the last line where it is whole, else before it."""
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole == len(data):
+        return
+    with path.open("r+b") as file:
+        try:
+            msgspec.json.decode(data[whole:], type=kind)
+            file.seek(0, 2)
+            file.write(b"\n")
+        except (msgspec.MsgspecError, ValueError):
+            file.truncate(whole)
+
+
+def _unknown_manifest() -> Manifest:
+    """What is said of a run whose manifest is gone."""
+    return Manifest(
+        created_utc="",
+        command=(),
+        versions={},
+        port="",
+        board="",
+        board_ram_bytes=None,
+        model_hash="",
+        bundle="",
+        bundle_sha256="",
+        data="",
+        data_sha256="",
+        options=StreamOptions(train=False),
+        device=DeviceInfo(
+            board="",
+            labels=(),
+            protocol_version=0,
+            model_hash="",
+            max_payload_bytes=0,
+            inputs=(),
+            outputs=(),
+            feature_elements=0,
+            feature_scale=0.0,
+            feature_zero_point=0,
+            logit_fraction_bits=0,
+            error_shift=0,
+            target_shift=0,
+            loss=LossCode.NONE,
+            residual=ResidualCode.INT8,
+            learning_rate=0.0,
+            step=0,
+            counter_hz=0,
+            static_ram_bytes=0,
+            stack_size_bytes=0,
+        ),
+    )
 
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:

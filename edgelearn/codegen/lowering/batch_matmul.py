@@ -11,7 +11,7 @@ from edgelearn.codegen.requantize import to_scale
 from edgelearn.ir import Graph, Tensor
 from edgelearn.ir.dense import MOST_AXES, BatchMatMul
 
-_SOURCE = Source(name="elearn_batch_matmul_s8.c", code_bytes=1050)
+_SOURCE = Source(name="elearn_batch_matmul_s8.c", code_bytes=825)
 
 
 def _batch_matmul(graph: Graph, op: BatchMatMul, _target: Target) -> Call:
@@ -40,6 +40,7 @@ def _batch_matmul(graph: Graph, op: BatchMatMul, _target: Target) -> Call:
             *((("constant", "weights"),) if constant else ()),
         ),
         constants=(integers("weights", "int8_t", constant),) if constant else (),
+        scratch_bytes=2 * left.shape[-2 if op.adj_x else -1],
     )
 
 

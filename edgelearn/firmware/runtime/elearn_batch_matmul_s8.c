@@ -9,55 +9,72 @@ static int8_t requantized(const elearn_batch_matmul_params *p, int32_t sum)
     return (int8_t)elearn_clamp(sum, INT8_MIN, INT8_MAX);
 }
 
-/* One row of the left matrix by four columns of the right one. */
-static void four_columns(const elearn_batch_matmul_params *p, const int8_t *left, const int8_t *right, int8_t *output)
+/* A row of the left matrix without its zero point; returns the sum, times the zero point of the right one. */
+static int32_t expand_row(const elearn_batch_matmul_params *p, const int8_t *left, int16_t *row)
 {
-    const int32_t left_step = p->left_strides[4];
-    const int32_t right_step = p->right_strides[3];
-    const int32_t column = p->right_strides[4];
-    int32_t a = 0;
-    int32_t b = 0;
-    int32_t c = 0;
-    int32_t d = 0;
-    int32_t of_left = 0;
+    const int32_t zero_point = p->left_zero_point;
+    const int32_t step = p->left_strides[4];
+    int32_t sum = 0;
     for (int32_t k = 0; k < p->depth; k++) {
-        const int32_t value = *left - p->left_zero_point;
-        of_left += value;
+        const int32_t value = *left - zero_point;
+        row[k] = (int16_t)value;
+        sum += value;
+        left += step;
+    }
+    return sum * p->right_zero_point;
+}
+
+/* Add the products of a row and four columns to their sums. Not inlined: there its loop would lack registers. */
+static __attribute__((noinline)) void add_products(const elearn_batch_matmul_params *p, const int16_t *row,
+                                                   const int8_t *right, int32_t *sums)
+{
+    const int16_t *const end = row + p->depth;
+    const int32_t step = p->right_strides[3];
+    const int32_t column = p->right_strides[4];
+    int32_t a = sums[0];
+    int32_t b = sums[1];
+    int32_t c = sums[2];
+    int32_t d = sums[3];
+    while (row != end) {
+        const int32_t value = *row++;
         a += value * right[0];
         b += value * right[column];
         c += value * right[2 * column];
         d += value * right[3 * column];
-        left += left_step;
-        right += right_step;
+        right += step;
     }
-    of_left *= p->right_zero_point;
-    output[0] = requantized(p, a - of_left);
-    output[1] = requantized(p, b - of_left);
-    output[2] = requantized(p, c - of_left);
-    output[3] = requantized(p, d - of_left);
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
 }
 
-static int8_t one_column(const elearn_batch_matmul_params *p, const int8_t *left, const int8_t *right)
+static int8_t one_column(const elearn_batch_matmul_params *p, const int16_t *row, int32_t of_row, const int8_t *right)
 {
-    int32_t sum = 0;
+    const int32_t step = p->right_strides[3];
+    int32_t sum = -of_row;
     for (int32_t k = 0; k < p->depth; k++) {
-        sum += (*left - p->left_zero_point) * (*right - p->right_zero_point);
-        left += p->left_strides[4];
-        right += p->right_strides[3];
+        sum += row[k] * *right;
+        right += step;
     }
     return requantized(p, sum);
 }
 
-static int8_t *matrix(const elearn_batch_matmul_params *p, const int8_t *left, const int8_t *right, int8_t *output)
+static int8_t *matrix(const elearn_batch_matmul_params *p, const int8_t *left, const int8_t *right, int8_t *output,
+                      int16_t *row)
 {
     for (int32_t m = 0; m < p->rows; m++) {
+        const int32_t of_row = expand_row(p, left, row);
         int32_t n = 0;
         for (; n + 4 <= p->columns; n += 4) {
-            four_columns(p, left, right + n * p->right_strides[4], output);
-            output += 4;
+            int32_t sums[4] = {-of_row, -of_row, -of_row, -of_row};
+            add_products(p, row, right + n * p->right_strides[4], sums);
+            for (int32_t i = 0; i < 4; i++) {
+                *output++ = requantized(p, sums[i]);
+            }
         }
         for (; n < p->columns; n++) {
-            *output++ = one_column(p, left, right + n * p->right_strides[4]);
+            *output++ = one_column(p, row, of_row, right + n * p->right_strides[4]);
         }
         left += p->left_strides[3];
     }
@@ -65,7 +82,7 @@ static int8_t *matrix(const elearn_batch_matmul_params *p, const int8_t *left, c
 }
 
 void elearn_batch_matmul_s8(const elearn_batch_matmul_params *p, const int8_t *left, const int8_t *right,
-                            int8_t *output)
+                            int8_t *output, int8_t *scratch)
 {
     const int32_t *const ls = p->left_strides;
     const int32_t *const rs = p->right_strides;
@@ -74,18 +91,20 @@ void elearn_batch_matmul_s8(const elearn_batch_matmul_params *p, const int8_t *l
             for (int32_t k = 0; k < p->batches[2]; k++) {
                 const int8_t *const of_left = left + i * ls[0] + j * ls[1] + k * ls[2];
                 const int8_t *const of_right = right + i * rs[0] + j * rs[1] + k * rs[2];
-                output = matrix(p, of_left, of_right, output);
+                output = matrix(p, of_left, of_right, output, (int16_t *)(void *)scratch);
             }
         }
     }
 }
 
-void elearn_batch_matmul_by_constant_s8(const elearn_batch_matmul_params *p, const int8_t *left, int8_t *output)
+void elearn_batch_matmul_by_constant_s8(const elearn_batch_matmul_params *p, const int8_t *left, int8_t *output,
+                                        int8_t *scratch)
 {
-    elearn_batch_matmul_s8(p, left, p->constant, output);
+    elearn_batch_matmul_s8(p, left, p->constant, output, scratch);
 }
 
-void elearn_batch_matmul_of_constant_s8(const elearn_batch_matmul_params *p, const int8_t *right, int8_t *output)
+void elearn_batch_matmul_of_constant_s8(const elearn_batch_matmul_params *p, const int8_t *right, int8_t *output,
+                                        int8_t *scratch)
 {
-    elearn_batch_matmul_s8(p, p->constant, right, output);
+    elearn_batch_matmul_s8(p, p->constant, right, output, scratch);
 }

@@ -19,10 +19,12 @@ typedef struct {
     const int8_t *constant; /* the operand that is one */
 } elearn_batch_matmul_params;
 
-/* output [batches][row][column] */
+/* output [batches][row][column]; scratch, aligned to two bytes: two bytes for each element of a row of `left`. */
 void elearn_batch_matmul_s8(const elearn_batch_matmul_params *p, const int8_t *left, const int8_t *right,
-                            int8_t *output);
-void elearn_batch_matmul_by_constant_s8(const elearn_batch_matmul_params *p, const int8_t *left, int8_t *output);
-void elearn_batch_matmul_of_constant_s8(const elearn_batch_matmul_params *p, const int8_t *right, int8_t *output);
+                            int8_t *output, int8_t *scratch);
+void elearn_batch_matmul_by_constant_s8(const elearn_batch_matmul_params *p, const int8_t *left, int8_t *output,
+                                        int8_t *scratch);
+void elearn_batch_matmul_of_constant_s8(const elearn_batch_matmul_params *p, const int8_t *right, int8_t *output,
+                                        int8_t *scratch);
 
 #endif

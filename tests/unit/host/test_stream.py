@@ -340,9 +340,6 @@ def test_a_crash_leaves_a_run_that_can_be_read(tmp_path):
         # A line that lacks only its line feed is whole.
         assert len(run.records) in (complete, complete + 1)
         assert run.summary is None
-    results.write_bytes(whole.replace(b'"number":3', b'"number":x'))
-    with pytest.raises(DataError, match="damaged in line 4"):
-        read_run(folder.path)
 
 
 def test_killing_the_host_loses_nothing_that_was_received(tmp_path):
