@@ -225,18 +225,18 @@ class Statistics(Struct, frozen=True, kw_only=True):
     crc_errors: int
     framing_errors: int
     repeats: int
-    gaps: int
+    gaps: int = 0
     overruns: int
     ring_bytes: int
     stack_bytes: int
     static_ram_bytes: int
     stack_size_bytes: int
-    inference_stack_bytes: int
-    train_stack_bytes: int
-    save_stack_bytes: int
-    saves: int
-    saved_step: int
-    failed_saves: int
+    inference_stack_bytes: int = 0
+    train_stack_bytes: int = 0
+    save_stack_bytes: int = 0
+    saves: int = 0
+    saved_step: int = 0
+    failed_saves: int = 0
 
 
 def open_device(
