@@ -184,7 +184,7 @@ def test_a_discarded_folder_leaves_nothing(tmp_path):
 
     data = Dataset(name="d", sha256="", inputs=(np.zeros((1, 1), np.int8),))
     options = manifest.options
-    folder = create_run(tmp_path / "runs", info=manifest.device, port="p", dataset=data, options=options)
+    folder = create_run(tmp_path / "runs", info=manifest.device, port="p", source=data, options=options)
     folder.append_event(RunEvent(kind="notice", time_s=0.0, results=0))
     folder.write_head_before(a_head())
     folder.discard()
