@@ -362,8 +362,9 @@ with open_device(sys.argv[1]) as device:
         applied = fake.step
     (folder,) = tmp_path.iterdir()
     run = read_run(folder)
-    # The results under way when the host died are the only ones that may be missing.
-    assert applied - fake.model.window <= len(run.records) <= applied
+    # Missing may be what was under way when the host died: one window on its way to or from the device, and
+    # one whose results had arrived while the next sample waited for room.
+    assert applied - 2 * fake.model.window <= len(run.records) <= applied
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty"])
