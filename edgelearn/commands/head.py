@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from edgelearn.commands.common import EXISTING, JSON, PORT, PROJECT, make_console, print_json
-from edgelearn.errors import HeadError, OptionError
+from edgelearn.errors import HeadError
 
 if TYPE_CHECKING:
     from edgelearn.bundle import Bundle
@@ -135,15 +135,7 @@ def reset(port: str, project: Path | None, forget: bool) -> None:
 def add_class(name: str, port: str, project: Path | None) -> None:
     """Take a spare output into use as a new class."""
     with _device(port, project) as device:
-        info = device.info
-        index = info.classes_in_use
-        _check_names(device, name)
-        if index >= info.output_elements:
-            raise HeadError(
-                f"all {info.output_elements} outputs are classes already",
-                hint="convert the model with `--classes N` for spare outputs, then generate and flash it again",
-            )
-        device.set_class(index, name)
+        index = device.add_class(name)
         _save(device)
         click.echo(f"class {index} is {name}")
 
@@ -156,9 +148,7 @@ def add_class(name: str, port: str, project: Path | None) -> None:
 def rename_class(old: str, new: str, port: str, project: Path | None) -> None:
     """Give a class, named or numbered OLD, another name."""
     with _device(port, project) as device:
-        _check_names(device, new, but=old)
-        index = _class_index(device, old)
-        device.set_class(index, new)
+        index = device.rename_class(old, new)
         _save(device)
         click.echo(f"class {index} is {new}")
 
@@ -258,29 +248,6 @@ def _device(port: str, project: Path | None, bundle: Bundle | None = None) -> It
 def _save(device: Device) -> None:
     if device.info.can_save:
         device.save()
-
-
-def _check_names(device: Device, name: str, but: str | None = None) -> None:
-    info = device.info
-    if not info.label_bytes:
-        raise HeadError(
-            "the device's classes have no names that could be changed",
-            hint="only a trainable classifier with named classes has them: convert with --labels",
-        )
-    if not name.strip() or "\n" in name:
-        raise OptionError("a class needs a name of one line")
-    taken = [info.label_name(index) for index in range(info.classes_in_use)]
-    if name in taken and name != but:
-        raise OptionError(f"there is a class {name} already", hint="give another name")
-
-
-def _class_index(device: Device, name: str) -> int:
-    names = [device.info.label_name(index) for index in range(device.info.classes_in_use)]
-    if name in names:
-        return names.index(name)
-    if name.isdecimal() and int(name) < len(names):
-        return int(name)
-    raise OptionError(f"the device has no class {name}", hint=f"its classes are {', '.join(names)}")
 
 
 def _read_head(path: Path) -> tuple[HeadState, tuple[str, ...]]:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edgelearn.errors import (
     DataError,
     DeviceRefusedError,
     HeadError,
     LearningRateError,
+    OptionError,
     ResultLostError,
 )
 from edgelearn.host.head import HeadState, head_parts
@@ -487,6 +489,63 @@ class Device:
                 hint="give a shorter one",
             )
         self.link.request(MessageType.SET_CLASS, pack(MessageType.SET_CLASS, index=index, tail=encoded))
+        info = self.info
+        labels = (*info.labels[:index], name, *info.labels[index + 1 :])
+        self.info = replace(info, labels=labels, classes_in_use=max(info.classes_in_use, index + 1))
+
+    def add_class(self, name: str) -> int:
+        """Take a spare output into use as a new class; returns its number.
+
+        Raises:
+            HeadError: the classes have no names, or no output is spare.
+            OptionError: the name cannot be one, or is taken.
+        """
+        index = self.info.classes_in_use
+        self._check_class_name(name)
+        if index >= self.info.output_elements:
+            raise HeadError(
+                f"all {self.info.output_elements} outputs are classes already",
+                hint="convert the model with `--classes N` for spare outputs, then generate and flash it again",
+            )
+        self.set_class(index, name)
+        return index
+
+    def rename_class(self, old: str, new: str) -> int:
+        """Give a class, named or numbered `old`, another name; returns its number.
+
+        Raises:
+            HeadError: the classes have no names.
+            OptionError: there is no such class, or the new name cannot be one, or is taken.
+        """
+        self._check_class_name(new, but=old)
+        index = self.class_index(old)
+        self.set_class(index, new)
+        return index
+
+    def class_index(self, name: str) -> int:
+        """The number of a class by its name, or by its number in digits.
+
+        Raises:
+            OptionError: there is no such class.
+        """
+        names = [self.info.label_name(index) for index in range(self.info.classes_in_use)]
+        if name in names:
+            return names.index(name)
+        if name.isdecimal() and int(name) < len(names):
+            return int(name)
+        raise OptionError(f"the device has no class {name}", hint=f"its classes are {', '.join(names)}")
+
+    def _check_class_name(self, name: str, but: str | None = None) -> None:
+        if not self.info.label_bytes:
+            raise HeadError(
+                "the device's classes have no names that could be changed",
+                hint="only a trainable classifier with named classes has them: convert with --labels",
+            )
+        if not name.strip() or "\n" in name:
+            raise OptionError("a class needs a name of one line")
+        taken = [self.info.label_name(index) for index in range(self.info.classes_in_use)]
+        if name in taken and name != but:
+            raise OptionError(f"there is a class {name} already", hint="give another name")
 
     def statistics(self) -> Statistics:
         """The device's own counters."""
