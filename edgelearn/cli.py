@@ -23,7 +23,16 @@ import click
 import msgspec
 
 from edgelearn import __version__
-from edgelearn.commands.common import EXISTING, JSON, make_console, print_json, status
+from edgelearn.commands.common import (
+    EXISTING,
+    JSON,
+    command_line,
+    make_console,
+    print_json,
+    served,
+    status,
+    web_options,
+)
 from edgelearn.commands.head import head
 from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError
 from edgelearn.ir import LossKind
@@ -454,6 +463,7 @@ def emulate(folder: Path, tcp_port: int | None) -> None:
 @click.option("--project", type=EXISTING, default=None, help="Project to boot with `--port emulate`; by default here.")
 @click.option("--bundle", type=EXISTING, default=None, help="Refuse a device that runs another model than this.")
 @click.option("--runs", type=EXISTING, default=Path("runs"), show_default=True, help="Where run folders are kept.")
+@web_options
 def stream(
     port: str,
     data: Path,
@@ -474,6 +484,10 @@ def stream(
     project: Path | None,
     bundle: Path | None,
     runs: Path,
+    web: bool,
+    web_address: str,
+    web_port: int,
+    web_token: str,
 ) -> None:
     """Stream samples; watch the device predict or learn."""
     from edgelearn import pipeline
@@ -508,7 +522,10 @@ def stream(
     )
     expected = read_bundle(bundle) if bundle else None
     booted = (project or Path()) if port == pipeline.EMULATE else None
-    with pipeline.connect(port, project=booted, bundle=expected) as device:
+    with (
+        served(web, web_address, web_port, web_token) as panel,
+        pipeline.connect(port, project=booted, bundle=expected) as device,
+    ):
         summary = pipeline.stream(
             device,
             data,
@@ -517,9 +534,10 @@ def stream(
             bundle=bundle,
             project=booted,
             port=port,
-            command=sys.argv,
+            command=command_line(),
             view=choose_view(),
             table=table,
+            panel=panel,
         )
     if summary.ended == "interrupted":
         sys.exit(_INTERRUPTED_EXIT_CODE)

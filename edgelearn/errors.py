@@ -274,3 +274,9 @@ class ProgramMissingError(EdgelearnError):
     def __init__(self, program: str) -> None:
         super().__init__(f"{program} was not found", hint="`edgelearn doctor` says how to install it")
         self.program = program
+
+
+class WebError(EdgelearnError):
+    """The page for a browser cannot be served."""
+
+    exit_code = 55

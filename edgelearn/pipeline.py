@@ -54,6 +54,7 @@ from edgelearn.host.tables import TableOptions
 from edgelearn.host.telemetry import StreamOptions, StreamSummary
 from edgelearn.host.transport import reopener
 from edgelearn.host.view import View
+from edgelearn.host.web.panel import Panel
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
 from edgelearn.project import FILE_NAME, Project, read_project
@@ -419,6 +420,7 @@ def stream(
     command: Sequence[str] = (),
     view: View | None = None,
     table: TableOptions | None = None,
+    panel: Panel | None = None,
 ) -> StreamSummary:
     """Stream samples to a device: test, then train. Keeps everything in a new run folder below `runs`.
 
@@ -433,6 +435,7 @@ def stream(
         command: the command line, for the manifest.
         view: what a person sees.
         table: how the rows of a table become samples.
+        panel: where people ask for things meanwhile.
 
     Raises:
         DataError, LabelError: the data does not fit the model on the device.
@@ -460,7 +463,13 @@ def stream(
             bundle_sha256=file_sha256(bundle) if bundle else made.bundle_sha256 if made else "",
         )
     return streaming.stream(
-        device, source, options, run_folder=folder, view=view, board_ram_bytes=known.ram_bytes if known else None
+        device,
+        source,
+        options,
+        run_folder=folder,
+        view=view,
+        board_ram_bytes=known.ram_bytes if known else None,
+        panel=panel,
     )
 
 

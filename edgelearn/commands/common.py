@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ import msgspec
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from edgelearn.host.web.panel import Panel
 
 #: Width of tables that go into a file or a pipe.
 _PLAIN_WIDTH = 140
@@ -45,3 +49,48 @@ def status(text: str) -> Iterator[None]:
     else:
         shown.print(text)
         yield
+
+
+def command_line() -> list[str]:
+    """The command line for the record, without secrets."""
+    shown, is_secret = [], False
+    for word in sys.argv:
+        shown.append("***" if is_secret else "--web-token=***" if word.startswith("--web-token=") else word)
+        is_secret = word == "--web-token"
+    return shown
+
+
+def web_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of commands that show what happens in a browser too; see `served`."""
+    for option in (
+        click.option("--web-token", default="", help="What visitors must know; made up where one is needed."),
+        click.option(
+            "--web-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one."
+        ),
+        click.option(
+            "--web-address", default="127.0.0.1", show_default=True, help="Another than loopback needs a token."
+        ),
+        click.option("--web", is_flag=True, help="Show it in a browser, with controls."),
+    ):
+        command = option(command)
+    return command
+
+
+@contextlib.contextmanager
+def served(web: bool, address: str, port: int, token: str) -> Iterator[Panel | None]:
+    """Serve a page for the time of a command; None where none is wanted."""
+    if not web:
+        yield None
+        return
+    from edgelearn.host.web.panel import Panel
+    from edgelearn.host.web.server import WebServer
+
+    panel = Panel()
+    with WebServer(panel, address=address, port=port, token=token) as server:
+        click.echo(f"watch at {server.url}")
+        yield panel
+        if sys.stdout.isatty():
+            click.echo(f"the page stays at {server.url} until Ctrl-C")
+            with contextlib.suppress(KeyboardInterrupt):
+                while True:
+                    time.sleep(1.0)

@@ -73,6 +73,7 @@ _INFO_INTEGERS = (
     "saves",
     "saved_step",
     "autosave_steps",
+    "receive_bytes",
 )
 #: Little-endian element type of each type on the wire, as NumPy names it.
 DTYPES = {
@@ -112,6 +113,7 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
         saves: number of the newest saved head, 0 without one.
         saved_step: training steps in it.
         autosave_steps: the head is saved after that many steps, 0: only when asked.
+        receive_bytes: encoded bytes that may be under way.
     """
 
     board: str
@@ -141,6 +143,7 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
     saves: int = 0
     saved_step: int = 0
     autosave_steps: int = 0
+    receive_bytes: int = 0
 
     @property
     def is_trainable(self) -> bool:

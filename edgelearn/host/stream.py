@@ -20,11 +20,14 @@ from edgelearn.errors import (
     ResultLostError,
     StorageError,
 )
+from edgelearn.host.control import Action, Command
 from edgelearn.host.data import Lesson, Source, check_trainable
+from edgelearn.host.desk import Desk
 from edgelearn.host.device import Device, PendingSample
 from edgelearn.host.metrics import Metrics
 from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
-from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View
+from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
+from edgelearn.host.web.panel import Panel
 from edgelearn.host.words import count
 from edgelearn.protocol import LossCode
 
@@ -43,6 +46,7 @@ def stream(
     run_folder: RunFolder | None = None,
     view: View | None = None,
     board_ram_bytes: int | None = None,
+    panel: Panel | None = None,
 ) -> StreamSummary:
     """Stream samples to a device.
 
@@ -56,6 +60,7 @@ def stream(
         run_folder: where results are kept; it is closed at the end. The head is read back and the plots are drawn.
         view: what a person sees.
         board_ram_bytes: RAM of the board, for the view, where it is known.
+        panel: where people ask for things meanwhile; it is shown everything that the view is.
 
     Raises:
         OptionError: options that make no sense.
@@ -65,7 +70,10 @@ def stream(
         StorageError: the run folder could not be written.
         EdgelearnError: what else the device or the port raises, see `Device`.
     """
-    with _Stream(device, source, options, run_folder, view or SilentView(), board_ram_bytes) as run:
+    view = view or SilentView()
+    if panel is not None:
+        view = Views(view, panel)
+    with _Stream(device, source, options, run_folder, view, board_ram_bytes, panel) as run:
         return run.run()
 
 
@@ -80,6 +88,7 @@ class _Stream:
         run_folder: RunFolder | None,
         view: View,
         board_ram_bytes: int | None,
+        panel: Panel | None,
     ) -> None:
         self._device = device
         self._source = source
@@ -101,6 +110,10 @@ class _Stream:
         #: Samples that were learned, but whose results were lost with a reset.
         self._lost = 0
         self._stop = _StopOnInterrupt()
+        self._paused_s = 0.0
+        self._desk: Desk | None = None
+        if panel is not None:
+            self._desk = Desk(device, panel, self._note, {Action.START: self._go_on, Action.PAUSE: self._pause})
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +151,8 @@ class _Stream:
         )
         for notice in self._notices:
             self._view.notice(notice)
+        if self._desk is not None:
+            self._desk.show()
         ended, failure = "complete", None
         wants_head = options.train
         self._started_s = time.monotonic()
@@ -208,6 +223,7 @@ class _Stream:
             with self._stop as stop:
                 for lesson in lessons:
                     self._tell_problems()
+                    self._serve_desk(waiting, total)
                     if lesson is not None:
                         self._wait_for_turn(number, waiting, total)
                     if stop.requested:
@@ -233,7 +249,8 @@ class _Stream:
         """With a rate, wait until the sample is due; results that come meanwhile are taken."""
         rate_hz = self._options.rate_hz
         while rate_hz > 0 and not self._stop.requested:
-            left_s = self._started_s + number / rate_hz - time.monotonic()
+            self._serve_desk(waiting, total)
+            left_s = self._started_s + self._paused_s + number / rate_hz - time.monotonic()
             if left_s <= 0:
                 return
             if waiting:
@@ -241,6 +258,32 @@ class _Stream:
                 self._take_what_is_done(waiting, total)
             else:
                 time.sleep(min(left_s, _MOST_SLEEP_S))
+
+    def _serve_desk(self, waiting: deque[_Sent], total: int) -> None:
+        """Carry out what people ask for; returns when the stream is to go on."""
+        desk = self._desk
+        if desk is None:
+            return
+        desk.serve()
+        paused_at_s = time.monotonic()
+        while desk.is_paused and not self._stop.requested:
+            if waiting:
+                self._device.link.poll(_MOST_SLEEP_S)
+                self._take_what_is_done(waiting, total)
+            else:
+                time.sleep(_MOST_SLEEP_S)
+            desk.serve()
+        self._paused_s += time.monotonic() - paused_at_s
+
+    def _pause(self, _: Command) -> str:
+        assert self._desk is not None  # noqa: S101 - only it calls
+        self._desk.is_paused = True
+        return "paused"
+
+    def _go_on(self, _: Command) -> str:
+        assert self._desk is not None  # noqa: S101 - only it calls
+        self._desk.is_paused = False
+        return "going on"
 
     def _take_what_is_done(self, waiting: deque[_Sent], total: int) -> None:
         while waiting and waiting[0].pending.is_done:

@@ -124,6 +124,38 @@ class SilentView:
         """Do nothing."""
 
 
+class Views:
+    """Several views of one stream."""
+
+    def __init__(self, *views: View) -> None:
+        self._views = views
+
+    def start(self, start: StreamStart) -> None:
+        """Tell all."""
+        for view in self._views:
+            view.start(start)
+
+    def result(self, event: StreamEvent) -> None:
+        """Tell all."""
+        for view in self._views:
+            view.result(event)
+
+    def notice(self, text: str) -> None:
+        """Tell all."""
+        for view in self._views:
+            view.notice(text)
+
+    def finish(self, summary: StreamSummary) -> None:
+        """Tell all."""
+        for view in self._views:
+            view.finish(summary)
+
+    def close(self) -> None:
+        """Close all."""
+        for view in self._views:
+            view.close()
+
+
 class PlainView:
     """Lines for logs and pipes: one about every two seconds, and one at the end."""
 
