@@ -19,13 +19,15 @@ MODELS ?= $(wildcard ../shared/models/*.tflite)
 
 # Debian's names; elsewhere `edgelearn doctor` says what is missing.
 APT_PACKAGES := gcc libc6-dev make python3-venv qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
+# For the tests of the page. Ubuntu has Chromium only as a snap: there they run with the browser that is installed.
+BROWSER_PACKAGES := $(shell grep -qs '^ID=debian' /etc/os-release && echo chromium chromium-driver)
 
-.PHONY: demo test check fuzz soak bench verify-models wheel setup system clean
+.PHONY: demo test check fuzz soak bench verify-models wheel setup system browser clean
 
 demo: setup
 	$(BIN)/edgelearn demo --output runs/demo
 
-test: check
+test: check browser
 	CI=$${CI:-} $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: setup
@@ -61,9 +63,9 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 # Install with apt-get what is missing, and only then.
-system:
+define install
 	@if command -v apt-get >/dev/null 2>&1; then \
-	  missing=$$(for p in $(APT_PACKAGES); do \
+	  missing=$$(for p in $(1); do \
 	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	  if [ -n "$$missing" ]; then \
 	    sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
@@ -72,6 +74,13 @@ system:
 	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	  fi; \
 	fi
+endef
+
+system:
+	$(call install,$(APT_PACKAGES))
+
+browser:
+	$(call install,$(BROWSER_PACKAGES))
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -29,6 +29,15 @@ def require_tool(name: str) -> None:
         pytest.skip(f"{name} is not installed")
 
 
+def require_browser() -> tuple[str, str]:
+    """Go on only if there is a Chromium or Chrome with its driver; their paths."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+    driver = shutil.which("chromedriver")
+    if browser is None or driver is None:
+        pytest.skip("chromium or chromedriver is not installed")
+    return browser, driver
+
+
 def require_package(name: str) -> None:
     """Go on only if there is a Python package of that name."""
     if importlib.util.find_spec(name) is None:

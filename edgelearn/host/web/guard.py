@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -64,9 +64,9 @@ class Guard:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self._hosts and urlsplit(f"//{host}").hostname not in self._hosts:
+        if self._hosts and _name(host) not in self._hosts:
             return PlainTextResponse("This page is served under another name.", status_code=403)
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             return PlainTextResponse("Another site's page may not use this one.", status_code=403)
         if not self._token or self._is_right(cookie_parser(headers.get("cookie", "")).get(COOKIE, "")):
             return None
@@ -85,3 +85,8 @@ class Guard:
 
     def _is_right(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(), self._token.encode())
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]

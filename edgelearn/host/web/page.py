@@ -35,6 +35,7 @@ class Page:
         self._panel = panel
         self._version = -1
         self._known_labels: list[str] | None = None
+        self._known_rate: float | None = None
         self._is_filling = False
         ui.query(".nicegui-content").classes("max-w-6xl mx-auto p-3 md:p-6 gap-4 w-full")
         self._head()
@@ -222,7 +223,9 @@ class Page:
                     tip.text = reason or button.text
         self._name.set_enabled(not why.get(Action.ADD_CLASS, "-"))
         self._rate.set_enabled(not why.get(Action.LEARNING_RATE, "-"))
-        if self._rate.value is None and shown.learning_rate is not None:
+        if shown.learning_rate != self._known_rate and shown.learning_rate is not None:
+            # Only when it has changed: a person may be typing.
+            self._known_rate = shown.learning_rate
             self._rate.value = float(f"{shown.learning_rate:.3g}")
         self._label_row.visible = Action.LABEL in why
         if Action.LABEL in why and shown.info is not None:

@@ -141,6 +141,8 @@ class Panel:
             self.notice(line)
         if summary.error:
             self.notice(summary.error)
+        if summary.statistics is not None:
+            self.statistics(summary.statistics)
 
     def close(self) -> None:
         """Nothing more will come."""

@@ -1,0 +1,143 @@
+"""What people ask for while samples are streamed, without a browser: commands in, the device and the panel changed."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from edgelearn.errors import OptionError
+from edgelearn.host import plots
+from edgelearn.host.control import Action, Command, Controls, available, carry_out
+from edgelearn.host.data import make_dataset
+from edgelearn.host.device import open_device
+from edgelearn.host.stream import stream
+from edgelearn.host.telemetry import StreamOptions
+from edgelearn.host.web.panel import Panel
+from tests.support.fake_device import FakeDevice, Model, blobs
+
+SPARE = Model(labels=("zero", "one", "two", ""), classes=3, label_bytes=12, can_save=True)
+
+
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch):
+    monkeypatch.setattr(plots, "draw_plots", lambda path: ())
+
+
+def until(condition, timeout_s=20.0):
+    """Wait for what another thread does."""
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s, "it did not happen"
+        time.sleep(0.01)
+
+
+class Streaming:
+    """A stream in a thread, slow enough to be asked for things."""
+
+    def __init__(self, model=SPARE, *, samples=400, rate_hz=200.0):
+        self.panel = Panel()
+        self._fake = FakeDevice(model)
+        self._options = StreamOptions(train=True, learning_rate=0.02, rate_hz=rate_hz)
+        self._samples = samples
+        self.summary = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        x, y = blobs(self._samples, classes=3)
+        with open_device(self._fake.url) as device:
+            dataset = make_dataset(x, y, device.info, name="blobs.npz", sha256="cd")
+            self.summary = stream(device, dataset, self._options, panel=self.panel)
+
+    def ask(self, action, **values):
+        self.panel.controls.ask(Command(action=action, **values))
+
+    def said(self, text):
+        return any(text in notice.text for notice in self.panel.snapshot().notices)
+
+    def __enter__(self):
+        self._fake.__enter__()
+        self._thread.start()
+        until(lambda: self.panel.snapshot().event is not None)
+        return self
+
+    def __exit__(self, *_):
+        self.ask(Action.START)
+        self._thread.join(timeout=30)
+        self._fake.__exit__()
+
+
+def test_commands_come_in_order_and_none_is_lost():
+    controls = Controls()
+    assert controls.take() is None
+    for value in range(3):
+        controls.ask(Command(action=Action.LEARNING_RATE, value=value))
+    assert [controls.take(0.01).value for _ in range(3)] == [0, 1, 2]
+    assert controls.take(0.01) is None
+
+
+def test_a_stream_pauses_and_goes_on_and_loses_nothing():
+    with Streaming(samples=200) as run:
+        run.ask(Action.PAUSE)
+        until(lambda: run.panel.snapshot().state == "paused")
+        # What was under way arrives; then nothing more does.
+        until(lambda: run.said("paused"))
+        done = run.panel.snapshot().event.done
+        time.sleep(0.3)
+        assert run.panel.snapshot().event.done <= done + SPARE.window
+        run.ask(Action.START)
+        until(lambda: run.panel.snapshot().state == "running")
+    assert run.summary.samples == 200
+    shown = run.panel.snapshot()
+    assert shown.state == "ended"
+    assert sum(entry.samples for entry in shown.classes) == 200
+    assert shown.statistics is not None
+
+
+def test_what_is_asked_for_reaches_the_device():
+    with Streaming() as run:
+        run.ask(Action.ADD_CLASS, text="three")
+        until(lambda: run.said("class 3 is three"))
+        shown = run.panel.snapshot()
+        assert [entry.name for entry in shown.classes] == ["zero", "one", "two", "three"]
+        assert shown.unavailable[Action.ADD_CLASS] == "all outputs are classes already"
+        run.ask(Action.LEARNING_RATE, value=0.01)
+        until(lambda: run.said("the learning rate is 0.01"))
+        assert run.panel.snapshot().learning_rate == 0.01
+        run.ask(Action.SAVE)
+        until(lambda: run.said("the head is saved"))
+        run.ask(Action.RESET)
+        until(lambda: run.said("the head is as generated"))
+        assert run.panel.snapshot().info.labels[3] == "three"
+    assert run.summary.ended == "complete"
+    assert run.summary.samples == 400
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (Command(action=Action.ADD_CLASS, text="two"), "there is a class two already"),
+        (Command(action=Action.ADD_CLASS, text=" "), "a class needs a name"),
+        (Command(action=Action.ADD_CLASS, text="a name that is far too long"), "the device keeps 12"),
+        (Command(action=Action.LEARNING_RATE, value=1e9), "learning rate"),
+    ],
+)
+def test_a_refusal_is_told_and_the_stream_goes_on(command, why):
+    with Streaming(samples=100) as run:
+        run.panel.controls.ask(command)
+        until(lambda: run.said("not done") and run.said(why))
+    assert run.summary.ended == "complete"
+    assert run.summary.samples == 100
+
+
+def test_what_a_device_cannot_do_is_said_beforehand():
+    with FakeDevice(Model(trainable=False)) as fake, open_device(fake.url) as device:
+        assert set(available(device).values()) == {"the model on the device has no trainable head"}
+        with pytest.raises(OptionError, match="no trainable head"):
+            carry_out(device, Command(action=Action.SAVE))
+    with FakeDevice() as fake, open_device(fake.url) as device:
+        found = available(device)
+    assert "no memory" in found[Action.SAVE]
+    assert "no names" in found[Action.ADD_CLASS]
+    assert found[Action.RESET] == found[Action.LEARNING_RATE] == ""
