@@ -254,7 +254,8 @@ class Page:
             }
             used = ", ".join(f"{name} {size}" for name, size in phases.items() if size)
             facts.append(("most stack, bytes", used or "not known"))
-        if shown.inference_ms is not None:
+        # The clock of an emulator says nothing of the board's.
+        if shown.inference_ms is not None and "://" not in start.port:
             times = f"inference {shown.inference_ms:.3g} ms"
             facts.append(("time", times + (f", update {shown.train_ms:.3g} ms" if shown.train_ms is not None else "")))
         if event is not None:
