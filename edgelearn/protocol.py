@@ -7,7 +7,8 @@ what the fixed part has beyond the fields it knows, so that fields may be added 
 Requests that change state are carried out once and in order. The host numbers them one after another, from a random
 number that HELLO names; the device carries out only the next one, keeps the replies to the last few and sends them
 again when a request is repeated, and answers a gap with NAK, upon which the host sends again from there (go-back-N).
-Requests that only read have numbers of their own, with the top bit set, and are answered as often as asked.
+Requests that only read have numbers of their own, with the top bit set, and are answered as often as asked. What the
+device says unasked, of samples of its own sensor, has such numbers too and may be lost.
 
 A device that was reset knows no session. Its HELLO_REPLY says up to which request of which session its newest saved
 head has learned; a host that kept what came after sends it again. docs/protocol.md says all of this to somebody who
@@ -42,7 +43,7 @@ READING = 0x8000_0000
 class MessageType(enum.IntEnum):
     """Requests are below 0x80; a reply is its request's type + 0x80. ACK answers what has no reply of its own.
 
-    NAK says that a request was dropped because those before it did not arrive.
+    NAK says that a request was dropped because those before it did not arrive. SENSOR_EVENT is sent unasked.
     """
 
     HELLO = 0x01
@@ -57,10 +58,12 @@ class MessageType(enum.IntEnum):
     FORGET = 0x0A
     SET_AUTOSAVE = 0x0B
     SET_CLASS = 0x0C
+    SET_SENSOR = 0x0D
     HELLO_REPLY = 0x81
     RESULT = 0x82
     READ_REPLY = 0x83
     STATISTICS_REPLY = 0x87
+    SENSOR_EVENT = 0x90
     NAK = 0xFE
     ACK = 0xFF
 
@@ -83,6 +86,8 @@ class Status(enum.IntEnum):
     NO_STORE = 12
     STORE_FAILED = 13
     BAD_CLASS = 14
+    SENSOR_RUNS = 15
+    NO_SENSOR = 16
 
 
 class SampleFlag(enum.IntFlag):
@@ -96,10 +101,19 @@ class SampleFlag(enum.IntFlag):
 
 
 class ResultFlag(enum.IntFlag):
-    """What was done with a sample."""
+    """What was done with a sample. HAS_LOSS: its loss is known, for it had a label or targets."""
 
     LEARNED = 1
     SELF_LABELLED = 2
+    HAS_LOSS = 4
+
+
+class SensorRun(enum.IntEnum):
+    """What SET_SENSOR does. GO_ON starts again what was stopped, with its own settings and counts."""
+
+    STOP = 0
+    START = 1
+    GO_ON = 2
 
 
 class Region(enum.IntEnum):
@@ -200,6 +214,14 @@ class Message(Struct, frozen=True, kw_only=True):
         """Bytes of the fixed part."""
         return struct.calcsize(self.format)
 
+    @property
+    def least_bytes(self) -> int:
+        """Bytes of the fixed part as far as it must be there: of a reply, without the optional fields at its end."""
+        fields = list(self.fields)
+        while self.type >= 0x80 and fields and fields[-1].optional:
+            fields.pop()
+        return struct.calcsize("<" + "".join(field.type.value for field in fields))
+
 
 _U8, _U16, _U32, _I8, _I32, _F32 = (
     FieldType.U8,
@@ -208,6 +230,19 @@ _U8, _U16, _U32, _I8, _I32, _F32 = (
     FieldType.I8,
     FieldType.I32,
     FieldType.F32,
+)
+
+_RESULT_FIELDS: tuple[Field, ...] = (
+    Field("prediction", _U16, "largest logit before learning, else of the first output; of one integer, itself"),
+    Field("confidence", _U16, "its probability, Q15 (0 for squared error)"),
+    Field("loss_a", _U32, "cross-entropy: max logit - logit of the label; squared error: sum of (g*g >> 16)"),
+    Field("loss_b", _U32, "cross-entropy: sum of exponentials, Q15; squared error: sum of (g*g & 0xFFFF)"),
+    Field("step", _U32, "training steps since the head was as generated, this one included"),
+    Field("inference_ticks", _U32, "counter ticks of the forward pass"),
+    Field("train_ticks", _U32, "counter ticks of the update"),
+    Field("stack_bytes", _U32, "high-water mark of the stack"),
+    Field("saved_sequence", _U32, "requests of this session before it are saved; 2^32 - 1: none"),
+    Field("flags", _U8, "ResultFlag"),
 )
 
 MESSAGES: tuple[Message, ...] = (
@@ -254,6 +289,8 @@ MESSAGES: tuple[Message, ...] = (
             Field("saved_session", _U32, "session in which it was saved"),
             Field("saved_sequence", _U32, "its requests before this number are in it"),
             Field("autosave_steps", _U32, "the head is saved after that many steps, 0: only when asked"),
+            Field("has_sensor", _U8, "1 where the firmware takes samples from a sensor of its own", True),
+            Field("sensor_runs", _U8, "1 while it does", True),
         ),
     ),
     Message(
@@ -273,23 +310,7 @@ MESSAGES: tuple[Message, ...] = (
         tail="bytes of the inputs",
         changes_state=True,
     ),
-    Message(
-        type=MessageType.RESULT,
-        fields=(
-            Field(
-                "prediction", _U16, "largest logit before learning, else of the first output; of one integer, itself"
-            ),
-            Field("confidence", _U16, "its probability, Q15 (0 for squared error)"),
-            Field("loss_a", _U32, "cross-entropy: max logit - logit of the label; squared error: sum of (g*g >> 16)"),
-            Field("loss_b", _U32, "cross-entropy: sum of exponentials, Q15; squared error: sum of (g*g & 0xFFFF)"),
-            Field("step", _U32, "training steps since the head was as generated, this one included"),
-            Field("inference_ticks", _U32, "counter ticks of the forward pass"),
-            Field("train_ticks", _U32, "counter ticks of the update"),
-            Field("stack_bytes", _U32, "high-water mark of the stack"),
-            Field("saved_sequence", _U32, "requests of this session before it are saved; 2^32 - 1: none"),
-            Field("flags", _U8, "ResultFlag"),
-        ),
-    ),
+    Message(type=MessageType.RESULT, fields=_RESULT_FIELDS),
     Message(
         type=MessageType.READ,
         fields=(
@@ -341,6 +362,26 @@ MESSAGES: tuple[Message, ...] = (
         tail="its name, UTF-8, at most label_bytes",
         changes_state=True,
     ),
+    Message(
+        type=MessageType.SET_SENSOR,
+        fields=(
+            Field("run", _U8, "a SensorRun; with STOP and GO_ON the other fields mean nothing"),
+            Field("flags", _U8, "SampleFlag: TRAIN, HAS_LABEL, TARGET_IS_INPUT, SELF_LABEL"),
+            Field("label", _U16, "class number of every sample, with HAS_LABEL"),
+            Field("threshold", _U16, "SELF_LABEL: learn the predicted class from this probability on, Q15"),
+            Field("samples", _U32, "stop after so many, 0: never"),
+            Field("report_every", _U32, "a SENSOR_EVENT for each n-th sample, 0: none"),
+        ),
+        changes_state=True,
+    ),
+    Message(
+        type=MessageType.SENSOR_EVENT,
+        fields=(
+            *_RESULT_FIELDS,
+            Field("label", _U16, "class number that the sample had or, self-labelled, was given; 65535: none"),
+            Field("samples", _U32, "samples since the sensor was started, this one included"),
+        ),
+    ),
     Message(type=MessageType.STATISTICS, fields=()),
     Message(
         type=MessageType.STATISTICS_REPLY,
@@ -362,6 +403,8 @@ MESSAGES: tuple[Message, ...] = (
             Field("saves", _U32, "number of the newest saved head, 0 without one"),
             Field("saved_step", _U32, "training steps in the newest saved head"),
             Field("failed_saves", _U32, "of the device itself, by SET_AUTOSAVE"),
+            Field("sensor_samples", _U32, "samples since the sensor was started", True),
+            Field("sensor_learned", _U32, "of these, how many were learned", True),
         ),
     ),
     Message(type=MessageType.NAK, fields=(Field("expected", _U32, "number of the next request that changes state"),)),
@@ -411,14 +454,16 @@ class Payload(NamedTuple):
 
 
 def unpack(type_: MessageType, payload: bytes) -> Payload:
-    """The fields of a payload.
+    """The fields of a payload; optional ones that an older device left out of its reply are 0.
 
     Raises:
         FrameError: it is shorter than the fixed part.
     """
     layout = _BY_TYPE[type_]
+    if len(payload) < layout.least_bytes:
+        raise FrameError(f"{type_.name} has {len(payload)} bytes, at least {layout.least_bytes} are needed")
     if len(payload) < layout.size_bytes:
-        raise FrameError(f"{type_.name} has {len(payload)} bytes, at least {layout.size_bytes} are needed")
+        payload = payload.ljust(layout.size_bytes, b"\0")
     values = struct.unpack_from(layout.format, payload)
     named = {field.name: value for field, value in zip(layout.fields, values, strict=True)}
     return Payload(named, payload[layout.size_bytes :] if layout.tail else b"")
@@ -599,6 +644,7 @@ _C_ENUMS: tuple[tuple[str, type[enum.IntEnum] | type[enum.IntFlag]], ...] = (
     ("STATUS", Status),
     ("SAMPLE", SampleFlag),
     ("RESULT", ResultFlag),
+    ("SENSOR", SensorRun),
     ("REGION", Region),
     ("LOSS", LossCode),
     ("RESIDUAL", ResidualCode),

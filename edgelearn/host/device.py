@@ -6,6 +6,7 @@ head) and in real units where a person reads them (loss, confidence, learning ra
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -38,6 +39,7 @@ from edgelearn.protocol import (
     ResidualCode,
     ResultFlag,
     SampleFlag,
+    SensorRun,
     Status,
     TensorInfo,
     TensorType,
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _ONE_Q15 = 32768
+#: The label of a SENSOR_EVENT without one.
+_NO_LABEL = 65535
 #: Payload bytes of a READ_REPLY or WRITE before the bytes themselves.
 _READ_FIXED_BYTES = message(MessageType.READ_REPLY).size_bytes
 _WRITE_FIXED_BYTES = message(MessageType.WRITE).size_bytes
@@ -114,6 +118,8 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
         saved_step: training steps in it.
         autosave_steps: the head is saved after that many steps, 0: only when asked.
         receive_bytes: encoded bytes that may be under way.
+        has_sensor: whether the firmware can take samples from a sensor of its own.
+        sensor_runs: whether it did so when the session was opened; its step then grows by itself.
     """
 
     board: str
@@ -144,6 +150,8 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
     saved_step: int = 0
     autosave_steps: int = 0
     receive_bytes: int = 0
+    has_sensor: bool = False
+    sensor_runs: bool = False
 
     @property
     def is_trainable(self) -> bool:
@@ -209,6 +217,35 @@ class Result(Struct, frozen=True, kw_only=True):
     round_trip_s: float = 0.0
 
 
+class SensorEvent(Struct, frozen=True, kw_only=True):
+    """What the device says of a sample of its own sensor. Such events may be lost; `samples` shows gaps.
+
+    Attributes:
+        samples: since the sensor was started, this one included.
+        prediction: number of the largest output before learning.
+        confidence: its probability, 0 to 1 (0 for squared error).
+        label: class number that the sample had or, self-labelled, was given; None without one.
+        loss: before learning; None where the sample had no label or no targets.
+        step: training steps since the head was as generated, this one included.
+        inference_ticks, train_ticks, stack_bytes, saved_sequence: as in `Result`.
+        learned: whether the device learned from it.
+        self_labelled: whether it learned its own prediction.
+    """
+
+    samples: int
+    prediction: int
+    confidence: float
+    label: int | None
+    loss: float | None
+    step: int
+    inference_ticks: int
+    train_ticks: int
+    stack_bytes: int
+    saved_sequence: int = 2**32 - 1
+    learned: bool = False
+    self_labelled: bool = False
+
+
 class PendingSample(NamedTuple):
     """A sample whose result may not have come yet."""
 
@@ -242,6 +279,8 @@ class Statistics(Struct, frozen=True, kw_only=True):
     saves: int = 0
     saved_step: int = 0
     failed_saves: int = 0
+    sensor_samples: int = 0
+    sensor_learned: int = 0
 
 
 def open_device(
@@ -550,6 +589,97 @@ class Device:
         if name in taken and name != but:
             raise OptionError(f"there is a class {name} already", hint="give another name")
 
+    def set_sensor(
+        self,
+        *,
+        run: bool,
+        train: bool = False,
+        label: int | None = None,
+        target_is_input: bool = False,
+        self_label: float | None = None,
+        samples: int = 0,
+        report_every: int = 1,
+    ) -> None:
+        """Let the device take samples from its own sensor, or stop that. Starting it again counts from 0.
+
+        While it runs the device refuses samples of the host. With `train`, a sample is learned with `label`, else with
+        the label that the sensor's code gives, else with the prediction as `self_label` says, else not. Like the head,
+        this is forgotten at a reset unless it was saved.
+
+        Args:
+            run: start or stop; the other arguments only matter to start.
+            train: learn from the samples.
+            label: class number of all samples until it is set anew.
+            target_is_input: the targets are the input itself (an autoencoder).
+            self_label: learn the predicted class where its probability is at least this.
+            samples: stop after so many; 0: go on for ever.
+            report_every: send a SensorEvent for every so many samples, 0: none.
+
+        Raises:
+            DeviceRefusedError: the firmware has no sensor, or cannot learn that way.
+        """
+        flags = SampleFlag(0)
+        for wanted, flag in (
+            (train, SampleFlag.TRAIN),
+            (label is not None, SampleFlag.HAS_LABEL),
+            (target_is_input, SampleFlag.TARGET_IS_INPUT),
+            (self_label is not None, SampleFlag.SELF_LABEL),
+        ):
+            flags |= flag if wanted else SampleFlag(0)
+        self._set_sensor(
+            SensorRun.START if run else SensorRun.STOP,
+            flags=flags,
+            label=label or 0,
+            threshold=_threshold(self_label),
+            samples=samples,
+            report_every=report_every,
+        )
+
+    def resume_sensor(self) -> None:
+        """Let the sensor go on as it was before it was stopped, with the same settings and counts."""
+        self._set_sensor(SensorRun.GO_ON)
+
+    def _set_sensor(self, run: SensorRun, **settings: int) -> None:
+        values: dict[str, Any] = dict.fromkeys(("flags", "label", "threshold", "samples", "report_every"), 0)
+        self.link.request(MessageType.SET_SENSOR, pack(MessageType.SET_SENSOR, **{**values, **settings, "run": run}))
+
+    def sensor_events(self, wait_s: float = 0.0) -> list[SensorEvent]:
+        """What the device has said of its own samples since the last call; the oldest of many thousands are lost.
+
+        Args:
+            wait_s: if there is nothing, wait for the first byte for so long.
+
+        Raises:
+            PortError: the port failed.
+        """
+        self.link.poll(0.0 if self.link.unasked else wait_s)
+        events = []
+        while self.link.unasked:
+            frame = self.link.unasked.popleft()
+            # One that is too short is of no use, and lost like any other.
+            with contextlib.suppress(FrameError):
+                events.append(self._sensor_event(unpack(MessageType.SENSOR_EVENT, frame.payload)))
+        return events
+
+    def _sensor_event(self, event: Payload) -> SensorEvent:
+        done = ResultFlag(event.integer("flags"))
+        judged = SampleFlag.HAS_LABEL | SampleFlag.TARGET_IS_INPUT if done & ResultFlag.HAS_LOSS else SampleFlag(0)
+        label = event.integer("label")
+        return SensorEvent(
+            samples=event.integer("samples"),
+            prediction=event.integer("prediction"),
+            confidence=event.integer("confidence") / _ONE_Q15,
+            label=None if label == _NO_LABEL else label,
+            loss=self._loss(event, judged),
+            step=event.integer("step"),
+            inference_ticks=event.integer("inference_ticks"),
+            train_ticks=event.integer("train_ticks"),
+            stack_bytes=event.integer("stack_bytes"),
+            saved_sequence=event.integer("saved_sequence"),
+            learned=bool(done & ResultFlag.LEARNED),
+            self_labelled=bool(done & ResultFlag.SELF_LABELLED),
+        )
+
     def statistics(self) -> Statistics:
         """The device's own counters."""
         reply = self.link.request(MessageType.STATISTICS)
@@ -683,7 +813,7 @@ class Device:
             MessageType.SAMPLE,
             flags=flags,
             label=label or 0,
-            threshold=0 if self_label is None else min(round(self_label * _ONE_Q15), 65535),
+            threshold=_threshold(self_label),
             offset=offset,
             tail=inputs[offset:] + tail,
         )
@@ -771,6 +901,8 @@ class Device:
             feature_scale=float(hello.values["feature_scale"]),
             classes_in_use=hello.integer("classes"),
             can_save=bool(hello.integer("can_save")),
+            has_sensor=bool(hello.integer("has_sensor")),
+            sensor_runs=bool(hello.integer("sensor_runs")),
             loss=LossCode(hello.integer("loss")),
             residual=ResidualCode(hello.integer("residual")),
             learning_rate=decode_learning_rate(
@@ -782,6 +914,11 @@ class Device:
     def _optional_region(self, region: Region) -> bytes:
         answer = self.link.exchange(MessageType.READ, _read(region, 0, 0, 1))
         return b"" if answer.status == Status.BAD_REGION else self.read_region(region)
+
+
+def _threshold(self_label: float | None) -> int:
+    """A probability in Q15; none is above 65535."""
+    return 0 if self_label is None else min(max(round(self_label * _ONE_Q15), 0), 65535)
 
 
 def _read(region: Region, index: int, offset: int, length: int) -> bytes:

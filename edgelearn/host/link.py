@@ -53,6 +53,7 @@ REPLIES: dict[MessageType, MessageType] = {
     MessageType.FORGET: MessageType.ACK,
     MessageType.SET_AUTOSAVE: MessageType.ACK,
     MessageType.SET_CLASS: MessageType.ACK,
+    MessageType.SET_SENSOR: MessageType.ACK,
 }
 
 #: What each refusal means to a person.
@@ -72,11 +73,15 @@ STATUS_TEXT: dict[Status, str] = {
     Status.NO_STORE: "it has no memory that keeps a head without power",
     Status.STORE_FAILED: "its flash memory did not take the head; the one saved before is still there",
     Status.BAD_CLASS: "it has no such class, no room for another, or the name is empty or too long",
+    Status.SENSOR_RUNS: "it takes its samples from its own sensor just now, which has to be stopped first",
+    Status.NO_SENSOR: "its firmware was generated without a sensor",
 }
 
 
 #: What was learned and not saved is kept up to this size, to send it again after a reset.
 MOST_JOURNAL_BYTES = 64 * 2**20
+#: What the device has said unasked is kept up to so many frames; then the oldest go.
+MOST_UNASKED = 4096
 
 
 def _is_before(sequence: int, other: int) -> bool:
@@ -255,6 +260,8 @@ class Link:
         #: Called with what happened; it opens the session again, or raises.
         self.recovery: Callable[[DeviceResetError | PortError], None] | None = None
         self._is_recovering = False
+        #: SENSOR_EVENTs that nobody has looked at yet.
+        self.unasked: deque[Frame] = deque(maxlen=MOST_UNASKED)
         self._round_trips: dict[MessageType, RoundTrip] = {}
         self._recent_s: deque[float] = deque(maxlen=1000)
         self._total_s = 0.0
@@ -438,6 +445,8 @@ class Link:
     def poll(self, timeout_s: float | None = None) -> None:
         """Take what has arrived and repeat what is due; waits for the first byte, at most until something is due.
 
+        Where nothing is under way it waits for what the device says unasked, not at all without a time-out.
+
         Raises:
             DeviceTimeoutError: silence.
             PortError: the port failed.
@@ -463,7 +472,7 @@ class Link:
             self._send_unsent()
         self._repeat_what_is_due(now)
         waiting = [*self._first_change(), *self._readings.values()]
-        due_s = min((min(p.retry_at_s, p.give_up_at_s) for p in waiting), default=now)
+        due_s = min((min(p.retry_at_s, p.give_up_at_s) for p in waiting), default=now + (timeout_s or 0.0))
         wait_s = max(0.0, due_s - now)
         data = self.transport.read(wait_s if timeout_s is None else min(wait_s, timeout_s))
         # All frames first: what one of them sets off may read more.
@@ -593,6 +602,9 @@ class Link:
     def _accept(self, frame: Frame) -> None:
         if frame.type is MessageType.NAK:
             self._accept_nak(frame)
+            return
+        if frame.type is MessageType.SENSOR_EVENT:
+            self.unasked.append(frame)
             return
         waiting = self._readings if frame.sequence & READING else self._changes
         pending = waiting.get(frame.sequence)

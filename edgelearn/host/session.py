@@ -4,6 +4,9 @@ A device that was reset comes back with its newest saved head and says up to whi
 learned. The link kept what came after and sends it again, in order, so that the head ends up with the same bits as
 without the reset. Where that is impossible, because the board saves nothing and had learned before the session, or more
 came than is kept, the session ends with DeviceResetError.
+
+A device that takes samples from its own sensor learns between the host's requests. What it learned by itself since it
+was last saved goes with a reset, and the session goes on: only the host's requests are sent again.
 """
 
 from __future__ import annotations
@@ -108,7 +111,8 @@ class Session:
             raise DeviceRefusedError("the device opened no session", hint="reset the board and try again")
         check_model(model_hash(hello), *self._expected)
         self._saved = (hello.integer("saved_session"), hello.integer("saved_sequence"))
-        self._starts_clean = hello.integer("step") == hello.integer("saved_step")
+        # What a sensor has taught is not the host's to bring back.
+        self._starts_clean = hello.integer("step") == hello.integer("saved_step") or bool(hello.integer("sensor_runs"))
         return hello
 
     def survive(self, reopen: Callable[[], Transport] | None, *, reopen_timeout_s: float, was_saved: bool) -> None:

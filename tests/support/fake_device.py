@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -27,6 +28,7 @@ from edgelearn.protocol import (
     ResidualCode,
     ResultFlag,
     SampleFlag,
+    SensorRun,
     Status,
     TensorInfo,
     TensorType,
@@ -66,6 +68,9 @@ class Model(Struct, frozen=True, kw_only=True):
     can_save: bool = False
     error_shift: int = 3
     target_shift: int = 2
+    #: A sensor of its own: see `sensor_samples`. So many samples a second by itself; 0: only by `take_sensor_samples`.
+    has_sensor: bool = False
+    sensor_hz: float = 0.0
 
     @property
     def interface(self) -> tuple[TensorInfo, ...]:
@@ -108,10 +113,15 @@ class FakeDevice:
         self.faults = faults
         self.compute_s = compute_s
         self.random = np.random.default_rng(faults.seed)
+        #: One thing at a time: the link's thread, the sensor's, and whoever tests.
+        self._lock = threading.RLock()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.url = f"socket://127.0.0.1:{self._server.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._stopping = False
+        self._sensor_thread = threading.Thread(target=self._sense, daemon=True)
+        self._stopping = threading.Event()
+        #: What its sensor gives, again and again: int8 [N, inputs], and its own label for each or -1.
+        self.sensor_samples, self.sensor_labels = sensor_stream(self.model)
         self._connection: socket.socket | None = None
         self.frames_seen = 0
         self.boots = 0
@@ -120,15 +130,21 @@ class FakeDevice:
         self.boot()
 
     def boot(self) -> None:
-        """As after power on."""
+        """As after power on; from any thread, between two frames."""
+        with self._lock:
+            self._boot()
+
+    def _boot(self) -> None:
         m = self.model
         self.session = 0
         self.next_sequence = 0
         self.kept: dict[int, bytes] = {}
         self.boots += 1
         self.gaps = 0
+        self.events = 0
         self.parts = bytearray(m.inputs)
         self.autosave_steps = 0
+        self.sensor = Sensor()
         self.saves, self.saved, self.saved_step = 0, (0, 0), 0
         self.previous_reply = b""
         self.held_reply = b""
@@ -147,11 +163,13 @@ class FakeDevice:
         if not self.model.can_save:
             return Status.NO_STORE
         names = ("q", "l", "bias", "row_t", "row_rho", "step", "learning_rate", "names", "classes", "autosave_steps")
-        state = {name: getattr(self, name) for name in names}
+        state = {name: getattr(self, name) for name in (*names, "sensor")}
         saves = self.flash["saves"] + 1 if self.flash else 1
+        # Without a session it learns by itself, on top of what the newest saved head stands for.
+        saved = (self.session, self.next_sequence) if self.session else self.saved
         self.flash = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in state.items()}
-        self.flash |= {"saves": saves, "saved": (self.session, self.next_sequence), "saved_step": self.step}
-        self.saves, self.saved, self.saved_step = saves, (self.session, self.next_sequence), self.step
+        self.flash |= {"saves": saves, "saved": saved, "saved_step": self.step}
+        self.saves, self.saved, self.saved_step = saves, saved, self.step
         return Status.OK
 
     def reset_head(self) -> None:
@@ -173,10 +191,12 @@ class FakeDevice:
 
     def __enter__(self) -> FakeDevice:
         self._thread.start()
+        if self.model.has_sensor and self.model.sensor_hz > 0:
+            self._sensor_thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._server.close()
         # accept() is not woken by close() everywhere.
         try:
@@ -190,9 +210,12 @@ class FakeDevice:
                 connection.shutdown(socket.SHUT_RDWR)
         self._thread.join(timeout=5)
         assert not self._thread.is_alive()
+        if self._sensor_thread.ident is not None:
+            self._sensor_thread.join(timeout=5)
+            assert not self._sensor_thread.is_alive()
 
     def _serve(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 connection, _ = self._server.accept()
             except OSError:
@@ -202,7 +225,8 @@ class FakeDevice:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 try:
                     while data := connection.recv(65536):
-                        self._receive(data)
+                        with self._lock:
+                            self._receive(data)
                 except OSError:
                     continue
 
@@ -316,6 +340,7 @@ class FakeDevice:
             MessageType.FORGET: self._forget,
             MessageType.SET_AUTOSAVE: self._set_autosave,
             MessageType.SET_CLASS: self._set_class,
+            MessageType.SET_SENSOR: self._set_sensor,
         }[frame.type]
         answer = carry_out(frame.payload)
         if isinstance(answer, Status):
@@ -327,6 +352,9 @@ class FakeDevice:
             del self.kept[next(iter(self.kept))]
         self.next_sequence = (frame.sequence + 1) % READING
         self._send(reply)
+        self._autosave()
+
+    def _autosave(self) -> None:
         if self.autosave_steps and self.step - self.saved_step >= self.autosave_steps:
             self.save()
 
@@ -357,7 +385,89 @@ class FakeDevice:
         self.names = tuple(names)
         return Status.OK
 
+    def _set_sensor(self, payload: bytes) -> Status:
+        m = self.model
+        fields = unpack(MessageType.SET_SENSOR, payload)
+        run = fields.integer("run")
+        flags, label = SampleFlag(fields.integer("flags")), fields.integer("label")
+        if not m.has_sensor:
+            return Status.NO_SENSOR
+        if run not in SensorRun._value2member_map_:
+            return Status.BAD_VALUE
+        if run != SensorRun.START:
+            goes_on = run == SensorRun.GO_ON and not self.sensor.is_done
+            self.sensor = msgspec.structs.replace(self.sensor, runs=goes_on)
+            return Status.OK
+        if flags & ~(SampleFlag.TRAIN | SampleFlag.HAS_LABEL | SampleFlag.TARGET_IS_INPUT | SampleFlag.SELF_LABEL):
+            return Status.BAD_VALUE
+        is_classifier = m.loss is LossCode.CROSS_ENTROPY
+        if flags & SampleFlag.TRAIN and not m.trainable:
+            return Status.NOT_TRAINABLE
+        if flags & SampleFlag.HAS_LABEL and label >= m.outputs:
+            return Status.BAD_LABEL
+        if flags & SampleFlag.SELF_LABEL and not is_classifier:
+            return Status.BAD_LABEL
+        if flags & SampleFlag.TARGET_IS_INPUT and (is_classifier or m.inputs != m.outputs):
+            return Status.BAD_TARGET
+        if flags & SampleFlag.TRAIN and not is_classifier and not flags & SampleFlag.TARGET_IS_INPUT:
+            return Status.BAD_TARGET
+        self.sensor = Sensor(
+            runs=True,
+            flags=flags,
+            label=label,
+            threshold=fields.integer("threshold"),
+            limit=fields.integer("samples"),
+            report_every=fields.integer("report_every"),
+        )
+        return Status.OK
+
+    def take_sensor_samples(self, count: int) -> None:
+        """Let the sensor have so many samples ready, one after the other; nothing while it is stopped."""
+        for _ in range(count):
+            with self._lock:
+                if self.sensor.runs:
+                    self._take_sensor_sample()
+
+    def _sense(self) -> None:
+        while not self._stopping.wait(1 / self.model.sensor_hz):
+            with contextlib.suppress(OSError):
+                self.take_sensor_samples(1)
+
+    def _take_sensor_sample(self) -> None:
+        sensor = self.sensor
+        number = sensor.samples % len(self.sensor_samples)
+        flags, label = sensor.flags & ~SampleFlag.TARGET_IS_INPUT, sensor.label
+        own = int(self.sensor_labels[number])
+        if not flags & SampleFlag.HAS_LABEL and 0 <= own < self.model.outputs:
+            flags, label = (flags | SampleFlag.HAS_LABEL) & ~SampleFlag.SELF_LABEL, own
+        if self.model.loss is LossCode.SQUARED_ERROR:
+            flags = sensor.flags
+        elif not flags & (SampleFlag.HAS_LABEL | SampleFlag.SELF_LABEL):
+            flags &= ~SampleFlag.TRAIN
+        self.parts[:] = self.sensor_samples[number].tobytes()
+        step = self.step
+        values = self._judge(flags, label, sensor.threshold, b"")
+        done = ResultFlag(int(values["flags"]))
+        samples = sensor.samples + 1
+        self.sensor = msgspec.structs.replace(
+            sensor,
+            runs=not sensor.limit or samples < sensor.limit,
+            samples=samples,
+            learned=sensor.learned + self.step - step,
+        )
+        if self.session and sensor.report_every and samples % sensor.report_every == 0:
+            if done & ResultFlag.SELF_LABELLED:
+                label = int(values["prediction"])
+            elif not flags & SampleFlag.HAS_LABEL:
+                label = 65535
+            self.events = (self.events + 1) % READING
+            payload = pack(MessageType.SENSOR_EVENT, **values, label=label, samples=samples)
+            self._send(encode_frame(MessageType.SENSOR_EVENT, READING | self.events, payload))
+        self._autosave()
+
     def _sample_part(self, payload: bytes) -> Status:
+        if self.sensor.runs:
+            return Status.SENSOR_RUNS
         fields = unpack(MessageType.SAMPLE_PART, payload)
         offset = fields.integer("offset")
         if offset + len(fields.tail) > self.model.inputs:
@@ -402,6 +512,8 @@ class FakeDevice:
             saved_session=self.saved[0],
             saved_sequence=self.saved[1],
             autosave_steps=self.autosave_steps,
+            has_sensor=m.has_sensor,
+            sensor_runs=self.sensor.runs,
         )
 
     def _statistics(self) -> bytes:
@@ -424,6 +536,8 @@ class FakeDevice:
             saves=self.saves,
             saved_step=self.saved_step,
             failed_saves=0,
+            sensor_samples=self.sensor.samples,
+            sensor_learned=self.sensor.learned,
         )
 
     def _region(self, region: int) -> np.ndarray | bytes | None:
@@ -513,6 +627,8 @@ class FakeDevice:
 
     def _sample(self, payload: bytes) -> Status | bytes:
         m = self.model
+        if self.sensor.runs:
+            return Status.SENSOR_RUNS
         fields = unpack(MessageType.SAMPLE, payload)
         flags, label = SampleFlag(fields.integer("flags")), fields.integer("label")
         offset = fields.integer("offset")
@@ -527,6 +643,14 @@ class FakeDevice:
         if self.compute_s:
             time.sleep(self.compute_s)
         self.parts[offset:] = fields.tail[: m.inputs - offset]
+        values = self._judge(flags, label, fields.integer("threshold"), fields.tail[m.inputs - offset :])
+        return pack(MessageType.RESULT, **values)
+
+    def _judge(self, flags: SampleFlag, label: int, threshold: int, target_bytes: bytes) -> dict[str, float]:
+        """Predict the sample in `parts` and learn it as the flags say; the fields of its RESULT."""
+        m = self.model
+        train = bool(flags & SampleFlag.TRAIN)
+        done = ResultFlag(0)
         x = np.frombuffer(bytes(self.parts), np.int8) * FEATURE_SCALE
         logits = self.weights() @ x
         loss_a = loss_b = confidence = 0
@@ -537,22 +661,21 @@ class FakeDevice:
             if flags & SampleFlag.HAS_LABEL:
                 loss_a = round((logits.max() - logits[label]) * 2**FRACTION_BITS)
                 loss_b = round(exponentials.sum() * 32768)
+                done |= ResultFlag.HAS_LOSS
                 gradient = probabilities - np.eye(m.outputs)[label]
         elif flags & (SampleFlag.HAS_TARGETS | SampleFlag.TARGET_IS_INPUT):
             if flags & SampleFlag.HAS_TARGETS:
-                targets = np.frombuffer(fields.tail[m.inputs - offset :], "<i2") * 2.0 ** (
-                    m.target_shift - FRACTION_BITS
-                )
+                targets = np.frombuffer(target_bytes, "<i2") * 2.0 ** (m.target_shift - FRACTION_BITS)
             else:
                 targets = x
             gradient = logits - targets
             g = np.round(gradient * 2.0 ** (FRACTION_BITS - m.error_shift)).astype(np.int64)
             loss_a, loss_b = divmod(int((g * g).sum()), 65536)
-        done = ResultFlag(0)
+            done |= ResultFlag.HAS_LOSS
         if train and flags & SampleFlag.SELF_LABEL:
             label = int(np.argmax(logits))
             gradient = probabilities - np.eye(m.outputs)[label]
-            train = confidence >= fields.integer("threshold")
+            train = confidence >= threshold
             done |= ResultFlag.SELF_LABELLED if train else ResultFlag(0)
         if train:
             self._learn(gradient, x)
@@ -560,19 +683,44 @@ class FakeDevice:
             self.classes = max(self.classes, label + 1) if self.classes else 0
             done |= ResultFlag.LEARNED
         self.applied.append((label, self.parts[0], train))
-        return pack(
-            MessageType.RESULT,
-            prediction=int(np.argmax(logits)),
-            confidence=confidence,
-            loss_a=loss_a,
-            loss_b=loss_b,
-            step=self.step,
-            inference_ticks=1234,
-            train_ticks=567 if train else 0,
-            stack_bytes=1000 + 8 * min(self.step, 20),
-            saved_sequence=self.saved[1] if self.saved[0] == self.session else 2**32 - 1,
-            flags=done,
-        )
+        return {
+            "prediction": int(np.argmax(logits)),
+            "confidence": confidence,
+            "loss_a": loss_a,
+            "loss_b": loss_b,
+            "step": self.step,
+            "inference_ticks": 1234,
+            "train_ticks": 567 if train else 0,
+            "stack_bytes": 1000 + 8 * min(self.step, 20),
+            "saved_sequence": self.saved[1] if self.saved[0] == self.session else 2**32 - 1,
+            "flags": done,
+        }
+
+
+class Sensor(Struct, frozen=True, kw_only=True):
+    """What SET_SENSOR has set, and how far the sensor has come."""
+
+    runs: bool = False
+    flags: SampleFlag = SampleFlag(0)
+    label: int = 0
+    threshold: int = 0
+    limit: int = 0
+    report_every: int = 0
+    samples: int = 0
+    learned: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all samples that were asked for are taken, or none was asked for."""
+        return self == Sensor() or (0 < self.limit <= self.samples)
+
+
+def sensor_stream(model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """What the synthetic sensor gives: blobs as the device takes them, int8 [N, inputs], and a label for every third
+    sample, -1 for the others."""
+    x, labels = blobs(300, inputs=model.inputs, classes=model.outputs, seed=7)
+    own = np.where(np.arange(len(x)) % 3 == 0, labels, -1)
+    return np.clip(np.round(x / FEATURE_SCALE), -128, 127).astype(np.int8), own
 
 
 def blobs(samples: int = 400, *, inputs: int = 16, classes: int = 4, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

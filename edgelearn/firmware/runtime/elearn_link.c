@@ -141,6 +141,7 @@ static void hello(uint32_t sequence, const uint8_t *payload)
 
 static void statistics(uint32_t sequence)
 {
+    memset(reply, 0, ELEARN_STATISTICS_REPLY_BYTES);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_STEP, elearn_the_state.step);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_FRAMES, frames);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_CRC_ERRORS, decoder.crc_errors);

@@ -80,8 +80,20 @@ def test_fields_of_a_later_version_are_skipped_and_the_tail_is_not(layout, seque
 def test_a_fixed_part_that_is_too_short_is_not_filled_up_from_the_tail(layout):
     for size in range(layout.size_bytes):
         frame = protocol.decode_frame(parted(layout.type, 7, bytes(size), b"\x55" * 80))
-        with pytest.raises(FrameError, match=f"at least {layout.size_bytes}"):
-            protocol.unpack(layout.type, frame.payload)
+        if size < layout.least_bytes:
+            with pytest.raises(FrameError, match=f"at least {layout.least_bytes}"):
+                protocol.unpack(layout.type, frame.payload)
+        else:
+            assert not any(protocol.unpack(layout.type, frame.payload).values.values())
+
+
+def test_only_replies_may_leave_out_fields_that_came_later():
+    hello = protocol.message(MessageType.HELLO_REPLY)
+    older = protocol.pack(MessageType.HELLO_REPLY, **{field.name: 1 for field in hello.fields})[:-2]
+    assert protocol.unpack(MessageType.HELLO_REPLY, older).integer("autosave_steps") == 1
+    assert protocol.unpack(MessageType.HELLO_REPLY, older).integer("has_sensor") == 0
+    sample = protocol.message(MessageType.SAMPLE)
+    assert sample.least_bytes == sample.size_bytes
 
 
 @pytest.mark.parametrize("claimed", [4, 255])

@@ -21,10 +21,12 @@
 #define ELEARN_MSG_FORGET 10u
 #define ELEARN_MSG_SET_AUTOSAVE 11u
 #define ELEARN_MSG_SET_CLASS 12u
+#define ELEARN_MSG_SET_SENSOR 13u
 #define ELEARN_MSG_HELLO_REPLY 129u
 #define ELEARN_MSG_RESULT 130u
 #define ELEARN_MSG_READ_REPLY 131u
 #define ELEARN_MSG_STATISTICS_REPLY 135u
+#define ELEARN_MSG_SENSOR_EVENT 144u
 #define ELEARN_MSG_NAK 254u
 #define ELEARN_MSG_ACK 255u
 
@@ -44,6 +46,8 @@
 #define ELEARN_STATUS_NO_STORE 12u
 #define ELEARN_STATUS_STORE_FAILED 13u
 #define ELEARN_STATUS_BAD_CLASS 14u
+#define ELEARN_STATUS_SENSOR_RUNS 15u
+#define ELEARN_STATUS_NO_SENSOR 16u
 
 /* What to do with a sample. */
 #define ELEARN_SAMPLE_TRAIN 1u
@@ -52,9 +56,15 @@
 #define ELEARN_SAMPLE_TARGET_IS_INPUT 8u
 #define ELEARN_SAMPLE_SELF_LABEL 16u
 
-/* What was done with a sample. */
+/* What was done with a sample. HAS_LOSS: its loss is known, for it had a label or targets. */
 #define ELEARN_RESULT_LEARNED 1u
 #define ELEARN_RESULT_SELF_LABELLED 2u
+#define ELEARN_RESULT_HAS_LOSS 4u
+
+/* What SET_SENSOR does. GO_ON starts again what was stopped, with its own settings and counts. */
+#define ELEARN_SENSOR_STOP 0u
+#define ELEARN_SENSOR_START 1u
+#define ELEARN_SENSOR_GO_ON 2u
 
 /* Memory of the device that READ and WRITE reach. Head regions are the only ones that can be written. */
 #define ELEARN_REGION_LABELS 0u
@@ -123,7 +133,9 @@
 #define ELEARN_HELLO_REPLY_SAVED_SESSION 76u /* u32: session in which it was saved */
 #define ELEARN_HELLO_REPLY_SAVED_SEQUENCE 80u /* u32: its requests before this number are in it */
 #define ELEARN_HELLO_REPLY_AUTOSAVE_STEPS 84u /* u32: the head is saved after that many steps, 0: only when asked */
-#define ELEARN_HELLO_REPLY_BYTES 88u
+#define ELEARN_HELLO_REPLY_HAS_SENSOR 88u /* u8: 1 where the firmware takes samples from a sensor of its own */
+#define ELEARN_HELLO_REPLY_SENSOR_RUNS 89u /* u8: 1 while it does */
+#define ELEARN_HELLO_REPLY_BYTES 90u
 
 /* SAMPLE: then the inputs in order from that byte on, then with HAS_TARGETS an int16 for each logit */
 #define ELEARN_SAMPLE_FLAGS 0u /* u8: SampleFlag */
@@ -191,6 +203,30 @@
 #define ELEARN_SET_CLASS_INDEX 0u /* u16: a class in use, or their number, which adds one with zero weights */
 #define ELEARN_SET_CLASS_BYTES 2u
 
+/* SET_SENSOR */
+#define ELEARN_SET_SENSOR_RUN 0u /* u8: a SensorRun; with STOP and GO_ON the other fields mean nothing */
+#define ELEARN_SET_SENSOR_FLAGS 1u /* u8: SampleFlag: TRAIN, HAS_LABEL, TARGET_IS_INPUT, SELF_LABEL */
+#define ELEARN_SET_SENSOR_LABEL 2u /* u16: class number of every sample, with HAS_LABEL */
+#define ELEARN_SET_SENSOR_THRESHOLD 4u /* u16: SELF_LABEL: learn the predicted class from this probability on, Q15 */
+#define ELEARN_SET_SENSOR_SAMPLES 6u /* u32: stop after so many, 0: never */
+#define ELEARN_SET_SENSOR_REPORT_EVERY 10u /* u32: a SENSOR_EVENT for each n-th sample, 0: none */
+#define ELEARN_SET_SENSOR_BYTES 14u
+
+/* SENSOR_EVENT */
+#define ELEARN_SENSOR_EVENT_PREDICTION 0u /* u16: largest logit before learning, else of the first output; of one integer, itself */
+#define ELEARN_SENSOR_EVENT_CONFIDENCE 2u /* u16: its probability, Q15 (0 for squared error) */
+#define ELEARN_SENSOR_EVENT_LOSS_A 4u /* u32: cross-entropy: max logit - logit of the label; squared error: sum of (g*g >> 16) */
+#define ELEARN_SENSOR_EVENT_LOSS_B 8u /* u32: cross-entropy: sum of exponentials, Q15; squared error: sum of (g*g & 0xFFFF) */
+#define ELEARN_SENSOR_EVENT_STEP 12u /* u32: training steps since the head was as generated, this one included */
+#define ELEARN_SENSOR_EVENT_INFERENCE_TICKS 16u /* u32: counter ticks of the forward pass */
+#define ELEARN_SENSOR_EVENT_TRAIN_TICKS 20u /* u32: counter ticks of the update */
+#define ELEARN_SENSOR_EVENT_STACK_BYTES 24u /* u32: high-water mark of the stack */
+#define ELEARN_SENSOR_EVENT_SAVED_SEQUENCE 28u /* u32: requests of this session before it are saved; 2^32 - 1: none */
+#define ELEARN_SENSOR_EVENT_FLAGS 32u /* u8: ResultFlag */
+#define ELEARN_SENSOR_EVENT_LABEL 33u /* u16: class number that the sample had or, self-labelled, was given; 65535: none */
+#define ELEARN_SENSOR_EVENT_SAMPLES 35u /* u32: samples since the sensor was started, this one included */
+#define ELEARN_SENSOR_EVENT_BYTES 39u
+
 /* STATISTICS */
 #define ELEARN_STATISTICS_BYTES 0u
 
@@ -212,7 +248,9 @@
 #define ELEARN_STATISTICS_REPLY_SAVES 56u /* u32: number of the newest saved head, 0 without one */
 #define ELEARN_STATISTICS_REPLY_SAVED_STEP 60u /* u32: training steps in the newest saved head */
 #define ELEARN_STATISTICS_REPLY_FAILED_SAVES 64u /* u32: of the device itself, by SET_AUTOSAVE */
-#define ELEARN_STATISTICS_REPLY_BYTES 68u
+#define ELEARN_STATISTICS_REPLY_SENSOR_SAMPLES 68u /* u32: samples since the sensor was started */
+#define ELEARN_STATISTICS_REPLY_SENSOR_LEARNED 72u /* u32: of these, how many were learned */
+#define ELEARN_STATISTICS_REPLY_BYTES 76u
 
 /* NAK */
 #define ELEARN_NAK_EXPECTED 0u /* u32: number of the next request that changes state */
