@@ -34,6 +34,7 @@ from edgelearn.commands.common import (
     web_options,
 )
 from edgelearn.commands.head import head
+from edgelearn.commands.monitor import monitor
 from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
@@ -814,6 +815,7 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
 
 
 main.add_command(head)
+main.add_command(monitor)
 
 
 if __name__ == "__main__":

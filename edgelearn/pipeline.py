@@ -7,6 +7,7 @@
     emulate    image -> a running board with a port                 edgelearn.firmware
     connect    port -> an open session with the device              edgelearn.host
     stream     samples in, loss and memory telemetry out            edgelearn.host
+    monitor    the same of a device with a sensor of its own        edgelearn.host
 
 Each stage hands a frozen value to the next; only this file knows them all.
 """
@@ -44,14 +45,16 @@ from edgelearn.firmware import emulator
 from edgelearn.firmware.emulator import RunningEmulator
 from edgelearn.firmware.stack_usage import StackBound, stack_bound
 from edgelearn.firmware.toolchain import BuildResult, build_project
+from edgelearn.host import monitor as watching
 from edgelearn.host import stream as streaming
 from edgelearn.host import telemetry
-from edgelearn.host.data import Source, load_dataset
+from edgelearn.host.data import Origin, Source, load_dataset
 from edgelearn.host.device import Device, open_device
 from edgelearn.host.link import LinkOptions
 from edgelearn.host.live import LiveSource
+from edgelearn.host.monitor import MonitorOptions
 from edgelearn.host.tables import TableOptions
-from edgelearn.host.telemetry import StreamOptions, StreamSummary
+from edgelearn.host.telemetry import RunFolder, StreamOptions, StreamSummary
 from edgelearn.host.transport import reopener
 from edgelearn.host.view import View
 from edgelearn.host.web.panel import Panel
@@ -446,22 +449,9 @@ def stream(
         source = LiveSource(sys.stdin, device.info, train=options.train, table=table)
     else:
         source = load_dataset(data, device.info, train=options.train, table=table)
-    made = read_project(project) if project else None
-    known = load_board(device.info.board) if device.info.board in board_names() else None
-    folder = None
+    known, folder = _known_board(device), None
     if runs is not None:
-        folder = telemetry.create_run(
-            runs,
-            info=device.info,
-            port=port or device.port,
-            source=source,
-            options=options,
-            command=tuple(command),
-            board_ram_bytes=known.ram_bytes if known else None,
-            model_hash=made.model_hash if made else read_bundle(bundle).model_hash if bundle else "",
-            bundle=bundle.name if bundle else made.name if made else "",
-            bundle_sha256=file_sha256(bundle) if bundle else made.bundle_sha256 if made else "",
-        )
+        folder = _run_folder(device, source, options, runs, bundle, project, port, command, known)
     return streaming.stream(
         device,
         source,
@@ -470,6 +460,71 @@ def stream(
         view=view,
         board_ram_bytes=known.ram_bytes if known else None,
         panel=panel,
+    )
+
+
+def monitor(
+    device: Device,
+    options: MonitorOptions,
+    *,
+    runs: Path | None = None,
+    bundle: Path | None = None,
+    project: Path | None = None,
+    port: str = "",
+    command: Sequence[str] = (),
+    view: View | None = None,
+    panel: Panel | None = None,
+) -> StreamSummary:
+    """Watch a device that takes samples from its own sensor. Keeps everything in a new run folder below `runs`.
+
+    The arguments are those of `stream`; see `edgelearn.host.monitor`.
+
+    Raises:
+        DeviceRefusedError: the device has no sensor.
+        StorageError: the run folder could not be written.
+    """
+    watching.check_sensor(device)
+    known, folder = _known_board(device), None
+    if runs is not None:
+        origin, as_stream = watching.SensorOrigin(), options.as_stream()
+        folder = _run_folder(device, origin, as_stream, runs, bundle, project, port, command, known)
+    return watching.monitor(
+        device,
+        options,
+        run_folder=folder,
+        view=view,
+        board_ram_bytes=known.ram_bytes if known else None,
+        panel=panel,
+    )
+
+
+def _known_board(device: Device) -> Board | None:
+    return load_board(device.info.board) if device.info.board in board_names() else None
+
+
+def _run_folder(
+    device: Device,
+    origin: Origin,
+    options: StreamOptions,
+    runs: Path,
+    bundle: Path | None,
+    project: Path | None,
+    port: str,
+    command: Sequence[str],
+    board: Board | None,
+) -> RunFolder:
+    made = read_project(project) if project else None
+    return telemetry.create_run(
+        runs,
+        info=device.info,
+        port=port or device.port,
+        source=origin,
+        options=options,
+        command=tuple(command),
+        board_ram_bytes=board.ram_bytes if board else None,
+        model_hash=made.model_hash if made else read_bundle(bundle).model_hash if bundle else "",
+        bundle=bundle.name if bundle else made.name if made else "",
+        bundle_sha256=file_sha256(bundle) if bundle else made.bundle_sha256 if made else "",
     )
 
 

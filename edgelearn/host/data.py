@@ -51,11 +51,23 @@ class Lesson(NamedTuple):
     target_is_input: bool = False
 
 
-class Source(Protocol):
+class Origin(Protocol):
+    """What a run's record says of where samples come from.
+
+    Attributes:
+        name, sha256: of the file; no hash of what is no file.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - see above
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+
+
+class Source(Origin, Protocol):
     """Where samples come from: a file, or a stream that goes on.
 
     Attributes:
-        name, sha256: of the file, for the run's record.
         pass_samples: of a whole pass, 0 where nobody knows.
         notices: what a person should know before.
         can_train: whether the samples say what to learn.
@@ -63,11 +75,7 @@ class Source(Protocol):
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102 - see above
-    @property
-    def sha256(self) -> str: ...  # noqa: D102
-    @property
-    def pass_samples(self) -> int: ...  # noqa: D102
+    def pass_samples(self) -> int: ...  # noqa: D102 - see above
     @property
     def notices(self) -> tuple[str, ...]: ...  # noqa: D102
     @property

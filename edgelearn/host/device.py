@@ -639,6 +639,10 @@ class Device:
         """Let the sensor go on as it was before it was stopped, with the same settings and counts."""
         self._set_sensor(SensorRun.GO_ON)
 
+    def set_sensor_reports(self, report_every: int) -> None:
+        """Let the device send a SensorEvent for every so many samples, 0: none; all else goes on as it is."""
+        self._set_sensor(SensorRun.REPORT, report_every=report_every)
+
     def _set_sensor(self, run: SensorRun, **settings: int) -> None:
         values: dict[str, Any] = dict.fromkeys(("flags", "label", "threshold", "samples", "report_every"), 0)
         self.link.request(MessageType.SET_SENSOR, pack(MessageType.SET_SENSOR, **{**values, **settings, "run": run}))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
 from collections import deque
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -24,6 +22,7 @@ from edgelearn.host.control import Action, Command
 from edgelearn.host.data import Lesson, Source, check_trainable
 from edgelearn.host.desk import Desk
 from edgelearn.host.device import Device, PendingSample
+from edgelearn.host.interrupt import StopOnInterrupt
 from edgelearn.host.metrics import Metrics
 from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
@@ -109,7 +108,7 @@ class _Stream:
         self._step = device.info.step
         #: Samples that were learned, but whose results were lost with a reset.
         self._lost = 0
-        self._stop = _StopOnInterrupt()
+        self._stop = StopOnInterrupt()
         self._paused_s = 0.0
         self._desk: Desk | None = None
         if panel is not None:
@@ -454,30 +453,3 @@ class _Sent(NamedTuple):
     lesson: Lesson
     pending: PendingSample
     retries: int
-
-
-class _StopOnInterrupt:
-    """The first Ctrl-C asks to stop, so that the result under way is not lost; the second interrupts."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: Any = None
-        self._installed = False
-
-    def __enter__(self) -> Self:
-        # Only the main thread may handle signals; elsewhere whoever runs the thread decides.
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._interrupt)
-            self._installed = True
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True

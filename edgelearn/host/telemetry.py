@@ -27,7 +27,7 @@ import numpy as np
 import edgelearn
 from edgelearn.bundle import write_atomically
 from edgelearn.errors import DataError, StorageError
-from edgelearn.host.data import Source
+from edgelearn.host.data import Origin
 from edgelearn.host.device import DeviceInfo, Statistics
 from edgelearn.host.head import HeadState, save_head
 from edgelearn.host.link import LinkCounters
@@ -340,7 +340,7 @@ def create_run(
     *,
     info: DeviceInfo,
     port: str,
-    source: Source,
+    source: Origin,
     options: StreamOptions,
     command: tuple[str, ...] = (),
     board_ram_bytes: int | None = None,

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -39,13 +40,19 @@ def browser():
     driver.quit()
 
 
-@contextlib.contextmanager
-def serving(fake, folder, *options):
-    """`edgelearn stream --web` in a process of its own; the address it prints."""
+def streaming(fake, folder, *options):
+    """`edgelearn stream --web`."""
     x, y = blobs(4000, classes=3)
     np.savez(folder / "blobs.npz", x=x, y=y)
-    command = [sys.executable, "-m", "edgelearn.cli", "stream", "--port", fake.url, "--data", "blobs.npz", "--train"]
-    command += ["--lr", "0.02", "--rate-hz", "40", "--web", "--web-port", "0", *options]
+    return serving(
+        fake, folder, "stream", "--data", "blobs.npz", "--train", "--lr", "0.02", "--rate-hz", "40", *options
+    )
+
+
+@contextlib.contextmanager
+def serving(fake, folder, *arguments):
+    """A command with its page in a process of its own; the address it prints."""
+    command = [sys.executable, "-m", "edgelearn.cli", *arguments, "--port", fake.url, "--web", "--web-port", "0"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "default"}
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
     try:
@@ -97,7 +104,7 @@ class Seen:
 
 
 def test_the_page_shows_the_learning_and_takes_orders(browser, tmp_path):
-    with FakeDevice(MODEL) as fake, serving(fake, tmp_path) as url:
+    with FakeDevice(MODEL) as fake, streaming(fake, tmp_path) as url:
         browser.get(url)
         seen = Seen(browser)
         until(lambda: seen.samples() > 20)
@@ -153,10 +160,28 @@ def test_the_page_shows_the_learning_and_takes_orders(browser, tmp_path):
         assert not errors
 
 
+def test_a_device_that_learns_by_itself_is_told_what_it_sees(browser, tmp_path):
+    model = msgspec.structs.replace(MODEL, has_sensor=True, sensor_hz=50.0)
+    with FakeDevice(model) as fake, serving(fake, tmp_path, "monitor") as url:
+        browser.get(url)
+        seen = Seen(browser)
+        until(lambda: seen.text("state") == "paused" and seen.is_enabled("start"))
+        assert not fake.sensor.runs
+        seen.find("label").click()
+        until(lambda: _choose(browser, "two"))
+        until(lambda: seen.text("state") == "running" and seen.samples() > 10)
+        assert fake.sensor.label == 2
+        assert fake.step > 5
+        assert "two" in seen.text("notices")
+        seen.find("pause").click()
+        until(lambda: seen.text("state") == "paused")
+        assert not fake.sensor.runs
+
+
 def test_names_from_the_device_are_text(browser, tmp_path):
     hostile = '<img src=x onerror="document.title=1">'
     model = Model(labels=(hostile, "{{ 1 }}", "two"), outputs=3, board="<b>x")
-    with FakeDevice(model) as fake, serving(fake, tmp_path) as url:
+    with FakeDevice(model) as fake, streaming(fake, tmp_path) as url:
         browser.get(url)
         seen = Seen(browser)
         until(lambda: hostile in seen.text("classes"))
@@ -174,13 +199,13 @@ def test_light_and_dark_follow_the_person(browser, tmp_path):
         color = browser.execute_script("return getComputedStyle(document.body).color")
         return sum(int(part) for part in re.findall(r"\d+", color)[:3])
 
-    with FakeDevice(MODEL) as fake, serving(fake, tmp_path) as url:
+    with FakeDevice(MODEL) as fake, streaming(fake, tmp_path) as url:
         assert ink("light") < 150
         assert ink("dark") > 600
 
 
 def test_elsewhere_the_page_needs_its_token(browser, tmp_path):
-    with FakeDevice(MODEL) as fake, serving(fake, tmp_path, "--web-address", "0.0.0.0") as url:
+    with FakeDevice(MODEL) as fake, streaming(fake, tmp_path, "--web-address", "0.0.0.0") as url:
         port, token = re.fullmatch(r"http://[^:]+:(\d+)/\?token=(\S+)", url).groups()
         bare = f"http://127.0.0.1:{port}/"
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -215,3 +240,9 @@ def test_a_taken_port_and_a_foreign_address_are_named(tmp_path):
 def _button(browser, text):
     (found,) = [b for b in browser.find_elements("css selector", ".q-dialog button") if b.text == text]
     return found
+
+
+def _choose(browser, text):
+    (found,) = [item for item in browser.find_elements("css selector", ".q-menu .q-item") if item.text == text]
+    found.click()
+    return True

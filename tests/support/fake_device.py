@@ -394,6 +394,9 @@ class FakeDevice:
             return Status.NO_SENSOR
         if run not in SensorRun._value2member_map_:
             return Status.BAD_VALUE
+        if run == SensorRun.REPORT:
+            self.sensor = msgspec.structs.replace(self.sensor, report_every=fields.integer("report_every"))
+            return Status.OK
         if run != SensorRun.START:
             goes_on = run == SensorRun.GO_ON and not self.sensor.is_done
             self.sensor = msgspec.structs.replace(self.sensor, runs=goes_on)

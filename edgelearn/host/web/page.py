@@ -92,7 +92,7 @@ class Page:
             self._label_row = ui.row().classes("w-full items-center gap-2")
             with self._label_row:
                 self._label = ui.select([_NOTHING], value=_NOTHING, label="what the sensor sees now")
-                self._label.props("dense").classes("grow").on_value_change(self._ask_label)
+                self._label.props('dense data-name="label"').classes("grow").on_value_change(self._ask_label)
             self._reset_dialog = self._dialog()
 
     def _dialog(self) -> ui.dialog:

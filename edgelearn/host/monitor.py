@@ -1,0 +1,396 @@
+"""Watches a device that takes samples from its own sensor: what it says of them is shown and kept as of a stream.
+
+The device does not need anybody who watches: it learns before, meanwhile and afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from msgspec import Struct
+
+from edgelearn.errors import DeviceRefusedError, EdgelearnError, OptionError, StorageError
+from edgelearn.host.control import Action, Command
+from edgelearn.host.desk import Desk
+from edgelearn.host.device import Device, SensorEvent
+from edgelearn.host.interrupt import StopOnInterrupt
+from edgelearn.host.metrics import Metrics
+from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
+from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
+from edgelearn.host.web.panel import Panel
+from edgelearn.host.words import count
+from edgelearn.protocol import LossCode
+
+#: What the data of such a run is called.
+SENSOR = "its own sensor"
+_WAIT_S = 0.1
+#: Without a panel the device's counters are read so often, which shows that it is still there.
+_COUNTERS_EVERY_S = 2.0
+
+
+class MonitorOptions(Struct, frozen=True, kw_only=True):
+    """How a device is watched.
+
+    Attributes:
+        start: start the sensor as the next four say; otherwise what runs is left as it is.
+        train: learn from the samples.
+        label: name or number of the class of all samples until another is named, "" for none.
+        self_label: learn the predicted class where its probability is at least this.
+        samples: stop the sensor after so many, 0: never.
+        learning_rate: set before; None leaves the device's.
+        autosave_steps: the device is to save its head after so many steps, 0 never; None leaves what it does.
+        report_every: look at every so many samples.
+        window: samples of the sliding means.
+    """
+
+    start: bool = False
+    train: bool = False
+    label: str = ""
+    self_label: float | None = None
+    samples: int = 0
+    learning_rate: float | None = None
+    autosave_steps: int | None = None
+    report_every: int = 1
+    window: int = 100
+
+    def as_stream(self) -> StreamOptions:
+        """What of it a run's record keeps."""
+        return StreamOptions(
+            train=self.train,
+            learning_rate=self.learning_rate,
+            limit=self.samples,
+            window=self.window,
+            self_label=self.self_label,
+            autosave_steps=self.autosave_steps,
+            save=False,
+        )
+
+
+class SensorOrigin(Struct, frozen=True):
+    """Where the samples come from, for a run's record."""
+
+    name: str = SENSOR
+    sha256: str = ""
+
+
+def check_sensor(device: Device) -> None:
+    """Refuse a device without a sensor of its own.
+
+    Raises:
+        DeviceRefusedError: it has none.
+    """
+    if not device.info.has_sensor:
+        raise DeviceRefusedError(
+            "the device takes no samples by itself",
+            cause="its firmware was generated without a sensor",
+            hint="generate it with --sensor FILE.c; or stream samples to it and watch with `edgelearn stream --web`",
+        )
+
+
+def monitor(
+    device: Device,
+    options: MonitorOptions,
+    *,
+    run_folder: RunFolder | None = None,
+    view: View | None = None,
+    board_ram_bytes: int | None = None,
+    panel: Panel | None = None,
+) -> StreamSummary:
+    """Watch until Ctrl-C, or until the sensor has taken the samples it was started for. The sensor is left as it is.
+
+    Args:
+        device: with an open session.
+        options: how.
+        run_folder: where results are kept; it is closed at the end, the head is read back.
+        view: what a person sees.
+        board_ram_bytes: RAM of the board, for the view, where it is known.
+        panel: where people ask for things meanwhile; it is shown everything that the view is.
+
+    Raises:
+        DeviceRefusedError: the device has no sensor, or cannot learn that way.
+        OptionError: options that make no sense.
+        LearningRateError: the device cannot hold the learning rate.
+        StorageError: the run folder could not be written.
+        EdgelearnError: what else the device or the port raises, see `Device`.
+    """
+    view = view or SilentView()
+    watch = _Monitor(device, options, run_folder, Views(view, panel) if panel else view, board_ram_bytes, panel)
+    try:
+        return watch.run()
+    finally:
+        view.close()
+        if panel is not None:
+            panel.close()
+        if run_folder is not None:
+            with contextlib.suppress(StorageError):
+                run_folder.close()
+
+
+class _Monitor:
+    """One time of watching."""
+
+    def __init__(
+        self,
+        device: Device,
+        options: MonitorOptions,
+        folder: RunFolder | None,
+        view: View,
+        board_ram_bytes: int | None,
+        panel: Panel | None,
+    ) -> None:
+        self._device = device
+        self._options = options
+        self._folder = folder
+        self._view = view
+        self._board_ram_bytes = board_ram_bytes
+        self._metrics = Metrics(trains=True, labels=device.info.labels, window=options.window)
+        self._notices: list[str] = []
+        self._number = 0
+        self._lost = 0
+        self._ticks = [0, 0]
+        self._stack_bytes = 0
+        self._step = device.info.step
+        #: Samples that the device says it has taken: in the last event, and in all since the first.
+        self._last_samples: int | None = None
+        self._taken = 0
+        self._started_s = 0.0
+        self._read_at_s = 0.0
+        self._desk: Desk | None = None
+        if panel is not None:
+            own = {Action.START: self._go_on, Action.PAUSE: self._pause, Action.LABEL: self._set_label}
+            no_labels = "" if self._learns_classes else "the model on the device has no classes that it could learn"
+            self._desk = Desk(device, panel, self._note, own, {Action.LABEL: no_labels})
+
+    @property
+    def _learns_classes(self) -> bool:
+        info = self._device.info
+        return info.is_trainable and info.loss is LossCode.CROSS_ENTROPY
+
+    def run(self) -> StreamSummary:
+        """Watch; the summary of what was seen."""
+        try:
+            learning_rate = self._prepare()
+        except BaseException:
+            if self._folder is not None:
+                self._folder.discard()
+            raise
+        info = self._device.info
+        self._view.start(
+            StreamStart(
+                port=self._device.port,
+                data=SENSOR,
+                total=self._options.samples if self._options.start else 0,
+                options=self._options.as_stream(),
+                info=info,
+                learning_rate=learning_rate,
+                board_ram_bytes=self._board_ram_bytes,
+                run=str(self._folder.path) if self._folder else "",
+            )
+        )
+        if self._desk is not None:
+            self._desk.is_paused = not (self._options.start or info.sensor_runs)
+            self._desk.label = self._options.label
+            self._desk.show()
+        elif not (self._options.start or info.sensor_runs):
+            self._note(
+                "the sensor is stopped; start it with --train, --predict or --self-label, or on the page of --web"
+            )
+        ended, failure = "interrupted", None
+        self._started_s = time.monotonic()
+        try:
+            ended = self._watch()
+        except EdgelearnError as error:
+            ended, failure = "error", error
+        summary = self._conclude(ended, failure, learning_rate)
+        if failure is not None:
+            raise failure
+        return summary
+
+    def _prepare(self) -> float | None:
+        """Refuse what cannot work, then set the device as the options say; the learning rate where it learns."""
+        device, options = self._device, self._options
+        check_sensor(device)
+        if options.report_every < 1 or options.window < 1 or options.samples < 0:
+            raise OptionError("the reports and the window must be of at least 1 sample, the samples at least 0")
+        if options.learning_rate is not None:
+            device.set_learning_rate(options.learning_rate)
+        if options.autosave_steps is not None:
+            device.set_autosave(options.autosave_steps)
+        if options.start:
+            self._start(options.label)
+        else:
+            device.set_sensor_reports(options.report_every)
+        if not device.info.is_trainable:
+            return None
+        return device.info.learning_rate if options.learning_rate is None else options.learning_rate
+
+    def _start(self, label: str) -> None:
+        device, options = self._device, self._options
+        self._last_samples = None
+        # Who only gives a label, or starts what nobody has set up, wants it to learn.
+        trains = device.info.is_trainable and (options.train or not options.start or bool(label))
+        device.set_sensor(
+            run=True,
+            train=trains,
+            label=device.class_index(label) if label else None,
+            target_is_input=trains and device.info.loss is LossCode.SQUARED_ERROR,
+            self_label=options.self_label,
+            samples=options.samples,
+            report_every=options.report_every,
+        )
+
+    def _watch(self) -> str:
+        with StopOnInterrupt() as stop:
+            while not stop.requested:
+                if self._desk is not None:
+                    self._desk.serve()
+                elif time.monotonic() - self._read_at_s >= _COUNTERS_EVERY_S:
+                    self._read_at_s = time.monotonic()
+                    self._device.statistics()
+                for event in self._device.sensor_events(_WAIT_S):
+                    self._take(event)
+                self._tell_session()
+                if self._options.start and 0 < self._options.samples <= self._taken:
+                    return "complete"
+        return "interrupted"
+
+    def _take(self, event: SensorEvent) -> None:
+        before = self._last_samples
+        if before is None or event.samples <= before:
+            # The first, or the sensor was started anew, or the device was: it counts from 1 again.
+            fresh = event.samples if before is not None else self._options.report_every
+            missed = 0
+        else:
+            fresh = event.samples - before
+            missed = max(0, fresh // self._options.report_every - 1)
+        self._last_samples = event.samples
+        self._taken += fresh
+        self._lost += missed
+        record = Record(
+            number=self._number,
+            pass_number=0,
+            sample=event.samples - 1,
+            prediction=event.prediction,
+            confidence=round(event.confidence, 6),
+            # What the device has named itself proves nothing.
+            label=None if event.self_labelled else event.label,
+            loss=event.loss,
+            step=event.step,
+            time_s=round(time.monotonic() - self._started_s, 6),
+            round_trip_s=0.0,
+            inference_ticks=event.inference_ticks,
+            train_ticks=event.train_ticks,
+            stack_bytes=event.stack_bytes,
+            learned=event.learned,
+            self_labelled=event.self_labelled,
+        )
+        self._number += 1
+        if self._folder is not None:
+            self._folder.append(record)
+        metrics = self._metrics
+        metrics.add(pass_number=0, correct=record.correct, label=record.label, loss=record.loss)
+        self._step = record.step
+        self._stack_bytes = max(self._stack_bytes, record.stack_bytes)
+        self._ticks[0] += record.inference_ticks
+        self._ticks[1] += record.train_ticks
+        rate_hz = self._taken / max(record.time_s, 1e-6)
+        total = self._options.samples if self._options.start else 0
+        self._view.result(
+            StreamEvent(
+                record=record,
+                done=self._taken,
+                total=total,
+                accuracy_name=metrics.accuracy_name,
+                accuracy=metrics.accuracy,
+                window_accuracy=metrics.window_accuracy.value,
+                window_loss=metrics.window_loss.value,
+                samples_per_s=rate_hz,
+                left_s=max(0, total - self._taken) / rate_hz if total else 0.0,
+                retries=self._device.link.retries,
+                bad_frames=self._device.link.bad_frames,
+            )
+        )
+
+    def _conclude(self, ended: str, failure: EdgelearnError | None, learning_rate: float | None) -> StreamSummary:
+        folder, elapsed_s = self._folder, time.monotonic() - self._started_s
+        statistics = None
+        if failure is None:
+            try:
+                statistics = self._device.statistics()
+                if folder is not None and self._device.info.is_trainable:
+                    folder.write_head(self._device.read_head())
+            except StorageError:
+                raise
+            except EdgelearnError as error:
+                self._note(f"the learned head could not be read: {error.message}")
+        if self._lost:
+            self._note(f"{count(self._lost, 'report')} did not arrive; the device learned all the same")
+        passes, shown = self._metrics.passes(), self._metrics.samples
+        summary = StreamSummary(
+            ended=ended,
+            error=str(failure) if failure else "",
+            samples=self._taken,
+            step=self._step,
+            learning_rate=learning_rate,
+            accuracy_name=self._metrics.accuracy_name,
+            accuracy=passes[0].accuracy if passes else None,
+            training_accuracy=None,
+            passes=passes,
+            elapsed_s=round(elapsed_s, 3),
+            samples_per_s=round(self._taken / elapsed_s, 3) if elapsed_s > 0 else 0.0,
+            inference_ticks=self._ticks[0] / shown if shown else 0.0,
+            train_ticks=self._ticks[1] / shown if shown else 0.0,
+            stack_bytes=self._stack_bytes,
+            static_ram_bytes=self._device.info.static_ram_bytes,
+            stack_size_bytes=self._device.info.stack_size_bytes,
+            link=self._device.counters,
+            run=str(folder.path) if folder else "",
+            notices=tuple(self._notices),
+            statistics=statistics,
+        )
+        if folder is not None:
+            folder.write_summary(summary)
+        self._view.finish(summary)
+        return summary
+
+    def _go_on(self, _: Command) -> str:
+        desk = self._the_desk
+        statistics = self._device.statistics()
+        if self._device.info.sensor_runs or statistics.sensor_samples or self._taken:
+            self._device.resume_sensor()
+        else:
+            self._start(desk.label)
+        desk.is_paused = False
+        return "the sensor goes on"
+
+    def _pause(self, _: Command) -> str:
+        self._device.set_sensor(run=False)
+        self._the_desk.is_paused = True
+        return "the sensor is stopped"
+
+    def _set_label(self, command: Command) -> str:
+        self._start(command.text)
+        self._the_desk.label, self._the_desk.is_paused = command.text, False
+        return (
+            f"from now on the samples are {command.text}" if command.text else "from now on the samples have no label"
+        )
+
+    @property
+    def _the_desk(self) -> Desk:
+        assert self._desk is not None  # noqa: S101 - only it calls
+        return self._desk
+
+    def _tell_session(self) -> None:
+        events = self._device.session.events
+        while events:
+            event = events.pop(0)
+            if event.kind == "reset":
+                self._last_samples = None
+                self._note(f"the device was reset (start {event.boot})")
+            else:
+                self._note(f"the port came back: {event.cause}")
+
+    def _note(self, text: str) -> None:
+        self._notices.append(text)
+        self._view.notice(text)

@@ -1,0 +1,194 @@
+"""Watching a device that takes samples from its own sensor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+from click.testing import CliRunner
+
+from edgelearn.cli import main
+from edgelearn.errors import DeviceRefusedError, OptionError
+from edgelearn.host.control import Action, Command
+from edgelearn.host.device import open_device
+from edgelearn.host.monitor import MonitorOptions, SensorOrigin, monitor
+from edgelearn.host.telemetry import create_run, read_run
+from edgelearn.host.web.panel import Panel
+from tests.support.fake_device import FakeDevice, Model
+from tests.unit.host.test_desk import until
+
+SENSOR = Model(has_sensor=True, sensor_hz=400.0)
+KEEPING = Model(
+    labels=("zero", "one", "two", ""), classes=3, label_bytes=12, can_save=True, has_sensor=True, sensor_hz=200.0
+)
+LEARN = MonitorOptions(start=True, train=True, samples=120)
+
+
+def watched(fake, options, tmp_path):
+    with open_device(fake.url) as device:
+        folder = create_run(
+            tmp_path, info=device.info, port=device.port, source=SensorOrigin(), options=options.as_stream()
+        )
+        summary = monitor(device, options, run_folder=folder)
+    return summary, read_run(folder.path)
+
+
+class Watching:
+    """A monitor in a thread, with a panel."""
+
+    def __init__(self, model, options):
+        self.panel = Panel()
+        self.fake = FakeDevice(model)
+        self._options = options
+        self.error = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        try:
+            with open_device(self.fake.url) as device:
+                monitor(device, self._options, panel=self.panel)
+        except Exception as error:
+            self.error = error
+
+    def ask(self, action, **values):
+        self.panel.controls.ask(Command(action=action, **values))
+
+    def said(self, text):
+        return any(text in notice.text for notice in self.panel.snapshot().notices)
+
+    def __enter__(self):
+        self.fake.__enter__()
+        self._thread.start()
+        until(lambda: self.panel.snapshot().state != "waiting")
+        return self
+
+    def __exit__(self, *_):
+        # It watches for ever: the device going away ends it.
+        self.fake.__exit__()
+        self._thread.join(timeout=60)
+        assert not self._thread.is_alive()
+
+
+def test_it_shows_and_keeps_what_the_device_says(tmp_path):
+    with FakeDevice(SENSOR) as fake:
+        summary, run = watched(fake, LEARN, tmp_path)
+        assert not fake.sensor.runs
+    assert summary.ended == "complete"
+    assert summary.samples == 120
+    assert [record.sample for record in run.records] == list(range(120))
+    # The synthetic sensor labels every third sample, and only those are learned.
+    learned = [record for record in run.records if record.learned]
+    assert [record.sample for record in learned] == list(range(0, 120, 3))
+    assert summary.step == len(learned) == 40
+    assert all((record.label is None) != record.learned for record in run.records)
+    assert run.summary.accuracy is not None
+    assert run.summary.statistics.sensor_learned == 40
+    assert run.manifest.data == "its own sensor"
+    assert not run.problems
+
+
+def test_what_the_device_named_itself_does_not_count_as_right(tmp_path):
+    with FakeDevice(SENSOR) as fake:
+        summary, run = watched(fake, MonitorOptions(start=True, train=True, self_label=0.0, samples=60), tmp_path)
+    own = [record for record in run.records if record.self_labelled]
+    assert own
+    assert all(record.label is None for record in own)
+    assert summary.samples == 60
+
+
+def test_reports_may_be_fewer_than_samples(tmp_path):
+    options = MonitorOptions(start=True, train=True, samples=100, report_every=10)
+    with FakeDevice(SENSOR) as fake:
+        summary, run = watched(fake, options, tmp_path)
+    assert summary.samples == 100
+    assert [record.sample for record in run.records] == list(range(9, 100, 10))
+    assert not summary.notices
+
+
+def test_a_device_that_runs_is_left_as_it_is(tmp_path):
+    """Only looking on changes neither settings nor counts; Ctrl-C ends the looking, not the learning."""
+    with FakeDevice(SENSOR) as fake:
+        with open_device(fake.url) as device:
+            device.set_sensor(run=True, train=True, label=2, report_every=0)
+            settings = (fake.sensor.flags, fake.sensor.label)
+            timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+            timer.start()
+            summary = monitor(device, MonitorOptions())
+            assert summary.ended == "interrupted"
+            assert summary.samples > 20
+            assert (fake.sensor.flags, fake.sensor.label) == settings
+        assert fake.sensor.runs
+        step = fake.step
+        until(lambda: fake.step > step + 10)
+
+
+def test_the_page_starts_labels_pauses_and_goes_on():
+    with Watching(KEEPING, MonitorOptions()) as run:
+        panel = run.panel
+        assert panel.snapshot().state == "paused"
+        run.ask(Action.LABEL, text="two")
+        until(lambda: panel.snapshot().event is not None and panel.snapshot().event.record.label == 2)
+        assert panel.snapshot().state == "running"
+        assert panel.snapshot().label == "two"
+        assert run.said("from now on the samples are two")
+        run.ask(Action.PAUSE)
+        until(lambda: run.said("the sensor is stopped"))
+        assert not run.fake.sensor.runs
+        samples = run.fake.sensor.samples
+        run.ask(Action.START)
+        until(lambda: run.said("the sensor goes on") and run.fake.sensor.samples > samples)
+        assert run.fake.sensor.label == 2
+        run.ask(Action.ADD_CLASS, text="three")
+        until(lambda: run.said("class 3 is three"))
+        run.ask(Action.LABEL, text="three")
+        until(lambda: run.fake.sensor.label == 3)
+        run.ask(Action.LABEL, text="no such")
+        until(lambda: run.said("not done: the device has no class no such"))
+        assert run.fake.sensor.label == 3
+        run.ask(Action.LABEL)
+        until(lambda: run.said("the samples have no label"))
+        run.ask(Action.SAVE)
+        until(lambda: run.said("the head is saved"))
+
+
+def test_starting_what_nobody_has_set_up_learns():
+    with Watching(KEEPING, MonitorOptions()) as run:
+        run.ask(Action.START)
+        until(lambda: run.fake.step > 5)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "error", "text"),
+    [
+        (Model(), MonitorOptions(), DeviceRefusedError, "takes no samples by itself"),
+        (SENSOR, MonitorOptions(report_every=0), OptionError, "at least 1"),
+        (SENSOR, MonitorOptions(start=True, train=True, label="dog"), OptionError, "no class dog"),
+    ],
+)
+def test_what_cannot_work_is_refused_and_leaves_no_run(model, options, error, text, tmp_path):
+    with FakeDevice(model) as fake, pytest.raises(error, match=text):
+        watched(fake, options, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_from_the_command_line(tmp_path):
+    def call(*arguments):
+        with FakeDevice(SENSOR) as fake:
+            options = ["monitor", "--port", fake.url, "--runs", str(tmp_path / "runs"), *arguments]
+            return CliRunner().invoke(main, options)
+
+    result = call("--train", "--samples", "60", "--every", "2")
+    assert result.exit_code == 0, result.output
+    assert "fakeboard: learning 60 samples of its own sensor" in result.output
+    assert "done: 60 samples" in result.output
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert len(read_run(folder).records) == 30
+    for arguments in (
+        ("--predict", "--label", "one"),
+        ("--label", "one", "--self-label", "0.5"),
+        ("--samples", "5"),
+    ):
+        result = call(*arguments)
+        assert result.exit_code == 2, result.output
