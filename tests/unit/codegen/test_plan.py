@@ -221,7 +221,10 @@ def test_the_identity_tells_heads_apart_whose_bytes_mean_something_else():
     # A frame of the sample has 9 bytes before its inputs, 10 around it, and COBS's.
     [
         (6, 256, 256),
-        (234, 256, 256),
+        # More than one sample, as RAM abounds: eight of 33 bytes, two of 255.
+        (11, 256, 256),
+        (12, 512, 256),
+        (234, 512, 256),
         (235, 512, 256),
         (247, 512, 256),
         (248, 512, 257),
@@ -239,6 +242,11 @@ def test_the_ring_holds_a_sample_and_large_ones_come_in_parts(features, ring_byt
     # Eight replies, the longest of them RESULT.
     assert sizes["kept_replies"] == 8 * (6 + message(MessageType.RESULT).size_bytes)
     assert "ring" not in {buffer.symbol for buffer in _head(2, features=features).buffers}
+
+
+def test_only_a_small_share_of_ram_holds_more_than_one_sample():
+    for name, ring_bytes in (("microbit", 256), ("netduinoplus2", 512), ("mps2-an386", 1024)):
+        assert _head(2, features=100, board=load_board(name)).ring_bytes == ring_bytes
 
 
 def test_targets_come_with_the_last_part():
