@@ -413,14 +413,17 @@ def _report_stack(built: Built) -> None:
 @main.command()
 @click.argument("folder", type=EXISTING, metavar="DIR")
 @click.option("--tcp-port", type=click.IntRange(1, 65535), default=None, help="TCP port; by default a free one.")
-def emulate(folder: Path, tcp_port: int | None) -> None:
+@click.option(
+    "--flash", type=EXISTING, default=None, metavar="FILE", help="Keep the board's flash here: what it has saved stays."
+)
+def emulate(folder: Path, tcp_port: int | None, flash: Path | None) -> None:
     """Boot a project in an emulator.
 
     Prints `port socket://127.0.0.1:NNNN` once the device has said hello, and runs until it is interrupted.
     """
     from edgelearn import pipeline
 
-    with pipeline.emulate(folder, port=tcp_port) as running:
+    with pipeline.emulate(folder, port=tcp_port, flash=flash) as running:
         click.echo(f"port {running.url}")
         with contextlib.suppress(KeyboardInterrupt):
             while True:

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
+from edgelearn.host.device import open_device
 from edgelearn.project import read_project
 from tests.support.bundles import write_model
 from tests.support.models import reference_model
@@ -349,3 +350,30 @@ def test_emulate_says_its_port_and_ends_cleanly(tmp_path, bundle):
         _, err = child.communicate(timeout=20)
     assert child.returncode in (0, 130), err
     assert "Traceback" not in err
+
+
+def test_emulate_keeps_flash_in_a_file(tmp_path, bundle):
+    require_tool("cc")
+    run("generate", bundle, "--board", "host", "-o", tmp_path / "p")
+    argv = [sys.executable, "-c", "from edgelearn.cli import main; main()", "emulate", str(tmp_path / "p")]
+    argv += ["--flash", str(tmp_path / "flash.bin")]
+    for step in (0, 3):
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            url = child.stdout.readline().split()[1]
+            with open_device(url) as device:
+                assert device.info.step == step
+                for _ in range(3):
+                    device.train(np.zeros((8, 8, 1), np.int8), label=1)
+                device.save()
+            child.terminate()
+            child.communicate(timeout=20)
+
+
+def test_a_file_that_holds_no_flash_is_refused(tmp_path, bundle):
+    require_tool("cc")
+    run("generate", bundle, "--board", "host", "-o", tmp_path / "p")
+    (tmp_path / "flash.bin").write_bytes(b"no flash")
+    result = CliRunner().invoke(main, ["emulate", str(tmp_path / "p"), "--flash", str(tmp_path / "flash.bin")])
+    assert result.exit_code == 41, result.output
+    assert "does not hold the flash of host" in result.output
