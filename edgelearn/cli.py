@@ -25,6 +25,7 @@ import msgspec
 from edgelearn import __version__
 from edgelearn.commands.common import EXISTING, JSON, make_console, print_json, status
 from edgelearn.commands.head import head
+from edgelearn.commands.runs import runs as runs_group
 from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
@@ -796,6 +797,7 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
 
 
 main.add_command(head)
+main.add_command(runs_group)
 
 
 if __name__ == "__main__":

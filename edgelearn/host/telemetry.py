@@ -417,14 +417,18 @@ def reopen_run(path: Path) -> RunFolder:
     return RunFolder(path, manifest, reopen=True)
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, *, with_records: bool = True) -> Run:
     """Read a run folder, also one that a crash left behind: whatever of it is whole.
+
+    Args:
+        path: the folder.
+        with_records: read the results, too; they may be many.
 
     Raises:
         DataError: the folder is no run, or one of a newer format.
     """
     problems: list[str] = []
-    records = _read_lines(path / RESULTS, Record, problems)
+    records = _read_lines(path / RESULTS, Record, problems) if with_records else ()
     events = _read_lines(path / EVENTS, RunEvent, problems) if (path / EVENTS).exists() else ()
     try:
         manifest = _read_manifest(path)
