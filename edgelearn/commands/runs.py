@@ -150,6 +150,28 @@ def export(run: str, form: str, output: Path, folder: Path, as_json: bool) -> No
         click.echo(f"wrote {output} ({len(found.records):,} results)")
 
 
+@click.command()
+@click.argument("run")
+@click.option("--output", "-o", type=EXISTING, default=None, metavar="FILE", help="The page; by default in the run.")
+@_RUNS
+@JSON
+def report(run: str, output: Path | None, folder: Path, as_json: bool) -> None:
+    """Write a run as one HTML page that needs nothing else.
+
+    RUN is a run's folder, a part of the name of one in --runs, or `last` for the newest.
+    """
+    from edgelearn.host.report import write_report
+    from edgelearn.host.runs import select_run
+
+    path = select_run(run, folder)
+    with status(f"drawing {path.name}"):
+        written = write_report(path, output)
+    if as_json:
+        print_json(written)
+    else:
+        click.echo(f"wrote {written.output} ({written.size_bytes / 1024:,.0f} KiB)")
+
+
 def _print_figures(found: tuple[RunFigures, ...]) -> None:
     """A column for each run."""
     from rich import box
