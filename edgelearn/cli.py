@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import msgspec
@@ -35,6 +35,8 @@ from edgelearn.commands.common import (
 )
 from edgelearn.commands.head import head
 from edgelearn.commands.monitor import monitor
+from edgelearn.commands.runs import report
+from edgelearn.commands.runs import runs as runs_group
 from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
@@ -44,10 +46,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgelearn.bundle import Bundle
+    from edgelearn.host.telemetry import StreamSummary
+    from edgelearn.host.view import View
+    from edgelearn.host.web.panel import Panel
     from edgelearn.inspection import End, Inspection, Layer
     from edgelearn.pipeline import Built
     from edgelearn.profiling import LayerProfile, Profile
     from edgelearn.verification import SlowLayer
+
+_Options = TypeVar("_Options", bound=msgspec.Struct)
 
 #: How often a running emulator is looked at, in seconds.
 _POLL_S = 0.5
@@ -432,12 +439,12 @@ def emulate(folder: Path, tcp_port: int | None, flash: Path | None) -> None:
 
 
 @main.command()
-@click.option("--port", "-p", required=True, help="A serial device, socket://host:port, or `emulate`.")
+@click.option("--port", "-p", default="", help="A serial device, socket://host:port, or `emulate`.")
 @click.option(
     "--data",
     "-d",
     type=EXISTING,
-    required=True,
+    default=None,
     help=".npz with x and, to learn, y; .npy; .csv; `-` for lines of CSV or JSON on standard input.",
 )
 @click.option("--columns", default="", help="Columns of a table with values, by name or number; by default all.")
@@ -468,9 +475,10 @@ def emulate(folder: Path, tcp_port: int | None, flash: Path | None) -> None:
 @click.option("--bundle", type=EXISTING, default=None, help="Refuse a device that runs another model than this.")
 @click.option("--runs", type=EXISTING, default=Path("runs"), show_default=True, help="Where run folders are kept.")
 @web_options
+@click.option("--resume", "resumed", default="", metavar="RUN", help="Carry on a run whose host crashed, or `last`.")
 def stream(
     port: str,
-    data: Path,
+    data: Path | None,
     columns: str,
     label_column: str,
     window_rows: int,
@@ -492,14 +500,27 @@ def stream(
     web_address: str,
     web_port: int,
     web_token: str,
+    resumed: str,
 ) -> None:
-    """Stream samples; watch the device predict or learn."""
+    """Stream samples; watch the device predict or learn.
+
+    With --resume the port, the data and all options are those of the run, and what else is given must agree; only
+    --port, and --data and --project where the files are now elsewhere, may differ.
+    """
     from edgelearn import pipeline
     from edgelearn.bundle import read_bundle
     from edgelearn.host.tables import TableOptions
     from edgelearn.host.telemetry import StreamOptions
     from edgelearn.host.view import choose_view
 
+    if resumed:
+        with served(web, web_address, web_port, web_token) as panel:
+            summary = _carry_on(resumed, runs, port, data, project, choose_view(), panel)
+        if summary.ended == "interrupted":
+            sys.exit(_INTERRUPTED_EXIT_CODE)
+        return
+    if not port or data is None:
+        raise click.UsageError("say where the device is with --port, and what to stream with --data")
     if train is None:
         raise click.UsageError("say whether the device is to learn: --train or --predict")
     if learning_rate is not None and not train:
@@ -519,7 +540,7 @@ def stream(
         save=save,
     )
     table = TableOptions(
-        columns=tuple(part.strip() for part in columns.split(",") if part.strip()),
+        columns=_columns(columns),
         label_column=label_column,
         window_rows=window_rows,
         stride_rows=stride_rows,
@@ -545,6 +566,46 @@ def stream(
         )
     if summary.ended == "interrupted":
         sys.exit(_INTERRUPTED_EXIT_CODE)
+
+
+def _carry_on(
+    name: str, runs: Path, port: str, data: Path | None, project: Path | None, view: View, panel: Panel | None
+) -> StreamSummary:
+    """`stream --resume`: everything as it was, unless it is given; what is given must agree."""
+    from edgelearn import pipeline
+    from edgelearn.bundle import read_bundle
+    from edgelearn.host.runs import select_run
+    from edgelearn.host.telemetry import read_run
+
+    context = click.get_current_context()
+    given = {
+        key: value
+        for key, value in context.params.items()
+        if context.get_parameter_source(key) is click.core.ParameterSource.COMMANDLINE
+    }
+    if "columns" in given:
+        given["columns"] = _columns(given["columns"])
+    path = select_run(name, runs)
+    manifest = read_run(path, with_records=False).manifest
+
+    def with_given(before: _Options) -> _Options:
+        return msgspec.structs.replace(before, **{key: given[key] for key in before.__struct_fields__ if key in given})
+
+    return pipeline.resume(
+        path,
+        port=port,
+        data=data,
+        project=project,
+        bundle=read_bundle(given["bundle"]) if "bundle" in given else None,
+        options=with_given(manifest.options),
+        table=with_given(manifest.table),
+        view=view,
+        panel=panel,
+    )
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 @main.command()
@@ -819,6 +880,8 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
 
 main.add_command(head)
 main.add_command(monitor)
+main.add_command(runs_group)
+main.add_command(report)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edgelearn import codegen, training
 from edgelearn import convert as converter
@@ -32,6 +33,7 @@ from edgelearn.codegen import Plan
 from edgelearn.errors import (
     BoardFileError,
     BuildError,
+    DataError,
     DeviceTimeoutError,
     DoesNotFitError,
     EmulatorError,
@@ -53,6 +55,8 @@ from edgelearn.host.device import Device, open_device
 from edgelearn.host.link import LinkOptions
 from edgelearn.host.live import LiveSource
 from edgelearn.host.monitor import MonitorOptions
+from edgelearn.host.resume import check_data, check_same, last_session, plan_resumption
+from edgelearn.host.session import check_model
 from edgelearn.host.tables import TableOptions
 from edgelearn.host.telemetry import RunFolder, StreamOptions, StreamSummary
 from edgelearn.host.transport import reopener
@@ -313,10 +317,18 @@ def connect(
     *,
     project: Path | None = None,
     bundle: Bundle | None = None,
+    earlier_session: int | None = None,
 ) -> Iterator[Device]:
     """Open a session with the device at a port: a serial device, `socket://host:port`, or `emulate`.
 
     `emulate` builds the project in `project` if it has no image yet and runs it while the context is open.
+
+    Args:
+        port: as the person named it.
+        project: to boot.
+        bundle: that the device must run.
+        earlier_session: of a host that crashed, 0 for none. What the device has kept for it is not touched: call
+            `Device.survive` when that has been fetched.
 
     Raises:
         OptionError: `emulate` without a project.
@@ -325,8 +337,11 @@ def connect(
     expected = bundle.model_hash if bundle else None
     name = bundle.name if bundle else ""
     if port != EMULATE:
-        with open_device(port, expected_model_hash=expected, expected_model_name=name) as device:
-            device.survive(reopener(port))
+        with open_device(
+            port, expected_model_hash=expected, expected_model_name=name, earlier_session=earlier_session or 0
+        ) as device:
+            if earlier_session is None:
+                device.survive(reopener(port))
             yield device
         return
     if project is None:
@@ -458,16 +473,27 @@ def stream(
         source = LiveSource(sys.stdin, device.info, train=options.train, table=table)
     else:
         source = load_dataset(data, device.info, train=options.train, table=table)
-    known, folder = _known_board(device), None
+    folder = None
     if runs is not None:
-        folder = _run_folder(device, source, options, runs, bundle, project, port, command, known)
+        folder = _run_folder(
+            device,
+            source,
+            options,
+            runs,
+            bundle=bundle,
+            project=project,
+            port=port,
+            command=command,
+            data_path="" if data == STANDARD_INPUT else str(data.resolve()),
+            table=table,
+        )
     return streaming.stream(
         device,
         source,
         options,
         run_folder=folder,
         view=view,
-        board_ram_bytes=known.ram_bytes if known else None,
+        board_ram_bytes=_board_ram_bytes(device),
         panel=panel,
     )
 
@@ -493,22 +519,26 @@ def monitor(
         StorageError: the run folder could not be written.
     """
     watching.check_sensor(device)
-    known, folder = _known_board(device), None
+    folder = None
     if runs is not None:
-        origin, as_stream = watching.SensorOrigin(), options.as_stream()
-        folder = _run_folder(device, origin, as_stream, runs, bundle, project, port, command, known)
+        folder = _run_folder(
+            device,
+            watching.SensorOrigin(),
+            options.as_stream(),
+            runs,
+            bundle=bundle,
+            project=project,
+            port=port,
+            command=command,
+        )
     return watching.monitor(
         device,
         options,
         run_folder=folder,
         view=view,
-        board_ram_bytes=known.ram_bytes if known else None,
+        board_ram_bytes=_board_ram_bytes(device),
         panel=panel,
     )
-
-
-def _known_board(device: Device) -> Board | None:
-    return load_board(device.info.board) if device.info.board in board_names() else None
 
 
 def _run_folder(
@@ -516,11 +546,13 @@ def _run_folder(
     origin: Origin,
     options: StreamOptions,
     runs: Path,
+    *,
     bundle: Path | None,
     project: Path | None,
     port: str,
     command: Sequence[str],
-    board: Board | None,
+    data_path: str = "",
+    table: TableOptions | None = None,
 ) -> RunFolder:
     made = read_project(project) if project else None
     return telemetry.create_run(
@@ -530,11 +562,86 @@ def _run_folder(
         source=origin,
         options=options,
         command=tuple(command),
-        board_ram_bytes=board.ram_bytes if board else None,
+        board_ram_bytes=_board_ram_bytes(device),
         model_hash=made.model_hash if made else read_bundle(bundle).model_hash if bundle else "",
         bundle=bundle.name if bundle else made.name if made else "",
         bundle_sha256=file_sha256(bundle) if bundle else made.bundle_sha256 if made else "",
+        data_path=data_path,
+        project_path=str(project.resolve()) if project else "",
+        table=table,
     )
+
+
+def resume(
+    path: Path,
+    *,
+    port: str = "",
+    data: Path | None = None,
+    project: Path | None = None,
+    bundle: Bundle | None = None,
+    options: StreamOptions | None = None,
+    table: TableOptions | None = None,
+    view: View | None = None,
+    panel: Panel | None = None,
+) -> StreamSummary:
+    """Carry on a run whose host crashed, or that was interrupted or ended with an error; see `edgelearn.host.resume`.
+
+    Args:
+        path: the run's folder.
+        port: of the device; by default as before.
+        data: the same samples; by default the file that it was.
+        project: to boot with `emulate`; by default as before.
+        bundle: that the device must run, in addition to the model of the run.
+        options: refused where they are not those of the run.
+        table: the same.
+        view: what a person sees.
+        panel: where people ask for things meanwhile.
+
+    Raises:
+        DataError: the folder is no run, the run is complete, or the data is not the same.
+        OptionError: other options.
+        WrongModelError: the device runs another model.
+        DeviceResetError: the device knows something else than what the run taught it.
+        StorageError: the run folder could not be written, or another stream still writes it.
+    """
+    # Opened first: nobody else may write to it from here on.
+    with telemetry.reopen_run(path) as folder:
+        run, sent = telemetry.read_run(path), telemetry.read_sent(path)
+        manifest = run.manifest
+        check_same(run, options=options or manifest.options, table=table or manifest.table)
+        if not manifest.data_path and data is None:
+            raise DataError(
+                f"a run of {manifest.data} cannot be carried on without its data",
+                cause="no file is known that holds it" if manifest.data_sha256 else "its samples do not come again",
+                hint="name the file with --data, or start a new run, without --resume",
+            )
+        port = port or manifest.port
+        if port == EMULATE and project is None and manifest.project_path:
+            project = Path(manifest.project_path)
+        with connect(port, project=project, bundle=bundle, earlier_session=last_session(sent)) as device:
+            check_model(device.info.model_hash, manifest.model_hash, manifest.bundle or f"that of {path.name}")
+            source = load_dataset(
+                data or Path(manifest.data_path), device.info, train=manifest.options.train, table=manifest.table
+            )
+            check_data(run, source)
+            found = plan_resumption(run, sent, device)
+            if port != EMULATE:
+                found = replace(found, survive=lambda: device.survive(reopener(port)))
+            return streaming.stream(
+                device,
+                source,
+                manifest.options,
+                run_folder=folder,
+                view=view,
+                board_ram_bytes=_board_ram_bytes(device),
+                panel=panel,
+                resumption=found,
+            )
+
+
+def _board_ram_bytes(device: Device) -> int | None:
+    """RAM of the device's board, where it is known."""
+    return load_board(device.info.board).ram_bytes if device.info.board in board_names() else None
 
 
 def instructions(board: Board, ticks: float) -> int | None:

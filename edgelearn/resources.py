@@ -22,6 +22,11 @@ def templates_folder() -> Path:
     return _data_folder("templates")
 
 
+def pages_folder() -> Path:
+    """The folder of the HTML pages' templates and styles."""
+    return _PACKAGE / "host" / "pages"
+
+
 def firmware_folder() -> Path:
     """The folder with the static device code: `runtime/` (portable) and `port/` (one driver per peripheral family)."""
     return _PACKAGE / "firmware"

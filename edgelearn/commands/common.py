@@ -34,8 +34,8 @@ def make_console(*, err: bool = False) -> Console:
     return found if found.is_terminal else Console(stderr=err, highlight=False, width=_PLAIN_WIDTH)
 
 
-def print_json(value: msgspec.Struct) -> None:
-    """One JSON object in one line."""
+def print_json(value: msgspec.Struct | tuple[msgspec.Struct, ...]) -> None:
+    """One JSON value in one line."""
     click.echo(msgspec.json.encode(value).decode())
 
 

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 _ONE_Q15 = 32768
 #: The label of a SENSOR_EVENT without one.
 _NO_LABEL = 65535
+#: `Result.saved_sequence` where the session has nothing saved.
+NEVER_SAVED = 2**32 - 1
 #: Payload bytes of a READ_REPLY or WRITE before the bytes themselves.
 _READ_FIXED_BYTES = message(MessageType.READ_REPLY).size_bytes
 _WRITE_FIXED_BYTES = message(MessageType.WRITE).size_bytes
@@ -211,7 +213,7 @@ class Result(Struct, frozen=True, kw_only=True):
     inference_ticks: int
     train_ticks: int
     stack_bytes: int
-    saved_sequence: int = 2**32 - 1
+    saved_sequence: int = NEVER_SAVED
     learned: bool = False
     self_labelled: bool = False
     round_trip_s: float = 0.0
@@ -291,6 +293,7 @@ def open_device(
     baud: int = 115200,
     hello_timeout_s: float = 10.0,
     options: LinkOptions | None = None,
+    earlier_session: int = 0,
 ) -> Device:
     """Open a port and a session with the device behind it; use the result as a context manager.
 
@@ -302,6 +305,7 @@ def open_device(
         baud: bits per second of a serial device.
         hello_timeout_s: how long to ask before giving up; a board may have to boot first.
         options: times of the link.
+        earlier_session: of another program, to go on with where the device still has it open; see `Session.open`.
 
     Raises:
         PortError: the port does not open or fails.
@@ -317,6 +321,7 @@ def open_device(
             expected_model_name=expected_model_name,
             hello_timeout_s=hello_timeout_s,
             options=options,
+            earlier_session=earlier_session,
         )
     except BaseException:
         transport.close()
@@ -338,6 +343,7 @@ class Device:
         expected_model_name: str = "",
         hello_timeout_s: float = 10.0,
         options: LinkOptions | None = None,
+        earlier_session: int = 0,
     ) -> None:
         self.link = Link(transport, options=options)
         self.session = Session(
@@ -346,7 +352,9 @@ class Device:
             expected_model_name=expected_model_name,
             hello_timeout_s=hello_timeout_s,
         )
-        hello = self.session.open()
+        hello = self.session.open(earlier=earlier_session)
+        #: What HELLO_REPLY said when the session was opened.
+        self.hello = hello
         self._max_payload_bytes = hello.integer("max_payload_bytes")
         if self._max_payload_bytes <= max(_READ_FIXED_BYTES, _WRITE_FIXED_BYTES):
             raise DeviceRefusedError(f"the device takes payloads of {self._max_payload_bytes} bytes, too few to work")
@@ -767,6 +775,7 @@ class Device:
         targets: npt.NDArray[np.int16] | None = None,
         target_is_input: bool = False,
         self_label: float | None = None,
+        number: int | None = None,
     ) -> PendingSample:
         """Send a sample as soon as there is room for it, and do not wait for its result: `result` brings that.
 
@@ -779,6 +788,7 @@ class Device:
             targets: int16, one for each logit, see `DeviceInfo.target_shift`.
             target_is_input: the targets are the input itself (an autoencoder).
             self_label: learn the predicted class where its probability is at least this, and nothing otherwise.
+            number: of the sample, which `Link.numbered` is told with the number of its request.
 
         Raises:
             DataError: the sample does not fit the model.
@@ -821,7 +831,24 @@ class Device:
             offset=offset,
             tail=inputs[offset:] + tail,
         )
-        return PendingSample(flags=flags, parts=tuple(parts), request=self.link.submit(MessageType.SAMPLE, payload))
+        request = self.link.submit(MessageType.SAMPLE, payload, sample=number)
+        return PendingSample(flags=flags, parts=tuple(parts), request=request)
+
+    def ask_again(self, sequence: int, *, label: int | None = None, has_targets: bool = False) -> Result:
+        """The result of a sample that an earlier program sent in this session, which the device has kept.
+
+        Args:
+            sequence: of its request, among the last `window` that were carried out.
+            label: that it had.
+            has_targets: whether it had targets, or its input as its target.
+        """
+        flags = SampleFlag(0) if label is None else SampleFlag.HAS_LABEL
+        if has_targets:
+            flags |= SampleFlag.HAS_TARGETS
+        # The device looks at the number alone. Nothing is in it, so that nothing could be learned from it.
+        payload = pack(MessageType.SAMPLE, flags=flags, label=label or 0, threshold=0, offset=0)
+        request = self.link.ask_again(MessageType.SAMPLE, payload, sequence)
+        return self.result(PendingSample(flags=flags, parts=(), request=request))
 
     def result(self, pending: PendingSample) -> Result:
         """Wait for a sample's result.

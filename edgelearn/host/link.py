@@ -84,7 +84,7 @@ MOST_JOURNAL_BYTES = 64 * 2**20
 MOST_UNASKED = 4096
 
 
-def _is_before(sequence: int, other: int) -> bool:
+def is_before(sequence: int, other: int) -> bool:
     """Whether a number comes before another; they wrap around at READING."""
     return (other - sequence - 1) % READING < READING // 2
 
@@ -192,6 +192,8 @@ class Pending:
         self.sequence = sequence
         self.payload = payload
         self.data = encode_frame(type_, sequence, payload)
+        #: Number of the sample that it carries, for whoever keeps a record.
+        self.sample: int | None = None
         self.reply: Frame | None = None
         self.attempts = 0
         self.first_sent_s = 0.0
@@ -207,7 +209,7 @@ class Pending:
 def _compare(one: Pending, other: Pending) -> int:
     if one.sequence == other.sequence:
         return 0
-    return -1 if _is_before(one.sequence, other.sequence) else 1
+    return -1 if is_before(one.sequence, other.sequence) else 1
 
 
 #: Sorts requests that change state into the order in which they are carried out.
@@ -259,6 +261,8 @@ class Link:
         self._journal_bytes = 0
         #: Called with what happened; it opens the session again, or raises.
         self.recovery: Callable[[DeviceResetError | PortError], None] | None = None
+        #: Called with each request that carries a sample when it has got its number, before it is sent.
+        self.numbered: Callable[[Pending], None] | None = None
         self._is_recovering = False
         #: SENSOR_EVENTs that nobody has looked at yet.
         self.unasked: deque[Frame] = deque(maxlen=MOST_UNASKED)
@@ -276,6 +280,11 @@ class Link:
     def first_sequence(self) -> int:
         """The number of the next request that changes state: what HELLO tells the device."""
         return self._next_change
+
+    @property
+    def window(self) -> int:
+        """Requests that may be under way; the device keeps as many replies."""
+        return self._window
 
     @property
     def counters(self) -> LinkCounters:
@@ -339,6 +348,17 @@ class Link:
         self._naked = None
         self._next_change = secrets.randbelow(READING)
 
+    def continue_at(self, sequence: int) -> None:
+        """Go on with a session that another program left: the device expects that number next."""
+        self._naked = None
+        self._next_change = sequence
+
+    def ask_again(self, type_: MessageType, payload: bytes, sequence: int) -> Pending:
+        """Ask for the reply that the device has kept to a request that another program sent; `wait` brings it."""
+        pending = Pending(type_, sequence, payload)
+        self._send_first(pending)
+        return pending
+
     def reconnect(self, transport: Transport) -> None:
         """Go on over another transport to the same device, once HELLO was answered; see `resend` and `replay`."""
         self.transport = transport
@@ -368,7 +388,7 @@ class Link:
             self._journal.clear()
             self._journal_bytes = 0
         for pending in everything:
-            if saved_sequence is not None and _is_before(pending.sequence, saved_sequence):
+            if saved_sequence is not None and is_before(pending.sequence, saved_sequence):
                 # Only its reply is missing.
                 if pending.reply is None:
                     pending.is_reply_lost = True
@@ -379,6 +399,7 @@ class Link:
             pending.sequence = self._next_change
             pending.data = encode_frame(pending.type, pending.sequence, pending.payload)
             pending.attempts = 0
+            self._tell_number(pending)
             self._next_change = (pending.sequence + 1) % READING
         count = len(self._unsent)
         # Questions wait until the device is again what it was.
@@ -398,6 +419,10 @@ class Link:
             return False
         return self._has_room(encoded_bytes(payload_bytes), self._next_change if changes_state else None)
 
+    def _tell_number(self, pending: Pending) -> None:
+        if self.numbered is not None and pending.sample is not None:
+            self.numbered(pending)
+
     def _fits(self, pending: Pending) -> bool:
         return self._has_room(len(pending.data), pending.sequence)
 
@@ -412,8 +437,10 @@ class Link:
         waiting = sum(len(pending.data) for pending in (*self._changes.values(), *self._readings.values()))
         return waiting + frame_bytes <= self._receive_bytes
 
-    def submit(self, type_: MessageType, payload: bytes = b"", *, give_up_s: float | None = None) -> Pending:
-        """Send a request, as soon as there is room; `wait` brings its reply.
+    def submit(
+        self, type_: MessageType, payload: bytes = b"", *, give_up_s: float | None = None, sample: int | None = None
+    ) -> Pending:
+        """Send a request, as soon as there is room; `wait` brings its reply. `sample` is what `numbered` is told.
 
         Raises:
             DeviceTimeoutError: silence, while others were under way.
@@ -422,13 +449,14 @@ class Link:
         changes = message(type_).changes_state
         while type_ is not MessageType.HELLO and not self.has_room(len(payload), changes_state=changes):
             self.poll()
+        pending = Pending(type_, self._next_change if changes else READING | self._next_reading, payload)
+        pending.sample = sample
+        self._tell_number(pending)
+        sequence = pending.sequence
         if changes:
-            sequence = self._next_change
             self._next_change = (sequence + 1) % READING
         else:
-            sequence = READING | self._next_reading
             self._next_reading = (self._next_reading + 1) % READING
-        pending = Pending(type_, sequence, payload)
         try:
             self._send_first(pending, give_up_s)
         except PortError as error:
@@ -652,7 +680,7 @@ class Link:
             return
         if pending.type is not MessageType.SAVE:
             place = len(self._journal)
-            while place and _is_before(pending.sequence, self._journal[place - 1].sequence):
+            while place and is_before(pending.sequence, self._journal[place - 1].sequence):
                 place -= 1
             self._journal.insert(place, pending)
             self._journal_bytes += len(pending.data)
@@ -661,7 +689,7 @@ class Link:
             saved = unpack(MessageType.RESULT, pending.reply.payload).integer("saved_sequence")
         elif pending.type is MessageType.SAVE and pending.reply.payload[0] == Status.OK:
             saved = pending.sequence
-        while saved is not None and saved < READING and self._journal and _is_before(self._journal[0].sequence, saved):
+        while saved is not None and saved < READING and self._journal and is_before(self._journal[0].sequence, saved):
             self._journal_bytes -= len(self._journal.popleft().data)
         while self._journal_bytes > MOST_JOURNAL_BYTES and len(self._journal) > 1:
             # It stays broken: see journal_is_whole.

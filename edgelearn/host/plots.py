@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgelearn.errors import MissingPackageError, StorageError
-from edgelearn.host.telemetry import Manifest, Record, read_run
+from edgelearn.errors import MissingPackageError, OptionError, StorageError
+from edgelearn.host.curves import accuracy_curve, loss_curve, sliding_mean, thin
+from edgelearn.host.telemetry import Manifest, Record, Run, read_run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: More points than this are thinned out: nobody sees them.
-_MOST_POINTS = 4000
 #: More passes than this are marked but not named.
 _MOST_NAMED_PASSES = 6
 #: Of all samples: a pass that was interrupted before has no room for its name.
@@ -80,6 +79,61 @@ def draw_plots(run_path: Path) -> tuple[Path, ...]:
     return tuple(paths)
 
 
+def draw_comparison(runs: tuple[Run, ...], path: Path) -> None:
+    """Draw the accuracy and the loss of several runs over each other, into an .svg or .png file.
+
+    Raises:
+        OptionError: another ending.
+        MissingPackageError: matplotlib is not installed.
+        StorageError: the file could not be written.
+    """
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise OptionError(f"{path.name} is neither .svg nor .png", hint="name the picture runs.svg or runs.png")
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingPackageError("matplotlib", extra="plot", purpose="drawing plots") from error
+    with matplotlib.rc_context(_STYLE):
+        figure = comparison_figure(runs)
+        try:
+            figure.savefig(path)
+        except OSError as error:
+            raise StorageError(f"{path} could not be written", cause=str(error)) from error
+
+
+def comparison_figure(runs: tuple[Run, ...]) -> Figure:
+    """The sliding means of accuracy and loss over the samples streamed, one line a run."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    curves = [
+        ("Accuracy", 100.0, [accuracy_curve(run) for run in runs]),
+        ("Loss", 1.0, [loss_curve(run) for run in runs]),
+    ]
+    shown = [panel for panel in curves if any(len(samples) for samples, _ in panel[2])]
+    figure = Figure(figsize=(9, 1.4 + 2.9 * max(1, len(shown))), layout="constrained")
+    for row, (title, factor, lines) in enumerate(shown):
+        axes = figure.add_subplot(len(shown), 1, row + 1)
+        for run, (samples, values) in zip(runs, lines, strict=True):
+            if len(samples):
+                axes.plot(*thin(samples, factor * values), lw=1.8, label=run.path.resolve().name)
+        axes.set_title(
+            f"{title}, mean of the last {' or '.join(sorted({str(r.manifest.options.window) for r in runs}))}"
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.margins(x=0.01)
+        if factor > 1:
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
+        else:
+            # The first losses would flatten all that follow.
+            most = max((float(np.quantile(values, 0.97)) for _, values in lines if len(values)), default=1.0)
+            axes.set_ylim(0, max(1e-9, 1.15 * most))
+        if row == len(shown) - 1:
+            axes.set_xlabel("samples streamed")
+        axes.legend(loc="best")
+    return figure
+
+
 def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
     """Accuracy and loss over the samples, the passes marked; only the loss where there are no classes."""
     from matplotlib.figure import Figure
@@ -104,8 +158,8 @@ def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
         axes = axes_of["accuracy"]
         correct = np.array([bool(record.correct) for record in records], dtype=np.float64)[judged]
         x, in_pass = numbers[judged], passes[judged]
-        sliding = _sliding_mean(correct, window)
-        axes.plot(*_thin(x, 100 * sliding), color=_BLUE, lw=1.0, alpha=0.55, label=f"last {window} samples")
+        sliding = sliding_mean(correct, window)
+        axes.plot(*thin(x, 100 * sliding), color=_BLUE, lw=1.0, alpha=0.55, label=f"last {window} samples")
         for number in np.unique(in_pass):
             here = in_pass == number
             so_far = 100 * np.cumsum(correct[here]) / np.arange(1, here.sum() + 1)
@@ -113,7 +167,7 @@ def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
             # The first few samples of a pass say nothing yet and would only jump.
             skip = min(25, len(so_far) // 10)
             axes.plot(
-                *_thin(x[here][skip:], so_far[skip:]),
+                *thin(x[here][skip:], so_far[skip:]),
                 color=color,
                 lw=2.2,
                 label=f"{name}, pass so far" if number in (0, 1) else None,
@@ -142,8 +196,8 @@ def learning_figure(manifest: Manifest, records: tuple[Record, ...]) -> Figure:
         axes = axes_of["loss"]
         loss = np.array([record.loss for record in records if record.loss is not None])
         x = numbers[has_loss]
-        axes.plot(*_thin(x, loss), ".", color=_GREY, ms=2.5, alpha=0.8, label="each sample")
-        axes.plot(*_thin(x, _sliding_mean(loss, window)), color=_ORANGE, lw=2.0, label=f"mean of the last {window}")
+        axes.plot(*thin(x, loss), ".", color=_GREY, ms=2.5, alpha=0.8, label="each sample")
+        axes.plot(*thin(x, sliding_mean(loss, window)), color=_ORANGE, lw=2.0, label=f"mean of the last {window}")
         axes.set_ylim(0, max(1e-9, 1.15 * float(np.quantile(loss, 0.99))))
         named = not judged.any() and 1 < len(np.unique(passes)) <= _MOST_NAMED_PASSES
         axes.set_title("Loss before each update" if manifest.options.train else "Loss", pad=32 if named else 6)
@@ -252,21 +306,6 @@ def _name_passes(
             fontsize=9,
             color="#5b6470",
         )
-
-
-def _sliding_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
-    """The mean of the last `window` values at each place, of fewer at the start."""
-    sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(0, ends - window)
-    return np.asarray((sums[ends] - sums[starts]) / (ends - starts), dtype=np.float64)
-
-
-def _thin(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    if len(x) <= _MOST_POINTS:
-        return x, y
-    keep = np.unique(np.linspace(0, len(x) - 1, _MOST_POINTS).astype(np.int64))
-    return x[keep], y[keep]
 
 
 def _kib(size_bytes: int) -> str:

@@ -93,9 +93,20 @@ class Session:
         self._reopen: Callable[[], Transport] | None = None
         self._reopen_timeout_s = 0.0
         self._starts_clean = False
+        #: Whether `open` found the earlier session that it was asked for.
+        self.is_resumed = False
 
-    def open(self) -> Payload:
+    @property
+    def number(self) -> int:
+        """The number of the session that is open."""
+        return self._number
+
+    def open(self, *, earlier: int = 0) -> Payload:
         """Open a new session; returns HELLO_REPLY.
+
+        Args:
+            earlier: the number of a session that another program left; where the device still has it open, go on with
+                it instead.
 
         Raises:
             DeviceTimeoutError: nobody answers.
@@ -104,15 +115,27 @@ class Session:
             DeviceRefusedError: it opens no session.
             PortError: the port failed.
         """
-        self._number = secrets.randbelow(2**32 - 1) + 1
-        self.link.renumber()
-        hello = self._hello()
+        hello = self._find(earlier) if earlier else None
+        self.is_resumed = hello is not None
+        if hello is None:
+            self._number = secrets.randbelow(2**32 - 1) + 1
+            self.link.renumber()
+            hello = self._hello()
         if hello.integer("session") != self._number:
             raise DeviceRefusedError("the device opened no session", hint="reset the board and try again")
         check_model(model_hash(hello), *self._expected)
         self._saved = (hello.integer("saved_session"), hello.integer("saved_sequence"))
         # What a sensor has taught is not the host's to bring back.
         self._starts_clean = hello.integer("step") == hello.integer("saved_step") or bool(hello.integer("sensor_runs"))
+        return hello
+
+    def _find(self, earlier: int) -> Payload | None:
+        """HELLO_REPLY of a session that may still be open; None where it is not."""
+        self._number = earlier
+        hello = self._hello(resume=True)
+        if hello.integer("session") != earlier:
+            return None
+        self.link.continue_at(hello.integer("next_sequence"))
         return hello
 
     def survive(self, reopen: Callable[[], Transport] | None, *, reopen_timeout_s: float, was_saved: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,14 +22,16 @@ from edgelearn.errors import (
 from edgelearn.host.control import Action, Command
 from edgelearn.host.data import Lesson, Source, check_trainable
 from edgelearn.host.desk import Desk
-from edgelearn.host.device import Device, PendingSample
+from edgelearn.host.device import NEVER_SAVED, Device, PendingSample, Result, Statistics
 from edgelearn.host.interrupt import StopOnInterrupt
+from edgelearn.host.link import Pending
 from edgelearn.host.metrics import Metrics
-from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
+from edgelearn.host.resume import Resumption
+from edgelearn.host.telemetry import Record, RunEvent, RunFolder, Sent, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
 from edgelearn.host.words import count
-from edgelearn.protocol import LossCode
+from edgelearn.protocol import READING, LossCode
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -46,6 +49,7 @@ def stream(
     view: View | None = None,
     board_ram_bytes: int | None = None,
     panel: Panel | None = None,
+    resumption: Resumption | None = None,
 ) -> StreamSummary:
     """Stream samples to a device.
 
@@ -60,6 +64,7 @@ def stream(
         view: what a person sees.
         board_ram_bytes: RAM of the board, for the view, where it is known.
         panel: where people ask for things meanwhile; it is shown everything that the view is.
+        resumption: where the run in the folder goes on, from `plan_resumption`; None begins it.
 
     Raises:
         OptionError: options that make no sense.
@@ -72,7 +77,7 @@ def stream(
     view = view or SilentView()
     if panel is not None:
         view = Views(view, panel)
-    with _Stream(device, source, options, run_folder, view, board_ram_bytes, panel) as run:
+    with _Stream(device, source, options, run_folder, view, board_ram_bytes, panel, resumption) as run:
         return run.run()
 
 
@@ -88,6 +93,7 @@ class _Stream:
         view: View,
         board_ram_bytes: int | None,
         panel: Panel | None,
+        resumption: Resumption | None,
     ) -> None:
         self._device = device
         self._source = source
@@ -102,6 +108,7 @@ class _Stream:
         self._notices = list(source.notices)
         self._learning_rate: float | None = None
         self._started_s = 0.0
+        self._loop_s = 0.0
         self._elapsed_s = 0.0
         self._ticks = [0, 0]
         self._stack_bytes = 0
@@ -113,6 +120,19 @@ class _Stream:
         self._desk: Desk | None = None
         if panel is not None:
             self._desk = Desk(device, panel, self._note, {Action.START: self._go_on, Action.PAUSE: self._pause})
+        self._resumption = resumption
+        #: The sample that the device learns next when the loop begins, and the one whose result is next in the folder.
+        self._first, self._recorded = (resumption.first, resumption.recorded) if resumption else (0, 0)
+        self._earlier_s = 0.0
+        self._earlier_lost = 0
+        self._resumed = 0
+        #: Whether the device is worth asking at the end.
+        self._answers = True
+        self._saved_sequence = NEVER_SAVED
+        self._saved_step = device.info.saved_step if device.info.can_save else None
+        self._seen = (device.link.retries, device.link.bad_frames)
+        if resumption is not None:
+            self._take_over(resumption)
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +150,7 @@ class _Stream:
         try:
             self._prepare()
         except BaseException:
-            if self._folder is not None:
+            if self._folder is not None and self._resumption is None:
                 self._folder.discard()
             raise
         total = options.repeat * self._source.pass_samples
@@ -154,8 +174,10 @@ class _Stream:
             self._desk.show()
         ended, failure = "complete", None
         wants_head = options.train
-        self._started_s = time.monotonic()
+        self._started_s = time.monotonic() - self._earlier_s
         try:
+            if self._resumption is not None:
+                self._take_up(self._resumption, total)
             if not self._loop(total):
                 ended = "interrupted"
         except KeyboardInterrupt:
@@ -163,14 +185,14 @@ class _Stream:
             ended = "interrupted"
             if wants_head and self._folder is not None:
                 self._note("the learned head was not read")
-            wants_head = False
+            wants_head = self._answers = False
         except EdgelearnError as error:
             if wants_head and self._folder is not None:
                 gone = not isinstance(error, StorageError)
                 self._note(
                     f"the learned head could not be read: {error.message}" if gone else "the learned head was not read"
                 )
-            wants_head = False
+            wants_head = self._answers = False
             if self._stop.requested and isinstance(error, PortError):
                 # Ctrl-C reaches an emulator in the same terminal too: that the port is gone is no failure then.
                 ended = "interrupted"
@@ -198,13 +220,81 @@ class _Stream:
             raise OptionError("only a classifier can label samples itself")
         if not self._source.can_train and options.self_label is None:
             raise DataError(f"{self._source.name} has no labels to learn from", hint="add them as the array y")
-        self._learning_rate = (
-            self._device.info.learning_rate
-            if options.learning_rate is None
-            else self._device.set_learning_rate(options.learning_rate)
-        )
+        self._learning_rate = self._device.info.learning_rate
+        if self._resumption is None:
+            self._set_up()
+
+    def _set_up(self) -> None:
+        """Tell the device how to learn, and keep the head that it begins with."""
+        options = self._options
+        if options.learning_rate is not None:
+            self._learning_rate = self._device.set_learning_rate(options.learning_rate)
         if options.autosave_steps is not None:
             self._device.set_autosave(options.autosave_steps)
+        folder = self._folder
+        if folder is not None:
+            if self._resumption is None or not self._resumption.was_sent:
+                folder.write_head_before(self._device.read_head())
+            self._log_from(folder)
+
+    def _log_from(self, folder: RunFolder) -> None:
+        """From here on write down as which request each sample goes, before it goes."""
+        session, link = self._device.session, self._device.link
+
+        def numbered(pending: Pending) -> None:
+            assert pending.sample is not None  # noqa: S101 - the link tells of no others
+            folder.append_sent(Sent(session.number, pending.sequence, pending.sample))
+
+        folder.append_sent(Sent(session.number, link.first_sequence, self._first, is_start=True))
+        link.numbered = numbered
+
+    def _take_over(self, resumption: Resumption) -> None:
+        """Count what an earlier host received."""
+        records = resumption.run.records
+        for record in records:
+            self._count(record)
+        if records:
+            self._earlier_s = records[-1].time_s
+        self._earlier_lost = resumption.recorded - len(records)
+        self._step = self._device.info.step
+        self._resumed = 1 + sum(event.kind == "resume" for event in resumption.run.events)
+
+    def _take_up(self, resumption: Resumption, total: int) -> None:
+        """Fetch the results that the device has kept, then let it go on."""
+        first, recorded = resumption.first, resumption.recorded
+        if self._folder is not None:
+            self._folder.remove_summary()
+        lessons: Iterable[Lesson | None] = ()
+        if resumption.kept:
+            lessons = self._source.lessons(
+                repeat=self._options.repeat, shuffle=self._options.shuffle, seed=self._options.seed, limit=first
+            )
+        for number, lesson in enumerate(lessons):
+            sequence = resumption.kept.get(number)
+            if lesson is not None and sequence is not None:
+                has_targets = lesson.targets is not None or lesson.target_is_input
+                result = self._device.ask_again(sequence, label=lesson.label, has_targets=has_targets)
+                self._take(self._record(number, lesson, result), total)
+        lost = max(0, first - recorded - len(resumption.kept))
+        self._lost += lost
+        self._recorded = max(first, recorded)
+        # Only now: what changes the device's state makes it forget the oldest result that it has kept.
+        if resumption.survive is not None:
+            resumption.survive()
+        if self._options.train:
+            if first == 0:
+                self._set_up()
+            elif self._folder is not None:
+                self._log_from(self._folder)
+        text = f"carried on after sample {recorded}"
+        if resumption.kept:
+            text += f"; the device still knew {count(len(resumption.kept), 'result')}"
+        if lost:
+            text += f"; {count(lost, 'result')} of samples that it has learned {'is' if lost == 1 else 'are'} lost"
+        self._tell("resume", text, step=self._device.info.step)
+        if first < recorded:
+            again = f"{count(recorded - first, 'sample')} learned again: the device was reset and had not saved them"
+            self._tell("replay", again)
 
     def _loop(self, total: int) -> bool:
         """Stream; False when it was interrupted."""
@@ -215,7 +305,8 @@ class _Stream:
             seed=options.seed,
             limit=options.limit,
         )
-        number = 0
+        self._loop_s = time.monotonic()
+        number, first = 0, self._first
         waiting: deque[_Sent] = deque()
         interrupted = False
         try:
@@ -223,6 +314,9 @@ class _Stream:
                 for lesson in lessons:
                     self._tell_problems()
                     self._serve_desk(waiting, total)
+                    if lesson is not None and number < first:
+                        number += 1
+                        continue
                     if lesson is not None:
                         self._wait_for_turn(number, waiting, total)
                     if stop.requested:
@@ -232,7 +326,8 @@ class _Stream:
                         if waiting:
                             self._device.link.poll(0.0)
                     else:
-                        waiting.append(_Sent(number, lesson, self._send(lesson), self._device.link.retries))
+                        self._keep_within_reach(waiting, total)
+                        waiting.append(_Sent(number, lesson, self._send(lesson, number)))
                         number += 1
                     self._take_what_is_done(waiting, total)
                 self._tell_problems()
@@ -249,7 +344,7 @@ class _Stream:
         rate_hz = self._options.rate_hz
         while rate_hz > 0 and not self._stop.requested:
             self._serve_desk(waiting, total)
-            left_s = self._started_s + self._paused_s + number / rate_hz - time.monotonic()
+            left_s = self._loop_s + self._paused_s + (number - self._first) / rate_hz - time.monotonic()
             if left_s <= 0:
                 return
             if waiting:
@@ -284,6 +379,19 @@ class _Stream:
         self._desk.is_paused = False
         return "going on"
 
+    def _keep_within_reach(self, waiting: deque[_Sent], total: int) -> None:
+        """Before a sample is sent, write down results until all that are not are among the replies the device keeps.
+
+        A host that is killed then loses none of them: the next one asks for them again.
+        """
+        link = self._device.link
+        while waiting:
+            pending = waiting[0].pending
+            begun = (link.first_sequence - pending.request.sequence) % READING
+            if begun + len(pending.parts) + 1 <= link.window:
+                return
+            self._take_next(waiting, total)
+
     def _take_what_is_done(self, waiting: deque[_Sent], total: int) -> None:
         while waiting and waiting[0].pending.is_done:
             self._take_next(waiting, total)
@@ -293,30 +401,45 @@ class _Stream:
         try:
             result = self._device.result(sent.pending)
         except ResultLostError:
-            self._lost += 1
+            self._lost += sent.number >= self._recorded
             return
         finally:
             self._tell_events()
-        lesson = sent.lesson
-        self._take(
-            Record(
-                number=sent.number,
-                pass_number=lesson.pass_number,
-                sample=lesson.sample,
-                prediction=result.prediction,
-                confidence=round(result.confidence, 6),
-                label=lesson.label,
-                loss=result.loss,
-                step=result.step,
-                time_s=round(time.monotonic() - self._started_s, 6),
-                round_trip_s=round(result.round_trip_s, 6),
-                inference_ticks=result.inference_ticks,
-                train_ticks=result.train_ticks,
-                stack_bytes=result.stack_bytes,
-                retries=self._device.link.retries - sent.retries,
-            ),
-            total,
+        self._note_save(result)
+        self._step = result.step
+        # What an earlier host has received is in the folder; the device had to learn it again.
+        if sent.number >= self._recorded:
+            self._take(self._record(sent.number, sent.lesson, result), total)
+
+    def _record(self, number: int, lesson: Lesson, result: Result) -> Record:
+        link, seen = self._device.link, self._seen
+        self._seen = (link.retries, link.bad_frames)
+        return Record(
+            number=number,
+            pass_number=lesson.pass_number,
+            sample=lesson.sample,
+            prediction=result.prediction,
+            confidence=round(result.confidence, 6),
+            label=lesson.label,
+            loss=result.loss,
+            step=result.step,
+            time_s=round(time.monotonic() - self._started_s, 6),
+            round_trip_s=round(result.round_trip_s, 6),
+            inference_ticks=result.inference_ticks,
+            train_ticks=result.train_ticks,
+            stack_bytes=result.stack_bytes,
+            retries=link.retries - seen[0],
+            crc_errors=link.bad_frames - seen[1],
+            learned=result.learned,
+            self_labelled=result.self_labelled,
+            saved_step=self._saved_step,
         )
+
+    def _note_save(self, result: Result) -> None:
+        """Tell when the device has saved its head by itself: after the sample before this one."""
+        if result.saved_sequence not in (self._saved_sequence, NEVER_SAVED):
+            self._saved_sequence, self._saved_step = result.saved_sequence, self._step
+            self._tell("save", "the device has saved its head", step=self._step, is_shown=False)
 
     def _tell_events(self) -> None:
         """Say what happened to the session."""
@@ -327,14 +450,29 @@ class _Stream:
                 text = f"the device was reset (start {event.boot}); {count(event.repeated, 'request')} sent again"
             else:
                 text = f"the port came back: {event.cause}"
+            self._tell(event.kind, text)
+
+    def _tell(self, kind: str, text: str, *, step: int | None = None, is_shown: bool = True) -> None:
+        """Write an event down, and say it."""
+        if self._folder is not None:
+            self._folder.append_event(
+                RunEvent(
+                    kind=kind,
+                    time_s=round(time.monotonic() - self._started_s, 6),
+                    results=self._metrics.samples,
+                    step=step,
+                    text=text,
+                )
+            )
+        if is_shown:
             self._note(text)
 
     def _tell_problems(self) -> None:
         problems = self._source.problems
         while problems:
-            self._note(problems.pop(0))
+            self._tell("notice", problems.pop(0))
 
-    def _send(self, lesson: Lesson) -> PendingSample:
+    def _send(self, lesson: Lesson, number: int) -> PendingSample:
         judgement: dict[str, Any] = {
             "label": lesson.label,
             "targets": lesson.targets,
@@ -346,18 +484,15 @@ class _Stream:
             lesson.inputs,
             train=self._options.train,
             self_label=self._options.self_label if self._options.train else None,
+            number=number,
             **judgement,
         )
 
     def _take(self, record: Record, total: int) -> None:
         if self._folder is not None:
             self._folder.append(record)
+        self._count(record)
         metrics = self._metrics
-        metrics.add(pass_number=record.pass_number, correct=record.correct, label=record.label, loss=record.loss)
-        self._step = record.step
-        self._stack_bytes = max(self._stack_bytes, record.stack_bytes)
-        self._ticks[0] += record.inference_ticks
-        self._ticks[1] += record.train_ticks
         rate = metrics.samples / max(record.time_s, 1e-6)
         self._view.result(
             StreamEvent(
@@ -375,16 +510,26 @@ class _Stream:
             )
         )
 
+    def _count(self, record: Record) -> None:
+        self._metrics.add(pass_number=record.pass_number, correct=record.correct, label=record.label, loss=record.loss)
+        self._step = record.step
+        self._stack_bytes = max(self._stack_bytes, record.stack_bytes)
+        self._ticks[0] += record.inference_ticks
+        self._ticks[1] += record.train_ticks
+
     def _conclude(self, ended: str, failure: EdgelearnError | None, *, wants_head: bool) -> StreamSummary:
         folder = self._folder
         lost: EdgelearnError | None = None
         if wants_head and self._options.save and self._device.info.can_save:
             try:
                 self._device.save()
+                self._tell("save", "the head was saved at the end", step=self._step, is_shown=False)
+            except StorageError:
+                raise
             except EdgelearnError as error:
                 self._note(f"the device has not saved its head: {error.cause or error.message}")
         if self._lost:
-            self._note(f"{count(self._lost, 'sample')} learned before a reset, without a result")
+            self._note(f"{count(self._lost, 'sample')} learned, whose results were lost with a reset or with the host")
         if folder is not None and wants_head:
             try:
                 folder.write_head(self._device.read_head())
@@ -396,6 +541,7 @@ class _Stream:
                     ended, failure, lost = "error", error, error
         samples = self._metrics.samples
         passes = self._metrics.passes()
+        statistics = self._statistics() if failure is None and lost is None and self._answers else None
         if folder is not None:
             folder.close()
         summary = StreamSummary(
@@ -418,6 +564,9 @@ class _Stream:
             link=self._device.counters,
             run=str(folder.path) if folder else "",
             notices=tuple(self._notices),
+            statistics=statistics,
+            lost_results=self._earlier_lost + self._lost,
+            resumed=self._resumed,
         )
         if folder is not None:
             # The summary first: nothing that goes wrong with a plot may cost it.
@@ -429,6 +578,13 @@ class _Stream:
         if lost is not None:
             raise lost
         return summary
+
+    def _statistics(self) -> Statistics | None:
+        """The device's own counters; None where it does not tell."""
+        try:
+            return self._device.statistics()
+        except EdgelearnError:
+            return None
 
     def _draw(self, folder: RunFolder) -> bool:
         """Draw the plots; where that fails, say so and go on."""
@@ -452,4 +608,3 @@ class _Sent(NamedTuple):
     number: int
     lesson: Lesson
     pending: PendingSample
-    retries: int

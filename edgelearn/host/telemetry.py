@@ -3,6 +3,8 @@
 <UTC time>-<board>-<hash>/
     manifest.json     what was run, on what, with what; written before the first sample
     results.jsonl     one line for each result, flushed as it arrives: a crash loses nothing that was received
+    sent.jsonl        where something is learned: as which request of which session each sample goes to the device,
+                      written before it goes; with it `stream --resume` finds out what the device has learned
     events.jsonl      one line for each thing that happened beside the results (resets, saves, ...); absent without any
     summary.json      how it ended and the figures; absent after a crash
     head-before.npz   the head before the first sample, where it was read
@@ -32,6 +34,7 @@ from edgelearn.host.device import DeviceInfo, Statistics
 from edgelearn.host.head import HeadState, save_head
 from edgelearn.host.link import LinkCounters
 from edgelearn.host.metrics import PassScore
+from edgelearn.host.tables import TableOptions
 from edgelearn.host.words import count
 from edgelearn.protocol import LossCode, ResidualCode
 
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 MANIFEST, RESULTS, EVENTS, SUMMARY = "manifest.json", "results.jsonl", "events.jsonl", "summary.json"
-HEAD, HEAD_BEFORE = "head.npz", "head-before.npz"
+SENT, HEAD, HEAD_BEFORE = "sent.jsonl", "head.npz", "head-before.npz"
 
 _Line = TypeVar("_Line", bound=msgspec.Struct)
 
@@ -92,6 +95,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         bundle_sha256: of the bundle file, "" without one.
         data: the data file's name.
         data_sha256: of the data file, "" for data from no file.
+        data_path: where it was, "" for data from no file.
+        project_path: where the project was that was booted, "" without one.
+        table: how the rows of a table became samples.
     """
 
     format_version: int = FORMAT_VERSION
@@ -106,6 +112,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bundle_sha256: str
     data: str
     data_sha256: str
+    data_path: str = ""
+    project_path: str = ""
+    table: TableOptions = TableOptions()
     options: StreamOptions
     device: DeviceInfo
 
@@ -127,8 +136,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         inference_ticks: of the device's counter.
         train_ticks: of the device's counter.
         stack_bytes: high-water mark of the stack.
-        retries: how often the sample had to be sent again.
-        crc_errors: replies with a wrong checksum that came while its result was awaited.
+        retries: frames sent again since the result before it.
+        crc_errors: received pieces that were no frame, for a wrong checksum or length, since the result before it.
         learned: whether the device changed its head; None where it does not tell.
         self_labelled: whether the device took its own prediction as the label.
         saved_step: training steps in the newest head in the device's flash, None where it keeps none.
@@ -157,6 +166,23 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def correct(self) -> bool | None:
         """Whether the prediction is the label; None without a label."""
         return None if self.label is None else self.prediction == self.label
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True):
+    """One line of sent.jsonl.
+
+    Attributes:
+        session: of the device.
+        sequence: number of the request in it that carries the sample.
+        number: of the sample in the run, as in `Record`.
+        is_start: no request: here a host begins with that sample, and the session's next request is `sequence`; what
+            stands above of this and later requests of the session was never carried out.
+    """
+
+    session: int
+    sequence: int
+    number: int
+    is_start: bool = False
 
 
 class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -199,6 +225,8 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
         run: the run folder, "" without one.
         notices: what a person should know.
         statistics: the device's own counters at the end, where they were read.
+        lost_results: samples that the device has learned, whose results were lost with a reset or with the host.
+        resumed: how often a host carried on with the run.
     """
 
     ended: str
@@ -221,6 +249,8 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
     run: str = ""
     notices: tuple[str, ...] = ()
     statistics: Statistics | None = None
+    lost_results: int = 0
+    resumed: int = 0
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,13 +282,16 @@ class RunFolder:
         self.path = path
         self.manifest = manifest
         self._encoder = msgspec.json.Encoder()
-        self._events: IO[bytes] | None = None
+        self._others: dict[str, IO[bytes]] = {}
         try:
             if not reopen:
                 path.mkdir(parents=True)
             self._results: IO[bytes] = (path / RESULTS).open("ab")
         except OSError as error:
             raise _cannot_write(path, error) from error
+        if not _locked(self._results):
+            self._results.close()
+            raise StorageError(f"{path} is still being written to", hint="end the stream that writes it first")
         if reopen:
             return
         try:
@@ -273,16 +306,22 @@ class RunFolder:
 
     def append_event(self, event: RunEvent) -> None:
         """Write one event and hand it to the operating system."""
-        if self._events is None:
-            try:
-                self._events = (self.path / EVENTS).open("ab")
-            except OSError as error:
-                raise _cannot_write(self.path / EVENTS, error) from error
-        self._append(self._events, EVENTS, event)
+        self._append(self._other(EVENTS), EVENTS, event)
+
+    def append_sent(self, sent: Sent) -> None:
+        """Write down how a sample goes to the device, before it goes."""
+        self._append(self._other(SENT), SENT, sent)
 
     def write_summary(self, summary: StreamSummary) -> None:
         """Write summary.json."""
         self._write_json(SUMMARY, summary)
+
+    def remove_summary(self) -> None:
+        """Forget how it ended: it goes on."""
+        try:
+            (self.path / SUMMARY).unlink(missing_ok=True)
+        except OSError as error:
+            raise _cannot_write(self.path / SUMMARY, error) from error
 
     def write_head(self, head: HeadState) -> None:
         """Write head.npz."""
@@ -295,10 +334,9 @@ class RunFolder:
 
     def close(self) -> None:
         """Close the results; closing twice does no harm."""
-        for name, file in ((RESULTS, self._results), (EVENTS, self._events)):
+        for name, file in ((RESULTS, self._results), *self._others.items()):
             try:
-                if file is not None:
-                    file.close()
+                file.close()
             except OSError as error:
                 raise _cannot_write(self.path / name, error) from error
 
@@ -306,7 +344,7 @@ class RunFolder:
         """Remove the folder again: nothing was run."""
         with contextlib.suppress(StorageError):
             self.close()
-        for name in (MANIFEST, RESULTS, EVENTS, HEAD_BEFORE):
+        for name in (MANIFEST, RESULTS, EVENTS, SENT, HEAD_BEFORE):
             with contextlib.suppress(OSError):
                 (self.path / name).unlink()
         with contextlib.suppress(OSError):
@@ -323,6 +361,14 @@ class RunFolder:
         except StorageError:
             if error is None:
                 raise
+
+    def _other(self, name: str) -> IO[bytes]:
+        if name not in self._others:
+            try:
+                self._others[name] = (self.path / name).open("ab")
+            except OSError as error:
+                raise _cannot_write(self.path / name, error) from error
+        return self._others[name]
 
     def _append(self, file: IO[bytes], name: str, line: msgspec.Struct) -> None:
         try:
@@ -347,6 +393,9 @@ def create_run(
     model_hash: str = "",
     bundle: str = "",
     bundle_sha256: str = "",
+    data_path: str = "",
+    project_path: str = "",
+    table: TableOptions | None = None,
     now: datetime.datetime | None = None,
 ) -> RunFolder:
     """Make a new run folder in `parent` and write its manifest.
@@ -362,6 +411,9 @@ def create_run(
         model_hash: the whole hash, where a bundle is known.
         bundle: the bundle's file name.
         bundle_sha256: of the bundle file.
+        data_path: of the data file.
+        project_path: of the project that was booted.
+        table: how the rows of a table become samples.
         now: the time, for tests.
 
     Raises:
@@ -388,6 +440,9 @@ def create_run(
         bundle_sha256=bundle_sha256,
         data=source.name,
         data_sha256=source.sha256,
+        data_path=data_path,
+        project_path=project_path,
+        table=table or TableOptions(),
         options=options,
         device=info,
     )
@@ -400,31 +455,40 @@ def create_run(
 
 
 def reopen_run(path: Path) -> RunFolder:
-    """Open a run folder to append to it. The torn last line of a crash is cut off, and an older summary removed.
+    """Open a run folder to append to it. The torn last line of a crash is cut off.
 
     Raises:
         DataError: the folder is no run, or its manifest is gone.
-        StorageError: it could not be written.
+        StorageError: it could not be written, or another stream still writes it.
     """
-    manifest = _read_manifest(path)
+    folder = RunFolder(path, _read_manifest(path), reopen=True)
     try:
-        for name, kind in ((RESULTS, Record), (EVENTS, RunEvent)):
+        for name, kind in ((RESULTS, Record), (EVENTS, RunEvent), (SENT, Sent)):
             if (path / name).is_file():
                 _mend_end(path / name, kind)
-        (path / SUMMARY).unlink(missing_ok=True)
     except OSError as error:
+        folder.close()
         raise _cannot_write(path, error) from error
-    return RunFolder(path, manifest, reopen=True)
+    return folder
 
 
-def read_run(path: Path) -> Run:
+def read_sent(path: Path) -> tuple[Sent, ...]:
+    """The whole lines of a run's sent.jsonl; none where there is no such file."""
+    return _read_lines(path / SENT, Sent, []) if (path / SENT).exists() else ()
+
+
+def read_run(path: Path, *, with_records: bool = True) -> Run:
     """Read a run folder, also one that a crash left behind: whatever of it is whole.
+
+    Args:
+        path: the folder.
+        with_records: read the results, too; they may be many.
 
     Raises:
         DataError: the folder is no run, or one of a newer format.
     """
     problems: list[str] = []
-    records = _read_lines(path / RESULTS, Record, problems)
+    records = _read_lines(path / RESULTS, Record, problems) if with_records else ()
     events = _read_lines(path / EVENTS, RunEvent, problems) if (path / EVENTS).exists() else ()
     try:
         manifest = _read_manifest(path)
@@ -529,6 +593,21 @@ def _unknown_manifest() -> Manifest:
             stack_size_bytes=0,
         ),
     )
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Take a file for this process, until it closes it or ends; False where another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks here
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:

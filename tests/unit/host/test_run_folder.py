@@ -156,6 +156,7 @@ def test_a_reopened_run_goes_on_after_its_last_whole_line(tmp_path, cut):
         data = (path / name).read_bytes()
         (path / name).write_bytes(data[: len(data) - cut])
     with reopen_run(path) as folder:
+        folder.remove_summary()
         assert not (path / SUMMARY).exists()
         folder.append(msgspec.structs.replace(last, number=7))
         folder.append_event(RunEvent(kind="resume", time_s=3.0, results=3))

@@ -150,9 +150,9 @@ def test_what_cannot_work_is_refused_and_leaves_no_run(tmp_path, model, labelled
 @pytest.mark.parametrize(
     ("faults", "error"),
     [
-        (Faults(silent_after_frames=40), DeviceTimeoutError),
-        (Faults(reset_after_frames=40), DeviceResetError),
-        (Faults(close_after_frames=40), PortError),
+        (Faults(silent_after_frames=60), DeviceTimeoutError),
+        (Faults(reset_after_frames=60), DeviceResetError),
+        (Faults(close_after_frames=60), PortError),
     ],
 )
 def test_a_failure_keeps_what_was_received(tmp_path, impatient, faults, error):
@@ -164,7 +164,7 @@ def test_a_failure_keeps_what_was_received(tmp_path, impatient, faults, error):
     run = read_run(folder.path)
     assert run.summary.ended == "error"
     assert run.summary.error == str(caught.value)
-    assert 20 < len(run.records) < 40
+    assert 20 < len(run.records) < 60
     assert run.summary.samples == len(run.records)
     assert not (folder.path / "head.npz").exists()
     assert any("the learned head could not be read" in notice for notice in run.summary.notices)
@@ -211,8 +211,12 @@ def test_a_device_that_is_gone_before_its_head_was_read(tmp_path, monkeypatch, i
         dataset = a_dataset(device, 10)
         folder = a_run(tmp_path, device, dataset, TRAIN)
 
-        def gone():
-            raise PortError("the connection broke off")
+        before = device.read_head()
+
+        def gone(heads=[before]):  # noqa: B006 - read once before the first sample
+            if not heads:
+                raise PortError("the connection broke off")
+            return heads.pop()
 
         monkeypatch.setattr(device, "read_head", gone)
         if interrupted:
@@ -362,9 +366,8 @@ with open_device(sys.argv[1]) as device:
         applied = fake.step
     (folder,) = tmp_path.iterdir()
     run = read_run(folder)
-    # Missing may be what was under way when the host died: one window on its way to or from the device, and
-    # one whose results had arrived while the next sample waited for room.
-    assert applied - 2 * fake.model.window <= len(run.records) <= applied
+    # The results under way when the host died are the only ones that may be missing.
+    assert applied - fake.model.window <= len(run.records) <= applied
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty"])

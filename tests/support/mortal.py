@@ -1,0 +1,103 @@
+"""Hosts that are killed: streams in a process of their own, started from a warm one so that dozens take no minute."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import NamedTuple
+
+from edgelearn.host.telemetry import Record, StreamOptions, read_run
+
+
+class Lives(NamedTuple):
+    """What a run has gone through.
+
+    Attributes:
+        run: its folder.
+        killed: how many hosts were killed.
+        resumed: how many of them had begun the run before, so that the next one carried on with it.
+    """
+
+    run: Path
+    killed: int
+    resumed: int
+
+
+def _stream(url: str, data: str, runs: str, options: StreamOptions, resumed: str) -> None:
+    """What a host does."""
+    from edgelearn import pipeline
+    from edgelearn.host import plots
+
+    plots.draw_plots = lambda path: ()
+    if resumed:
+        pipeline.resume(Path(resumed), port=url, options=options)
+        return
+    with pipeline.connect(url) as device:
+        pipeline.stream(device, Path(data), options, runs=Path(runs), port=url)
+
+
+def _begun(runs: Path) -> Path | None:
+    """The run, once its manifest is there."""
+    found = [path for path in runs.glob("*") if (path / "manifest.json").exists()]
+    assert len(found) <= 1, found
+    return found[0] if found else None
+
+
+def stream_with_kills(
+    url: str,
+    data: Path,
+    runs: Path,
+    options: StreamOptions,
+    *,
+    kills: int,
+    most_s: float,
+    seed: int,
+    between: Callable[[random.Random], None] = lambda _: None,
+) -> Lives:
+    """Stream all of the data, by hosts that are killed at random moments, each of which carries on with the run.
+
+    After each kill everything that was in the run folder must still be there, and every result in it only once.
+
+    Args:
+        url: of the device.
+        data, runs, options: of the stream.
+        kills: so many, or fewer where the stream ends before.
+        most_s: a host lives that long at most.
+        seed: of the moments.
+        between: called after each kill.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["edgelearn.pipeline", "edgelearn.host.plots"])
+    chance = random.Random(seed)
+    known: tuple[Record, ...] = ()
+    killed = resumed = 0
+    while True:
+        path = _begun(runs)
+        resumed += path is not None and killed > 0
+        arguments = (url, str(data), str(runs), options, str(path or ""))
+        host: BaseProcess = context.Process(target=_stream, args=arguments)
+        host.start()
+        host.join(chance.uniform(0, most_s) if killed < kills else 120)
+        has_ended = host.exitcode is not None
+        host.kill()
+        host.join()
+        path = _begun(runs)
+        if path is not None:
+            run = read_run(path)
+            assert run.records[: len(known)] == known
+            assert run.problems == ()
+            known = run.records
+            numbers = [record.number for record in known]
+            assert numbers == sorted(set(numbers))
+            if run.summary is not None and run.summary.ended == "complete":
+                return Lives(path, killed, resumed)
+        assert not has_ended, f"the host ended by itself with {host.exitcode} after {killed} kills"
+        assert killed < kills, "the last host did not end"
+        killed += 1
+        # A moment for what is on its way to the device.
+        time.sleep(0.02)
+        between(chance)
