@@ -48,7 +48,7 @@ def _begun(runs: Path) -> Path | None:
 
 
 def stream_with_kills(
-    url: str,
+    url: Callable[[], str],
     data: Path,
     runs: Path,
     options: StreamOptions,
@@ -63,7 +63,7 @@ def stream_with_kills(
     After each kill everything that was in the run folder must still be there, and every result in it only once.
 
     Args:
-        url: of the device.
+        url: gives that of the device, which may change with `between`.
         data, runs, options: of the stream.
         kills: so many, or fewer where the stream ends before.
         most_s: a host lives that long at most.
@@ -78,7 +78,7 @@ def stream_with_kills(
     while True:
         path = _begun(runs)
         resumed += path is not None and killed > 0
-        arguments = (url, str(data), str(runs), options, str(path or ""))
+        arguments = (url(), str(data), str(runs), options, str(path or ""))
         host: BaseProcess = context.Process(target=_stream, args=arguments)
         host.start()
         host.join(chance.uniform(0, most_s) if killed < kills else 120)
