@@ -333,9 +333,22 @@ def _print_inspection(found: Inspection) -> None:
 @click.option("--output", "-o", "folder", type=EXISTING, required=True, metavar="DIR", help="The project's folder.")
 @_RESIDUAL
 @_LEARNING_RATE
+@click.option(
+    "--sensor",
+    type=EXISTING,
+    default=None,
+    metavar="FILE.c",
+    help="Your C code for a sensor on the board, which becomes part of the firmware; see examples/sensor_window.c.",
+)
 @click.option("--force", is_flag=True, help="Overwrite generated files although they were changed.")
 def generate(
-    bundle: Path, board_name: str, folder: Path, residual: str, learning_rate: float | None, force: bool
+    bundle: Path,
+    board_name: str,
+    folder: Path,
+    residual: str,
+    learning_rate: float | None,
+    sensor: Path | None,
+    force: bool,
 ) -> None:
     """Generate a C project, which builds with `make` alone."""
     from edgelearn import pipeline
@@ -349,6 +362,7 @@ def generate(
         residual=Residual(residual),
         learning_rate=learning_rate,
         force=force,
+        sensor=sensor,
     )
     click.echo(
         f"wrote {folder} for {plan.board.title}: arena {plan.arena_bytes:,} bytes, "

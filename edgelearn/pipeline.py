@@ -29,7 +29,7 @@ from edgelearn import codegen, training
 from edgelearn import convert as converter
 from edgelearn.board import Board, Core, MemoryKind, board_names, load_board
 from edgelearn.bundle import Bundle, bundle_bytes, file_sha256, read_bundle, write_atomically, write_bundle
-from edgelearn.codegen import Plan
+from edgelearn.codegen import Plan, SensorSource
 from edgelearn.errors import (
     BoardFileError,
     BuildError,
@@ -64,7 +64,7 @@ from edgelearn.host.view import View
 from edgelearn.host.web.panel import Panel
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
-from edgelearn.project import FILE_NAME, Project, read_project
+from edgelearn.project import FILE_NAME, SENSOR_FOLDER, Project, read_project
 from edgelearn.recipe import Residual
 
 #: The port's name for "boot the project in an emulator for as long as the command runs".
@@ -174,6 +174,7 @@ def generate(
     residual: Residual = Residual.INT8,
     learning_rate: float | None = None,
     force: bool = False,
+    sensor: Path | None = None,
 ) -> Plan:
     """Write the project into `folder`: a new or empty one, or one that was generated before.
 
@@ -184,19 +185,40 @@ def generate(
         residual: how trainable weights are stored.
         learning_rate: that the device starts with; None takes the default.
         force: overwrite generated files although a person has changed them.
+        sensor: C file that reads a sensor on the board; a copy of it becomes part of the project.
 
     Raises:
+        OptionError: the file is not what reads a sensor.
         DoesNotFitError: before anything is written.
         StorageError: the folder holds something else or changed files, or could not be written.
     """
+    source = _sensor_source(sensor) if sensor else None
     made = plan(bundle, board, residual=residual, learning_rate=learning_rate)
     codegen.check_fit(made)
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
-    files = codegen.emit_project(made, name=bundle.name, bundle_sha256=digest)
+    files = codegen.emit_project(made, name=bundle.name, bundle_sha256=digest, sensor=source)
     _prepare_folder(folder, files, force=force)
     for path, text in files.items():
         write_atomically(folder / path, text.encode())
     return made
+
+
+def _sensor_source(path: Path) -> SensorSource:
+    """Somebody's C file, as the project takes it.
+
+    Raises:
+        OptionError: it cannot be read, is no C file, or lacks the one function that it has to define.
+    """
+    hint = "the file defines `bool elearn_sensor_read(elearn_sensor_sample *sample)`; see examples/sensor_window.c"
+    if path.suffix != ".c":
+        raise OptionError(f"{path} is no C file", hint=hint)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path} cannot be read", cause=str(error)) from error
+    if "elearn_sensor_read" not in text:
+        raise OptionError(f"{path} does not define elearn_sensor_read()", hint=hint)
+    return SensorSource(name=re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name), text=text)
 
 
 def _prepare_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> None:
@@ -285,7 +307,10 @@ def _check_figures(project: Project, board: Board, result: BuildResult) -> None:
             f"{planned.symbol} has {sizes.get(planned.symbol, 0):,} bytes, the plan says {planned.size_bytes:,}",
             hint="this is a defect of edgelearn; please report it with the bundle",
         )
+    in_ram = {section.name for section in result.sections if section.in_ram}
+    own = [symbol for symbol in result.symbols if symbol.source.startswith(f"{SENSOR_FOLDER}/")]
     spare = result.ram_bytes - project.buffers_bytes
+    spare -= sum(symbol.size_bytes for symbol in own if symbol.section in in_ram)
     if board.core is not Core.HOST and not 0 <= spare <= _MOST_STATE_BYTES:
         raise PlanMismatchError(
             f"{result.ram_bytes:,} bytes of static RAM are linked, the planned buffers are {project.buffers_bytes:,}",

@@ -10,6 +10,8 @@ from edgelearn.errors import ProjectError
 
 FORMAT_VERSION = 1
 FILE_NAME = "project.json"
+#: Where a project keeps the C file that reads the sensor on the board.
+SENSOR_FOLDER = "sensor"
 
 
 class Buffer(msgspec.Struct, frozen=True, kw_only=True):

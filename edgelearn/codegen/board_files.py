@@ -15,6 +15,7 @@ from edgelearn.board import (
     MemoryKind,
 )
 from edgelearn.codegen.render import render
+from edgelearn.project import SENSOR_FOLDER
 
 _SYSTEM_VECTORS = 16
 _NMI = 2
@@ -35,7 +36,13 @@ _SYSTEM_EXCEPTIONS_V6 = {number: _SYSTEM_EXCEPTIONS[number] for number in (_NMI,
 
 
 def board_files(
-    board: Board, *, runtime_sources: Sequence[str], generated_sources: Sequence[str], baud: int, ring_bytes: int
+    board: Board,
+    *,
+    runtime_sources: Sequence[str],
+    generated_sources: Sequence[str],
+    baud: int,
+    ring_bytes: int,
+    sensor_sources: Sequence[str] = (),
 ) -> dict[str, str]:
     """The board's files of a generated project, by their path in it.
 
@@ -45,6 +52,7 @@ def board_files(
         generated_sources: names of the C files in its `src/`, without the vector table, which is added here.
         baud: speed of the serial line in bits a second.
         ring_bytes: size of the receive ring, a power of two.
+        sensor_sources: names of the C files in its `sensor/`, which are somebody's own: their warnings are no errors.
 
     Returns:
         `Makefile`, `src/elearn_board.h` and, for a board without an operating system, `link.ld` and
@@ -56,7 +64,12 @@ def board_files(
     generated = [*generated_sources, "elearn_vectors.c"] if bare_metal else list(generated_sources)
     sources = sorted(
         f"{folder}/{name}"
-        for folder, names in (("src", generated), ("runtime", runtime_sources), ("port", board.port.sources))
+        for folder, names in (
+            ("src", generated),
+            ("runtime", runtime_sources),
+            ("port", board.port.sources),
+            (SENSOR_FOLDER, sensor_sources),
+        )
         for name in set(names)
         if name.endswith(".c")
     )
@@ -92,6 +105,7 @@ def _makefile(board: Board, sources: Sequence[str]) -> str:
         include_flags=" ".join(INCLUDE_FLAGS),
         link_flags=" ".join(compiler.gnu_link),
         sanitize_flags=" ".join(SANITIZE_FLAGS),
+        sensor_folder=SENSOR_FOLDER if any(source.startswith(f"{SENSOR_FOLDER}/") for source in sources) else "",
         sources=sources,
     )
 

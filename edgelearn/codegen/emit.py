@@ -26,7 +26,7 @@ from edgelearn.codegen.plan import (
 )
 from edgelearn.codegen.render import render
 from edgelearn.ir import DType, LossKind
-from edgelearn.project import FILE_NAME, FORMAT_VERSION, Project, encode_project
+from edgelearn.project import FILE_NAME, FORMAT_VERSION, SENSOR_FOLDER, Project, encode_project
 from edgelearn.protocol import TensorType, c_header, decode_learning_rate, pack_record
 from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
@@ -41,9 +41,29 @@ _RUNTIME_ALWAYS = (
 )
 _RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
 _RUNTIME_KEEPING = ("elearn_store.c",)
+_RUNTIME_SENSING = ("elearn_sensing.c",)
 
 
 _C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT32: "float"}
+
+
+class SensorSource(Struct, frozen=True, kw_only=True):
+    """Somebody's C file that reads a sensor on the board: its name, made safe for a Makefile, and its text."""
+
+    name: str
+    text: str
+
+
+class _SensorInput(Struct, frozen=True, kw_only=True):
+    """An input as elearn_sensor.h describes it."""
+
+    number: int
+    comment: str
+    c_type: str
+    elements: int
+    is_int8: bool
+    scale: str
+    zero_point: int
 
 
 class _Array(Struct, frozen=True, kw_only=True):
@@ -273,12 +293,38 @@ def _headers(folder: Path, files: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str, str]:
-    """The text of every file of the generated project, by its path in it."""
+def _sensor_header(plan: Plan, name: str) -> str:
+    inputs = [
+        _SensorInput(
+            number=number,
+            comment=_record(end).comment,
+            c_type="int8_t" if end.tensor.type is TensorType.INT8 else "float",
+            elements=end.tensor.elements,
+            is_int8=end.tensor.type is TensorType.INT8,
+            scale=_float(end.tensor.scale),
+            zero_point=end.tensor.zero_point,
+        )
+        for number, end in enumerate(plan.inputs)
+    ]
+    return render("elearn_sensor.h.j2", name=_comment(name), inputs=inputs)
+
+
+def emit_project(
+    plan: Plan, *, name: str, bundle_sha256: str = "", sensor: SensorSource | None = None
+) -> dict[str, str]:
+    """The text of every file of the generated project, by its path in it.
+
+    Args:
+        plan: what is generated.
+        name: of the model.
+        bundle_sha256: of the bundle it comes from.
+        sensor: what reads a sensor on the board; None where all samples come from the host.
+    """
     head = plan.head
     sources = {source.name for step in plan.steps if step.call for source in step.call.sources}
     sources.update((*_RUNTIME_ALWAYS, *(_RUNTIME_TRAINING if head else ())))
     sources.update(_RUNTIME_KEEPING if plan.store else ())
+    sources.update(_RUNTIME_SENSING if sensor else ())
     runtime = sorted(sources)
     hash_bytes = bytes.fromhex(plan.model_hash)[:8]
     low, high = struct.unpack("<II", hash_bytes)
@@ -329,9 +375,12 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
             label_bytes=plan.label_bytes,
             autosave_steps=AUTOSAVE_STEPS,
             saves=plan.store is not None,
+            sensor=sensor is not None,
         ),
         "src/elearn_protocol.h": c_header(),
     }
+    if sensor:
+        files["src/elearn_sensor.h"] = _sensor_header(plan, name)
     folder = resources.firmware_folder()
     for source in runtime:
         files[f"runtime/{source}"] = (folder / "runtime" / source).read_text(encoding="utf-8")
@@ -339,8 +388,15 @@ def emit_project(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
         files[f"port/{source}"] = (folder / "port" / source).read_text(encoding="utf-8")
     files |= _headers(folder / "runtime", files)
     files |= board_files(
-        plan.board, runtime_sources=runtime, generated_sources=["model.c"], baud=BAUD, ring_bytes=plan.ring_bytes
+        plan.board,
+        runtime_sources=runtime,
+        generated_sources=["model.c"],
+        baud=BAUD,
+        ring_bytes=plan.ring_bytes,
+        sensor_sources=[sensor.name] if sensor else [],
     )
+    if sensor:
+        files[f"{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
     files[FILE_NAME] = encode_project(_describe(plan, files, name=name, bundle_sha256=bundle_sha256))
     return dict(sorted(files.items()))
 

@@ -57,11 +57,11 @@ CODE_BASE_BYTES = 5_700
 CODE_TRAINING_BYTES = 2_600
 CODE_STORE_BYTES = 2_480
 #: The state of link and drivers beside the buffers.
-STATE_ESTIMATE_BYTES = 200
+STATE_ESTIMATE_BYTES = 224
 #: The buffers that a record in non-volatile memory keeps.
 _KEPT_BUFFERS = ("head_weights", "head_residual", "head_bias", "head_row_t", "head_row_rho", "names")
 #: The counters beside them: elearn_state of runtime/elearn_state.h.
-_KEPT_STATE_BYTES = 32
+_KEPT_STATE_BYTES = 56
 
 
 class Place(Struct, frozen=True, kw_only=True):

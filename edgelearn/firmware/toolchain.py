@@ -22,6 +22,7 @@ from msgspec import Struct
 from edgelearn import process, resources
 from edgelearn.board import COMPILE_FLAGS, COMPILERS, INCLUDE_FLAGS, OPTIMIZATION, SANITIZE_FLAGS, Core
 from edgelearn.errors import BuildError, CompilerMissingError, ProcessError, ProgramMissingError, ProjectError
+from edgelearn.project import SENSOR_FOLDER
 
 #: Compilers by the name that `build --toolchain` takes; the first that is installed is taken.
 TOOLCHAINS = ("gnu", "zig")
@@ -218,6 +219,7 @@ def compile_argv(toolchain: Toolchain, source: str) -> tuple[str, ...]:
         OPTIMIZATION,
         *COMPILE_FLAGS,
         *INCLUDE_FLAGS,
+        *(("-Wno-error",) if source.startswith(f"{SENSOR_FOLDER}/") else ()),
         *(("-fstack-usage",) if toolchain.writes_stack_usage else ()),
         "-c",
         "-o",

@@ -51,6 +51,7 @@ void elearn_port_write(const uint8_t *source, uint32_t size)
     }
 }
 void elearn_port_wait(void) { }
+void elearn_port_pause(void) { }
 uint32_t elearn_port_ticks(void) { return 0; }
 uint32_t elearn_port_counter_hz(void) { return 0; }
 uint32_t elearn_port_overruns(void) { return 0; }

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgelearn.board import COMPILE_FLAGS, INCLUDE_FLAGS, SANITIZE_FLAGS, Board, load_board
-from edgelearn.codegen import Plan, emit_project, plan_firmware
+from edgelearn.codegen import Plan, SensorSource, emit_project, plan_firmware
 from edgelearn.codegen.lowering import Target
 from edgelearn.convert.passes import run_passes
 from edgelearn.convert.tflite_loader import load_tflite
@@ -87,6 +87,7 @@ uint32_t elearn_port_read(uint8_t *destination, uint32_t size)
 }
 void elearn_port_write(const uint8_t *source, uint32_t size) { (void)fwrite(source, 1, size, stdout); }
 void elearn_port_wait(void) { }
+void elearn_port_pause(void) { }
 uint32_t elearn_port_ticks(void) { return 0; }
 uint32_t elearn_port_counter_hz(void) { return 0; }
 uint32_t elearn_port_overruns(void) { return 0; }
@@ -131,10 +132,11 @@ def generate(
     spare_classes: int = 0,
     name: str = "model",
     target: Target | None = None,
+    sensor: str | None = None,
 ) -> dict[str, str]:
     """The generated project, {path: text}."""
     made = plan(graph, board=board, training=training, labels=labels, spare_classes=spare_classes, target=target)
-    return emit_project(made, name=name)
+    return emit_project(made, name=name, sensor=SensorSource(name="sensor.c", text=sensor) if sensor else None)
 
 
 def write_project(files: dict[str, str], folder: Path) -> Path:

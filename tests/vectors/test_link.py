@@ -781,25 +781,26 @@ def test_a_sample_is_learned_as_the_class_that_was_predicted(two_wires, label):
         before = mine.wire.head()
         assert mine.wire.head() == other.wire.head()
         above = mine.wire.result(mine.next(), self_labelled(int(look["confidence"]) + 1, label=label, seed=seed))
-        assert (above["flags"], above["step"]) == (0, look["step"])
+        known = ResultFlag(0) if label is None else ResultFlag.HAS_LOSS
+        assert (above["flags"], above["step"]) == (known, look["step"])
         assert above["train_ticks"] == 0
         assert mine.wire.head() == before
         result = mine.wire.result(mine.next(), self_labelled(int(look["confidence"]), label=label, seed=seed))
-        assert result["flags"] == ResultFlag.LEARNED | ResultFlag.SELF_LABELLED
+        assert result["flags"] == known | ResultFlag.LEARNED | ResultFlag.SELF_LABELLED
         if label is not None:
             assert (result["loss_a"], result["loss_b"]) == (look["loss_a"], look["loss_b"])
         taught = other.wire.result(other.next(), sample(int(look["prediction"]), seed=seed))
-        assert taught["flags"] == ResultFlag.LEARNED
+        assert taught["flags"] == ResultFlag.LEARNED | ResultFlag.HAS_LOSS
         assert taught["step"] == result["step"]
         assert mine.wire.head() == other.wire.head()
 
 
 def test_what_was_not_learned_is_told_so(wire):
     wire.hello(first=0)
-    assert wire.result(0, sample(train=False))["flags"] == 0
-    assert wire.result(1, sample())["flags"] == ResultFlag.LEARNED
+    assert wire.result(0, sample(train=False))["flags"] == ResultFlag.HAS_LOSS
+    assert wire.result(1, sample())["flags"] == ResultFlag.LEARNED | ResultFlag.HAS_LOSS
     none = wire.result(2, sample(train=False, seed=3))
-    assert (none["flags"], none["step"], none["saved_sequence"]) == (0, 1, 2**32 - 1)
+    assert (none["flags"], none["step"], none["saved_sequence"]) == (ResultFlag.HAS_LOSS, 1, 2**32 - 1)
 
 
 def test_saving_is_told(wire):

@@ -2,7 +2,7 @@
  *
  * Listens on 127.0.0.1, at the port in the environment variable ELEARN_PORT or at any free one; says which in one line,
  * `port socket://127.0.0.1:NNNN`; serves one client after another; ends with code 0 on SIGTERM or SIGINT, which are
- * taken where the program waits. What is sent while no client is there is lost, as on a line that nobody listens to.
+ * taken where nothing was received. What is sent while no client is there is lost, as on a line that nobody listens to.
  * References: POSIX.1-2008, <sys/socket.h>, pselect(). */
 #define _POSIX_C_SOURCE 200809L
 
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "elearn_port.h"
@@ -89,6 +90,16 @@ static uint16_t port_from_environment(void)
     return (uint16_t)port;
 }
 
+/* A sensor that always has a sample ready leaves no time to wait in. */
+static void end_if_asked(void)
+{
+    sigset_t asked;
+
+    if (sigpending(&asked) == 0 && (sigismember(&asked, SIGTERM) == 1 || sigismember(&asked, SIGINT) == 1)) {
+        exit(EXIT_SUCCESS);
+    }
+}
+
 void elearn_port_init(void)
 {
     struct sockaddr_in address;
@@ -136,8 +147,8 @@ static void accept_client(void)
     }
 }
 
-/* Wait until the client can be written to, or there is something to read or to accept. */
-static void wait_for(int to_write)
+/* Wait until the client can be written to, or there is something to read or to accept; as long as that takes, or less. */
+static void wait_for(int to_write, const struct timespec *most)
 {
     fd_set readable;
     fd_set writable;
@@ -150,7 +161,7 @@ static void wait_for(int to_write)
     } else {
         FD_SET(descriptor, &readable);
     }
-    if (pselect(descriptor + 1, &readable, &writable, NULL, NULL, &mask_while_waiting) < 0 && errno != EINTR) {
+    if (pselect(descriptor + 1, &readable, &writable, NULL, most, &mask_while_waiting) < 0 && errno != EINTR) {
         fail("pselect");
     }
     if (ended) {
@@ -164,12 +175,14 @@ uint32_t elearn_port_read(uint8_t *destination, uint32_t size)
 
     accept_client();
     if (client < 0 || size == 0u) {
+        end_if_asked();
         return 0u;
     }
     count = recv(client, destination, size, 0);
     if (count > 0) {
         return (uint32_t)count;
     }
+    end_if_asked();
     if (count == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
         drop_client();
     }
@@ -185,7 +198,7 @@ void elearn_port_write(const uint8_t *source, uint32_t size)
         if (count >= 0) {
             sent += (uint32_t)count;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            wait_for(1);
+            wait_for(1, NULL);
         } else if (errno != EINTR) {
             drop_client();
         }
@@ -194,7 +207,13 @@ void elearn_port_write(const uint8_t *source, uint32_t size)
 
 void elearn_port_wait(void)
 {
-    wait_for(0);
+    wait_for(0, NULL);
+}
+
+void elearn_port_pause(void)
+{
+    const struct timespec moment = {0, 200000}; /* 0.2 ms */
+    wait_for(0, &moment);
 }
 
 uint32_t elearn_port_ticks(void)

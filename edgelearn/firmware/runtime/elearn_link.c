@@ -17,6 +17,10 @@
 #include "elearn_sample.h"
 #include "elearn_state.h"
 
+#if ELEARN_SENSOR
+#include "elearn_sensing.h"
+#endif
+
 #define RECEIVE_BYTES (ELEARN_FRAME_HEADER_BYTES + ELEARN_MAX_PAYLOAD_BYTES + ELEARN_FRAME_CRC_BYTES)
 #define REPLY_BYTES (ELEARN_FRAME_HEADER_BYTES + ELEARN_MAX_REPLY_BYTES + ELEARN_FRAME_CRC_BYTES)
 
@@ -29,7 +33,7 @@
 #endif
 
 #if ELEARN_HELLO_REPLY_BYTES > ELEARN_MAX_REPLY_BYTES || ELEARN_STATISTICS_REPLY_BYTES > ELEARN_MAX_REPLY_BYTES \
-    || ELEARN_RESULT_BYTES > ELEARN_MAX_REPLY_BYTES || ELEARN_READ_REPLY_BYTES >= ELEARN_MAX_REPLY_BYTES
+    || ELEARN_SENSOR_EVENT_BYTES > ELEARN_MAX_REPLY_BYTES || ELEARN_READ_REPLY_BYTES >= ELEARN_MAX_REPLY_BYTES
 #error "reply_buffer cannot hold every reply"
 #endif
 
@@ -47,7 +51,9 @@ static uint32_t session_before; /* a late copy of its hello must not open it aga
 static uint32_t frames;
 static uint32_t repeats;
 static uint32_t gaps;
-static uint32_t save_stack_bytes;
+#if ELEARN_SENSOR
+static uint32_t events;
+#endif
 
 void elearn_link_init(void)
 {
@@ -57,6 +63,9 @@ void elearn_link_init(void)
     frames = 0;
     repeats = 0;
     gaps = 0;
+#if ELEARN_SENSOR
+    events = 0;
+#endif
     elearn_state_init();
 }
 
@@ -135,13 +144,14 @@ static void hello(uint32_t sequence, const uint8_t *payload)
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVED_SESSION, elearn_state_saved()->session);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_SAVED_SEQUENCE, elearn_state_saved()->next_sequence);
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_AUTOSAVE_STEPS, elearn_the_state.autosave_steps);
+    reply[ELEARN_HELLO_REPLY_HAS_SENSOR] = ELEARN_SENSOR;
+    reply[ELEARN_HELLO_REPLY_SENSOR_RUNS] = elearn_the_state.sensor.runs;
     put_model(reply);
     send(ELEARN_MSG_HELLO_REPLY, sequence, ELEARN_HELLO_REPLY_BYTES, 0);
 }
 
 static void statistics(uint32_t sequence)
 {
-    memset(reply, 0, ELEARN_STATISTICS_REPLY_BYTES);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_STEP, elearn_the_state.step);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_FRAMES, frames);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_CRC_ERRORS, decoder.crc_errors);
@@ -155,10 +165,12 @@ static void statistics(uint32_t sequence)
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_STACK_SIZE_BYTES, elearn_port_stack_size_bytes());
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_INFERENCE_STACK_BYTES, elearn_sample_inference_stack_bytes());
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_TRAIN_STACK_BYTES, elearn_sample_train_stack_bytes());
-    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVE_STACK_BYTES, save_stack_bytes);
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVE_STACK_BYTES, elearn_state_save_stack_bytes());
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVES, elearn_state_saves());
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SAVED_STEP, elearn_state_saved()->step);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_FAILED_SAVES, elearn_state_failed_saves());
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SENSOR_SAMPLES, elearn_the_state.sensor.samples);
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SENSOR_LEARNED, elearn_the_state.sensor.learned);
     send(ELEARN_MSG_STATISTICS_REPLY, sequence, ELEARN_STATISTICS_REPLY_BYTES, 0);
 }
 
@@ -206,17 +218,14 @@ static uint32_t set_autosave(const uint8_t *payload)
 #endif
 }
 
-static uint32_t save(void)
+static uint32_t set_sensor(const uint8_t *payload)
 {
-    uint32_t status;
-    uint32_t used;
-    elearn_port_stack_mark();
-    status = elearn_state_save();
-    used = elearn_port_stack_since_mark();
-    if (used > save_stack_bytes) {
-        save_stack_bytes = used;
-    }
-    return status;
+#if ELEARN_SENSOR
+    return elearn_sensing_set(payload);
+#else
+    (void)payload;
+    return ELEARN_STATUS_NO_SENSOR;
+#endif
 }
 
 /* Bytes of the fixed part of a request; UINT32_MAX for a type that is no request. */
@@ -239,6 +248,8 @@ static uint32_t fixed_part(uint32_t type)
         return ELEARN_SET_AUTOSAVE_BYTES;
     case ELEARN_MSG_SET_CLASS:
         return ELEARN_SET_CLASS_BYTES;
+    case ELEARN_MSG_SET_SENSOR:
+        return ELEARN_SET_SENSOR_BYTES;
     case ELEARN_MSG_RESET_HEAD:
     case ELEARN_MSG_STATISTICS:
     case ELEARN_MSG_SAVE:
@@ -264,7 +275,7 @@ static uint32_t carry_out(uint32_t type, const uint8_t *payload, uint32_t size)
     case ELEARN_MSG_SET_LEARNING_RATE:
         return set_learning_rate(payload);
     case ELEARN_MSG_SAVE:
-        return save();
+        return elearn_state_save();
     case ELEARN_MSG_FORGET:
         return elearn_state_forget();
     case ELEARN_MSG_SET_AUTOSAVE:
@@ -274,6 +285,8 @@ static uint32_t carry_out(uint32_t type, const uint8_t *payload, uint32_t size)
             elearn_get_u16(payload + ELEARN_SET_CLASS_INDEX),
             payload + ELEARN_SET_CLASS_BYTES,
             size - ELEARN_SET_CLASS_BYTES);
+    case ELEARN_MSG_SET_SENSOR:
+        return set_sensor(payload);
     default:
         return ELEARN_STATUS_UNKNOWN_TYPE;
     }
@@ -381,3 +394,24 @@ void elearn_link_receive(const uint8_t *bytes, uint32_t size)
         }
     }
 }
+
+#if ELEARN_SENSOR
+bool elearn_link_sense(void)
+{
+    if (!elearn_the_state.sensor.runs) {
+        return false;
+    }
+    if (!elearn_sensing_take(reply)) {
+        elearn_port_pause();
+    } else {
+        /* Nobody hears it where no session is open. */
+        if (elearn_sensing_is_told() && elearn_the_state.session != 0) {
+            events = (events + 1u) & ~ELEARN_READING;
+            send(ELEARN_MSG_SENSOR_EVENT, ELEARN_READING | events, ELEARN_SENSOR_EVENT_BYTES, 0);
+        }
+        elearn_sensing_end();
+        elearn_state_autosave();
+    }
+    return true;
+}
+#endif

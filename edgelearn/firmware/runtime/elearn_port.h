@@ -17,6 +17,9 @@ void elearn_port_write(const uint8_t *source, uint32_t size);
 /* Wait until something may have been received; may return early. */
 void elearn_port_wait(void);
 
+/* Let a moment pass: the sensor runs and had nothing ready. Far shorter than the time between two samples. */
+void elearn_port_pause(void);
+
 /* A free-running 32-bit counter (0 always where the board has none). Differences are taken modulo 2^32. */
 uint32_t elearn_port_ticks(void);
 

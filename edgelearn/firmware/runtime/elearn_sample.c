@@ -9,11 +9,12 @@
 #include "elearn_protocol.h"
 #include "elearn_state.h"
 
-#if ELEARN_TRAINABLE_COUNT
-/* Whether the sample's label or targets are what the loss needs; a Status. */
-static uint32_t check_judgement(const elearn_head_params *h, uint32_t flags, uint32_t label)
+uint32_t elearn_sample_check(const elearn_sample_rule *rule)
 {
-    if ((flags & ELEARN_SAMPLE_HAS_LABEL) && label >= (uint32_t)h->outputs) {
+#if ELEARN_TRAINABLE_COUNT
+    const elearn_head_params *h = elearn_the_model.trainable[0].params;
+    const uint32_t flags = rule->flags;
+    if ((flags & ELEARN_SAMPLE_HAS_LABEL) && rule->label >= (uint32_t)h->outputs) {
         return ELEARN_STATUS_BAD_LABEL;
     }
     if ((flags & ELEARN_SAMPLE_TARGET_IS_INPUT) && h->input_target_mantissa == 0) {
@@ -31,8 +32,10 @@ static uint32_t check_judgement(const elearn_head_params *h, uint32_t flags, uin
         }
     }
     return ELEARN_STATUS_OK;
-}
+#else
+    return rule->flags & ELEARN_SAMPLE_TRAIN ? ELEARN_STATUS_NOT_TRAINABLE : ELEARN_STATUS_OK;
 #endif
+}
 
 #if !ELEARN_TRAINABLE_COUNT
 /* What the model says: the number of the first output's largest element, or where it gives one integer, that. */
@@ -97,6 +100,9 @@ uint32_t elearn_sample_part(const uint8_t *payload, uint32_t size)
 {
     const uint32_t offset = elearn_get_u32(payload + ELEARN_SAMPLE_PART_OFFSET);
     const uint32_t count = size - ELEARN_SAMPLE_PART_BYTES;
+    if (elearn_the_state.sensor.runs) {
+        return ELEARN_STATUS_SENSOR_RUNS;
+    }
     if (offset > ELEARN_INPUT_BYTES || count > ELEARN_INPUT_BYTES - offset) {
         return ELEARN_STATUS_BAD_LENGTH;
     }
@@ -105,12 +111,13 @@ uint32_t elearn_sample_part(const uint8_t *payload, uint32_t size)
 }
 
 #if ELEARN_TRAINABLE_COUNT
-/* Forward pass, loss, and the update that the flags ask for; returns ResultFlags. */
-static uint32_t run(const uint8_t *payload, const uint8_t *targets_bytes, elearn_head_result *result, uint32_t *ticks)
+/* Forward pass, loss, and the update that the rule asks for; returns ResultFlags. */
+static uint32_t run(const elearn_sample_rule *rule, const uint8_t *targets_bytes, elearn_head_result *result,
+                    uint32_t *ticks)
 {
     const elearn_trainable *t = &elearn_the_model.trainable[0];
-    const uint32_t flags = payload[ELEARN_SAMPLE_FLAGS];
-    uint32_t label = elearn_get_u16(payload + ELEARN_SAMPLE_LABEL);
+    const uint32_t flags = rule->flags;
+    uint32_t label = rule->label;
     uint32_t done = 0;
     uint32_t start;
     elearn_head_targets targets;
@@ -127,16 +134,17 @@ static uint32_t run(const uint8_t *payload, const uint8_t *targets_bytes, elearn
             ? flags & ELEARN_SAMPLE_HAS_LABEL
             : flags & (ELEARN_SAMPLE_HAS_TARGETS | ELEARN_SAMPLE_TARGET_IS_INPUT)) {
         elearn_head_loss(t->params, t->state, (uint16_t)label, targets, result);
+        done = ELEARN_RESULT_HAS_LOSS;
     }
     if (!(flags & ELEARN_SAMPLE_TRAIN)) {
-        return 0;
+        return done;
     }
     if (flags & ELEARN_SAMPLE_SELF_LABEL) {
-        if (result->confidence < elearn_get_u16(payload + ELEARN_SAMPLE_THRESHOLD)) {
-            return 0;
+        if (result->confidence < rule->threshold) {
+            return done;
         }
         label = result->prediction;
-        done = ELEARN_RESULT_SELF_LABELLED;
+        done |= ELEARN_RESULT_SELF_LABELLED;
     }
     elearn_port_stack_mark();
     start = elearn_port_ticks();
@@ -148,10 +156,11 @@ static uint32_t run(const uint8_t *payload, const uint8_t *targets_bytes, elearn
     return done | ELEARN_RESULT_LEARNED;
 }
 #else
-static uint32_t run(const uint8_t *payload, const uint8_t *targets_bytes, elearn_head_result *result, uint32_t *ticks)
+static uint32_t run(const elearn_sample_rule *rule, const uint8_t *targets_bytes, elearn_head_result *result,
+                    uint32_t *ticks)
 {
     uint32_t start;
-    (void)payload;
+    (void)rule;
     (void)targets_bytes;
     elearn_port_stack_mark();
     start = elearn_port_ticks();
@@ -163,41 +172,13 @@ static uint32_t run(const uint8_t *payload, const uint8_t *targets_bytes, elearn
 }
 #endif
 
-uint32_t elearn_sample(const uint8_t *payload, uint32_t size, uint8_t *reply)
+uint32_t elearn_sample_run(const elearn_sample_rule *rule, const uint8_t *targets, uint8_t *reply)
 {
-    const uint32_t flags = payload[ELEARN_SAMPLE_FLAGS];
-    const uint32_t offset = elearn_get_u32(payload + ELEARN_SAMPLE_OFFSET);
-    const uint8_t *bytes = payload + ELEARN_SAMPLE_BYTES;
-    uint32_t expected = ELEARN_SAMPLE_BYTES + ELEARN_INPUT_BYTES;
     elearn_head_result result = {0, 0, 0, 0};
     uint32_t ticks[2] = {0, 0};
-    uint32_t done;
     /* Nothing of this session was saved: no request comes before its first. */
     uint32_t saved_sequence = UINT32_MAX;
-
-#if ELEARN_TRAINABLE_COUNT
-    if (flags & ELEARN_SAMPLE_HAS_TARGETS) {
-        expected += 2u * (uint32_t)elearn_the_model.trainable[0].params->outputs;
-    }
-#endif
-    if (offset > ELEARN_INPUT_BYTES || size != expected - offset) {
-        return ELEARN_STATUS_BAD_LENGTH;
-    }
-#if ELEARN_TRAINABLE_COUNT
-    {
-        const uint32_t label = elearn_get_u16(payload + ELEARN_SAMPLE_LABEL);
-        const uint32_t status = check_judgement(elearn_the_model.trainable[0].params, flags, label);
-        if (status != ELEARN_STATUS_OK) {
-            return status;
-        }
-    }
-#else
-    if (flags & ELEARN_SAMPLE_TRAIN) {
-        return ELEARN_STATUS_NOT_TRAINABLE;
-    }
-#endif
-    put_inputs(offset, bytes, ELEARN_INPUT_BYTES - offset);
-    done = run(payload, bytes + (ELEARN_INPUT_BYTES - offset), &result, ticks);
+    const uint32_t done = run(rule, targets, &result, ticks);
     elearn_put_u16(reply + ELEARN_RESULT_PREDICTION, result.prediction);
     elearn_put_u16(reply + ELEARN_RESULT_CONFIDENCE, result.confidence);
     elearn_put_u32(reply + ELEARN_RESULT_LOSS_A, result.loss_a);
@@ -211,5 +192,36 @@ uint32_t elearn_sample(const uint8_t *payload, uint32_t size, uint8_t *reply)
     }
     elearn_put_u32(reply + ELEARN_RESULT_SAVED_SEQUENCE, saved_sequence);
     reply[ELEARN_RESULT_FLAGS] = (uint8_t)done;
+    return done;
+}
+
+uint32_t elearn_sample(const uint8_t *payload, uint32_t size, uint8_t *reply)
+{
+    const uint32_t offset = elearn_get_u32(payload + ELEARN_SAMPLE_OFFSET);
+    const uint8_t *bytes = payload + ELEARN_SAMPLE_BYTES;
+    uint32_t expected = ELEARN_SAMPLE_BYTES + ELEARN_INPUT_BYTES;
+    uint32_t status;
+    elearn_sample_rule rule;
+    rule.flags = payload[ELEARN_SAMPLE_FLAGS];
+    rule.label = elearn_get_u16(payload + ELEARN_SAMPLE_LABEL);
+    rule.threshold = elearn_get_u16(payload + ELEARN_SAMPLE_THRESHOLD);
+
+    if (elearn_the_state.sensor.runs) {
+        return ELEARN_STATUS_SENSOR_RUNS;
+    }
+#if ELEARN_TRAINABLE_COUNT
+    if (rule.flags & ELEARN_SAMPLE_HAS_TARGETS) {
+        expected += 2u * (uint32_t)elearn_the_model.trainable[0].params->outputs;
+    }
+#endif
+    if (offset > ELEARN_INPUT_BYTES || size != expected - offset) {
+        return ELEARN_STATUS_BAD_LENGTH;
+    }
+    status = elearn_sample_check(&rule);
+    if (status != ELEARN_STATUS_OK) {
+        return status;
+    }
+    put_inputs(offset, bytes, ELEARN_INPUT_BYTES - offset);
+    (void)elearn_sample_run(&rule, bytes + (ELEARN_INPUT_BYTES - offset), reply);
     return ELEARN_STATUS_OK;
 }

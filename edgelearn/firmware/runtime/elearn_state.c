@@ -15,6 +15,7 @@ elearn_state elearn_the_state;
 
 static elearn_saved saved;
 static uint32_t failed_saves;
+static uint32_t save_stack_bytes;
 static bool autosave_works;
 /* The step from which on autosave counts. */
 static uint32_t counted_from;
@@ -66,6 +67,7 @@ static void note_saved(void)
     saved.step = elearn_the_state.step;
     saved.session = elearn_the_state.session;
     saved.next_sequence = elearn_the_state.next_sequence;
+    saved.sensor_runs = elearn_the_state.sensor.runs;
     counted_from = elearn_the_state.step;
 }
 
@@ -114,6 +116,10 @@ void elearn_state_init(void)
         note_saved();
     }
 #endif
+#if !ELEARN_SENSOR
+    /* Saved by firmware that had one. */
+    memset(&elearn_the_state.sensor, 0, sizeof elearn_the_state.sensor);
+#endif
     /* The session ended with the reset; the host asks where it stood. */
     elearn_the_state.session = 0;
     elearn_the_state.next_sequence = 0;
@@ -130,9 +136,9 @@ void elearn_state_reset(void)
     (void)elearn_head_set_learning_rate(t->params, t->state, mantissa, exponent);
 }
 
-uint32_t elearn_state_save(void)
-{
 #if ELEARN_SAVES
+static bool save(void)
+{
     elearn_store_part parts[MOST_PARTS];
     const uint32_t count = collect(parts);
     const elearn_head_state *s = elearn_the_model.trainable[0].state;
@@ -142,14 +148,48 @@ uint32_t elearn_state_save(void)
     elearn_the_state.random = s->random;
 #endif
     if (!elearn_store_save(elearn_the_model.identity, parts, count)) {
-        return ELEARN_STATUS_STORE_FAILED;
+        return false;
     }
     note_saved();
+    return true;
+}
+#endif
+
+uint32_t elearn_state_save(void)
+{
+#if ELEARN_SAVES
+    const uint32_t session = elearn_the_state.session;
+    const uint32_t next_sequence = elearn_the_state.next_sequence;
+    uint32_t used;
+    bool done;
+    if (session == 0) {
+        elearn_the_state.session = saved.session;
+        elearn_the_state.next_sequence = saved.next_sequence;
+    }
+    elearn_port_stack_mark();
+    done = save();
+    used = elearn_port_stack_since_mark();
+    if (used > save_stack_bytes) {
+        save_stack_bytes = used;
+    }
+    elearn_the_state.session = session;
+    elearn_the_state.next_sequence = next_sequence;
+    if (!done) {
+        return ELEARN_STATUS_STORE_FAILED;
+    }
     autosave_works = true;
     return ELEARN_STATUS_OK;
 #else
     return ELEARN_STATUS_NO_STORE;
 #endif
+}
+
+static void save_unasked(void)
+{
+    if (elearn_state_save() != ELEARN_STATUS_OK) {
+        failed_saves++;
+        autosave_works = false;
+    }
 }
 
 void elearn_state_autosave(void)
@@ -158,9 +198,13 @@ void elearn_state_autosave(void)
     if (steps == 0 || !autosave_works || elearn_the_state.step - counted_from < steps) {
         return;
     }
-    if (elearn_state_save() != ELEARN_STATUS_OK) {
-        failed_saves++;
-        autosave_works = false;
+    save_unasked();
+}
+
+void elearn_state_sensor_ended(void)
+{
+    if (saved.sensor_runs && autosave_works) {
+        save_unasked();
     }
 }
 
@@ -227,6 +271,8 @@ void elearn_state_autosave(void)
     (void)counted_from;
 }
 
+void elearn_state_sensor_ended(void) { }
+
 uint32_t elearn_state_set_class(uint32_t index, const uint8_t *name, uint32_t size)
 {
     (void)index;
@@ -275,4 +321,9 @@ const elearn_saved *elearn_state_saved(void)
 uint32_t elearn_state_failed_saves(void)
 {
     return failed_saves;
+}
+
+uint32_t elearn_state_save_stack_bytes(void)
+{
+    return save_stack_bytes;
 }

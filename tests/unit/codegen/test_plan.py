@@ -127,7 +127,7 @@ def test_a_record_of_what_was_learned_must_fit_twice():
     training = plan_training(graph, residual=Residual.INT8, learning_rate=1e-3)
     planned = plan(graph, board=board, training=training)
     payload = sum(planned.store_part_bytes)
-    counters = 32
+    counters = 56
     assert payload == counters + sum(b.size_bytes for b in planned.buffers if b.symbol.startswith("head_")) - sum(
         b.size_bytes for b in planned.buffers if b.symbol in ("head_row_k", "head_logits", "head_probabilities")
     )

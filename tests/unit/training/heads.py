@@ -126,7 +126,7 @@ def assert_same_run(program: Path, head: IntegerHead, events: Sequence[Event]) -
             requests.append(sample_request(event, plan.loss))
             result, logits, probabilities = _reference_step(head, event)
             step += event.train
-            expected.append((*result, step, ResultFlag.LEARNED if event.train else 0))
+            expected.append((*result, step, ResultFlag.HAS_LOSS | (ResultFlag.LEARNED if event.train else 0)))
             if number % 16 == 0:
                 requests += read_requests(Region.LOGITS, 4 * plan.outputs)
                 expected += [logits[start : start + 200] for start in range(0, len(logits), 200)]

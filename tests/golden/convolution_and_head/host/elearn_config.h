@@ -18,5 +18,6 @@
 #define ELEARN_LABEL_BYTES 16 /* of a name that the host may change, 0 where it may not */
 #define ELEARN_AUTOSAVE_STEPS 0u
 #define ELEARN_SAVES 1 /* whether heads are saved in memory that keeps them without power */
+#define ELEARN_SENSOR 0 /* whether samples can come from a sensor on the board: elearn_sensor.h */
 
 #endif

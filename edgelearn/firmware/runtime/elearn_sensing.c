@@ -1,0 +1,153 @@
+/* Samples from the sensor on the board. See elearn_sensing.h. */
+#include "elearn_sensing.h"
+
+#include <string.h>
+
+#include "elearn_bytes.h"
+#include "elearn_model.h"
+#include "elearn_protocol.h"
+#include "elearn_sample.h"
+#include "elearn_sensor.h"
+#include "elearn_state.h"
+
+#define FLAGS \
+    (ELEARN_SAMPLE_TRAIN | ELEARN_SAMPLE_HAS_LABEL | ELEARN_SAMPLE_TARGET_IS_INPUT | ELEARN_SAMPLE_SELF_LABEL)
+#define NO_LABEL 65535u
+
+#if ELEARN_SENSOR_EVENT_PREDICTION != ELEARN_RESULT_PREDICTION || ELEARN_SENSOR_EVENT_FLAGS != ELEARN_RESULT_FLAGS
+#error "a SENSOR_EVENT begins with the fields of RESULT"
+#endif
+
+#if ELEARN_TRAINABLE_COUNT
+static bool is_classifier(void)
+{
+    return elearn_the_model.trainable[0].params->loss == ELEARN_LOSS_CROSS_ENTROPY;
+}
+#endif
+
+static elearn_sample_rule rule_of(uint32_t flags, uint32_t label, uint32_t threshold)
+{
+    elearn_sample_rule rule;
+    rule.flags = flags;
+    rule.label = label;
+    rule.threshold = threshold;
+    return rule;
+}
+
+/* Whether samples can be learned that way; a Status. */
+static uint32_t check(elearn_sample_rule rule)
+{
+    if (rule.flags & ELEARN_SAMPLE_HAS_TARGETS) {
+        return ELEARN_STATUS_BAD_TARGET; /* nobody gives them */
+    }
+    if (rule.flags & ~(uint32_t)FLAGS) {
+        return ELEARN_STATUS_BAD_VALUE;
+    }
+#if ELEARN_TRAINABLE_COUNT
+    if (is_classifier()) {
+        rule.flags &= ~ELEARN_SAMPLE_TRAIN; /* labels may come with the samples */
+    }
+#endif
+    return elearn_sample_check(&rule);
+}
+
+uint32_t elearn_sensing_set(const uint8_t *payload)
+{
+    elearn_state_sensor *s = &elearn_the_state.sensor;
+    const uint32_t run = payload[ELEARN_SET_SENSOR_RUN];
+    const elearn_sample_rule rule = rule_of(
+        payload[ELEARN_SET_SENSOR_FLAGS],
+        elearn_get_u16(payload + ELEARN_SET_SENSOR_LABEL),
+        elearn_get_u16(payload + ELEARN_SET_SENSOR_THRESHOLD));
+    uint32_t status;
+    if (run == ELEARN_SENSOR_STOP) {
+        s->runs = 0;
+        return ELEARN_STATUS_OK;
+    }
+    if (run == ELEARN_SENSOR_GO_ON) {
+        s->runs = s->is_set && (s->limit == 0 || s->samples < s->limit);
+        return ELEARN_STATUS_OK;
+    }
+    if (run != ELEARN_SENSOR_START) {
+        return ELEARN_STATUS_BAD_VALUE;
+    }
+    status = check(rule);
+    if (status != ELEARN_STATUS_OK) {
+        return status;
+    }
+    memset(s, 0, sizeof *s);
+    s->runs = 1;
+    s->is_set = 1;
+    s->flags = (uint8_t)rule.flags;
+    s->label = (uint16_t)rule.label;
+    s->threshold = (uint16_t)rule.threshold;
+    s->limit = elearn_get_u32(payload + ELEARN_SET_SENSOR_SAMPLES);
+    s->report_every = elearn_get_u32(payload + ELEARN_SET_SENSOR_REPORT_EVERY);
+    return ELEARN_STATUS_OK;
+}
+
+/* The rule for a sample for which the sensor's code gave that label, or none. */
+static elearn_sample_rule rule_for(int32_t label)
+{
+    const elearn_state_sensor *s = &elearn_the_state.sensor;
+    elearn_sample_rule rule = rule_of(s->flags, s->label, s->threshold);
+#if ELEARN_TRAINABLE_COUNT
+    if (is_classifier()) {
+        if (!(rule.flags & ELEARN_SAMPLE_HAS_LABEL) && label >= 0
+            && label < elearn_the_model.trainable[0].params->outputs) {
+            rule.flags = (rule.flags | ELEARN_SAMPLE_HAS_LABEL) & ~ELEARN_SAMPLE_SELF_LABEL;
+            rule.label = (uint32_t)label;
+        }
+        if (!(rule.flags & (ELEARN_SAMPLE_HAS_LABEL | ELEARN_SAMPLE_SELF_LABEL))) {
+            rule.flags &= ~ELEARN_SAMPLE_TRAIN;
+        }
+    }
+#else
+    (void)label;
+#endif
+    return rule;
+}
+
+bool elearn_sensing_take(uint8_t *event)
+{
+    elearn_state_sensor *s = &elearn_the_state.sensor;
+    elearn_sensor_sample sample;
+    elearn_sample_rule rule;
+    uint32_t done;
+    uint32_t label = NO_LABEL;
+    for (uint32_t i = 0; i < ELEARN_INPUT_COUNT; i++) {
+        sample.inputs[i] = elearn_the_model.inputs[i].bytes;
+    }
+    sample.number = s->samples;
+    sample.label = ELEARN_SENSOR_NO_LABEL;
+    if (!elearn_sensor_read(&sample)) {
+        return false;
+    }
+    rule = rule_for(sample.label);
+    done = elearn_sample_run(&rule, NULL, event);
+    s->samples++;
+    s->learned += done & ELEARN_RESULT_LEARNED ? 1u : 0u;
+    if (done & ELEARN_RESULT_SELF_LABELLED) {
+        label = elearn_get_u16(event + ELEARN_SENSOR_EVENT_PREDICTION);
+    } else if (rule.flags & ELEARN_SAMPLE_HAS_LABEL) {
+        label = rule.label;
+    }
+    elearn_put_u16(event + ELEARN_SENSOR_EVENT_LABEL, label);
+    elearn_put_u32(event + ELEARN_SENSOR_EVENT_SAMPLES, s->samples);
+    return true;
+}
+
+bool elearn_sensing_is_told(void)
+{
+    const elearn_state_sensor *s = &elearn_the_state.sensor;
+    return s->report_every != 0 && s->samples % s->report_every == 0;
+}
+
+void elearn_sensing_end(void)
+{
+    elearn_state_sensor *s = &elearn_the_state.sensor;
+    if (s->limit != 0 && s->samples >= s->limit) {
+        s->runs = 0;
+        elearn_state_sensor_ended();
+    }
+}

@@ -1,0 +1,21 @@
+/* Samples from the sensor on the board: when one is taken, and how it is learned. What reads the sensor is not here: see
+ * elearn_sensor.h. */
+#ifndef ELEARN_SENSING_H
+#define ELEARN_SENSING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* SET_SENSOR; a Status. */
+uint32_t elearn_sensing_set(const uint8_t *payload);
+
+/* Take a sample of a sensor that runs, if it has one ready: test, then train. Fills the SENSOR_EVENT at `event`. */
+bool elearn_sensing_take(uint8_t *event);
+
+/* Whether the host wants to hear of the last sample. */
+bool elearn_sensing_is_told(void);
+
+/* Stop after the last sample that was asked for. */
+void elearn_sensing_end(void);
+
+#endif
