@@ -11,11 +11,15 @@ import time
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edgelearn.board import Core, load_board
+from edgelearn.cli import main
 from edgelearn.firmware.emulator import QEMU_PROGRAMS, start
 from edgelearn.firmware.toolchain import build_project
 from edgelearn.host.device import open_device
+from edgelearn.host.head import load_head
+from edgelearn.host.telemetry import HEAD, read_run
 from edgelearn.host.transport import reopener
 from edgelearn.training import make_head, plan_training
 from tests.support.firmware import generate, write_project
@@ -148,3 +152,23 @@ def test_a_session_goes_on_over_a_reset_of_a_board_that_learns_by_itself(made, t
             assert device.info.learning_rate == rate
     finally:
         running.stop()
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_it_is_watched_from_the_command_line(name, made, tmp_path):
+    """`edgelearn monitor` shows every sample and keeps the head, which has the bits of the reference."""
+    board, image, head, x, labels = made(name)
+    expected = teach(head, x, labels, Rule(train=True), samples=300)
+    with start(board, image) as running:
+        arguments = ["monitor", "--port", running.url, "--train", "--samples", "300", "--runs", str(tmp_path)]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        assert "300 samples" in result.output
+    (path,) = tmp_path.iterdir()
+    run = read_run(path)
+    assert [(record.prediction, record.step, record.learned) for record in run.records] == [
+        (event.prediction, event.step, event.learned) for event in expected
+    ]
+    kept = load_head(path / HEAD)
+    np.testing.assert_array_equal(kept.q, head.q)
+    np.testing.assert_array_equal(kept.l, head.residual)

@@ -159,6 +159,20 @@ def test_it_stops_goes_on_and_starts_anew():
         assert statistics.step == 20 + statistics.sensor_samples
 
 
+def test_how_often_it_reports_changes_nothing_else():
+    with firmware() as running, open_device(running.url) as device:
+        device.set_sensor(run=True, train=True, label=3, report_every=0)
+        assert not wait_for_samples(device, 5)
+        device.set_sensor_reports(10)
+        events = []
+        while len(events) < 20:
+            events += device.sensor_events(0.05)
+        assert all(event.samples % 10 == 0 and event.learned and event.label == 3 for event in events)
+        device.set_sensor(run=False)
+        statistics = device.statistics()
+        assert statistics.sensor_samples == statistics.sensor_learned == statistics.step >= 200
+
+
 def test_a_second_host_sees_that_it_runs():
     with firmware() as running:
         with open_device(running.url) as device:
@@ -176,7 +190,7 @@ REFUSED = {
     "no targets": ({"flags": SampleFlag.TRAIN}, LossKind.SQUARED_ERROR, "targets do not fit"),
     "self-label": ({"flags": SampleFlag.SELF_LABEL}, LossKind.SQUARED_ERROR, "not one of its classes"),
     "flags": ({"flags": 128}, LossKind.CROSS_ENTROPY, "outside what its arithmetic"),
-    "run": ({"run": 3}, LossKind.CROSS_ENTROPY, "outside what its arithmetic"),
+    "run": ({"run": 4}, LossKind.CROSS_ENTROPY, "outside what its arithmetic"),
 }
 
 

@@ -68,6 +68,10 @@ uint32_t elearn_sensing_set(const uint8_t *payload)
         s->runs = s->is_set && (s->limit == 0 || s->samples < s->limit);
         return ELEARN_STATUS_OK;
     }
+    if (run == ELEARN_SENSOR_REPORT) {
+        s->report_every = elearn_get_u32(payload + ELEARN_SET_SENSOR_REPORT_EVERY);
+        return ELEARN_STATUS_OK;
+    }
     if (run != ELEARN_SENSOR_START) {
         return ELEARN_STATUS_BAD_VALUE;
     }
