@@ -11,6 +11,7 @@ The same input gives the same bytes: members are stored uncompressed, in this or
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -199,7 +200,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise StorageError(
             f"{path} could not be written",
             cause=error.strerror or str(error),

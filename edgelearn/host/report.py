@@ -26,7 +26,7 @@ REPORT = "report.html"
 #: Up to so many classes each has its row and column everywhere; of more, the least accurate ones.
 _MOST_CLASSES = 24
 #: Parts of the run in the table of classes over time.
-_MOST_PARTS = 30
+_MOST_PARTS = 24
 _MOST_PAIRS = 20
 _MOST_HEAD_ROWS = 24
 _MOST_EVENTS = 200
@@ -173,6 +173,8 @@ def render_report(run: Run) -> str:
     environment.filters |= {
         "percent": lambda share: "–" if share is None else f"{100 * share:.1f} %",
         "number": lambda value: "–" if value is None else f"{value:.4g}",
+        "length3": lambda value: f"{value:.3g}",
+        "bias": lambda value: f"{value:+.3f}" if abs(value) < 100 else f"{value:+.3g}",
         "integer": lambda value: "–" if value is None else f"{value:,}",
         "ms": lambda seconds: "–" if seconds is None else f"{1000 * seconds:.3g} ms",
         "kib": kib,
@@ -369,7 +371,7 @@ def _phases(run: Run) -> list[tuple[str, int, float]]:
         ("inference", found.inference_stack_bytes),
         ("update", found.train_stack_bytes),
         ("saving", found.save_stack_bytes),
-        ("everything", found.stack_bytes),
+        ("all of it", found.stack_bytes),
     ]
     return [(name, size, size / found.stack_size_bytes) for name, size in phases if size]
 
@@ -399,9 +401,21 @@ _COUNTERS = {
     "round_trip_p95_s": "95 % of the last round trips within",
     "crc_errors": "CRC errors",
     "ring_bytes": "receive buffer, most in use, bytes",
-    "stack_bytes": "stack, most in use, bytes",
     "repeats": "repeated requests, answered again",
-    "step": "training steps",
+    "gaps": "requests that did not arrive",
+    "overruns": "bytes lost for want of room",
+    "failed_saves": "saves that failed",
+}
+#: Counters that the page shows in other places.
+_ELSEWHERE = {
+    "step",
+    "saved_step",
+    "stack_bytes",
+    "static_ram_bytes",
+    "stack_size_bytes",
+    "inference_stack_bytes",
+    "train_stack_bytes",
+    "save_stack_bytes",
 }
 
 
@@ -413,7 +427,7 @@ def _counters(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     def named(values: msgspec.Struct) -> list[tuple[str, str]]:
         rows = []
         for name, value in msgspec.to_builtins(values).items():
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if name in _ELSEWHERE or isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             shown = f"{1000 * value:.3g} ms" if name.endswith("_s") else f"{value:,}"
             rows.append((_COUNTERS.get(name, name.replace("_", " ")), shown))

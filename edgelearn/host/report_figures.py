@@ -126,7 +126,9 @@ def draw(run: Run, head_change: tuple[tuple[str, float], ...] = ()) -> dict[str,
             add(
                 "link",
                 "The link over the samples streamed",
-                "Median and 95th percentile of the round trip, and below what went wrong on the line.",
+                "Median and 95th percentile of the round trip, and below what went wrong on the line."
+                if any(record.retries or record.crc_errors for record in run.records)
+                else "Median and 95th percentile of the round trip. Nothing went wrong on the line.",
                 lambda: _link(run),
             )
             stack = column(run.records, "stack_bytes")

@@ -425,23 +425,23 @@ def create_run(
     name = f"{now:%Y%m%dT%H%M%SZ}-{board}-{model_hash[:8]}"
     manifest = Manifest(
         created_utc=f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        command=command,
+        command=tuple(_readable(word) for word in command),
         versions={
             "edgelearn": edgelearn.__version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
             "system": platform.platform(),
         },
-        port=port,
+        port=_readable(port),
         board=info.board,
         board_ram_bytes=board_ram_bytes,
         model_hash=model_hash,
-        bundle=bundle,
+        bundle=_readable(bundle),
         bundle_sha256=bundle_sha256,
-        data=source.name,
+        data=_readable(source.name),
         data_sha256=source.sha256,
-        data_path=data_path,
-        project_path=project_path,
+        data_path=_readable(data_path),
+        project_path=_readable(project_path),
         table=table or TableOptions(),
         options=options,
         device=info,
@@ -593,6 +593,11 @@ def _unknown_manifest() -> Manifest:
             stack_size_bytes=0,
         ),
     )
+
+
+def _readable(text: str) -> str:
+    """Text that can be written: names of files may hold bytes that are no UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _locked(file: IO[bytes]) -> bool:

@@ -58,8 +58,8 @@ def test_killed_hosts_and_firmware(name, power_cuts, tmp_path):
             tmp_path / "data.npz",
             tmp_path / "runs",
             StreamOptions(train=True, autosave_steps=200),
+            samples=SAMPLES,
             kills=8,
-            most_s=0.3 if board.core is Core.HOST else 1.2,
             seed=5,
             between=cut_power,
         )

@@ -12,6 +12,11 @@ from typing import NamedTuple
 
 from edgelearn.host.telemetry import Record, StreamOptions, read_run
 
+#: Share of hosts that die before or while they start.
+_AT_ONCE = 0.2
+#: Of a run folder, for each sample.
+_SAMPLE_BYTES = 250
+
 
 class Lives(NamedTuple):
     """What a run has gone through.
@@ -47,14 +52,18 @@ def _begun(runs: Path) -> Path | None:
     return found[0] if found else None
 
 
+def _written_bytes(runs: Path) -> int:
+    return sum(path.stat().st_size for path in runs.glob("*/*.jsonl"))
+
+
 def stream_with_kills(
     url: Callable[[], str],
     data: Path,
     runs: Path,
     options: StreamOptions,
     *,
+    samples: int,
     kills: int,
-    most_s: float,
     seed: int,
     between: Callable[[random.Random], None] = lambda _: None,
 ) -> Lives:
@@ -65,8 +74,9 @@ def stream_with_kills(
     Args:
         url: gives that of the device, which may change with `between`.
         data, runs, options: of the stream.
-        kills: so many, or fewer where the stream ends before.
-        most_s: a host lives that long at most.
+        samples: how many that streams.
+        kills: so many, or fewer where the stream ends before. Some hosts die within their first moments, the others
+            when they have written so much: on an average an equal share of the run.
         seed: of the moments.
         between: called after each kill.
     """
@@ -80,8 +90,16 @@ def stream_with_kills(
         resumed += path is not None and killed > 0
         arguments = (url(), str(data), str(runs), options, str(path or ""))
         host: BaseProcess = context.Process(target=_stream, args=arguments)
+        before_bytes = _written_bytes(runs)
         host.start()
-        host.join(chance.uniform(0, most_s) if killed < kills else 120)
+        if killed == kills:
+            host.join(120)
+        elif chance.random() < _AT_ONCE:
+            host.join(chance.uniform(0, 0.1))
+        else:
+            wanted_bytes = before_bytes + chance.randrange(2 * samples * _SAMPLE_BYTES // (kills + 2))
+            while host.exitcode is None and _written_bytes(runs) < wanted_bytes:
+                time.sleep(0.001)
         has_ended = host.exitcode is not None
         host.kill()
         host.join()

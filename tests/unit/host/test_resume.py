@@ -82,7 +82,7 @@ def test_killed_hosts_teach_each_sample_once(tmp_path, model, autosave_steps, de
     with FakeDevice(model) as fake:
         happens = anything(fake, device_resets, others)
         lives = stream_with_kills(
-            lambda: fake.url, data, tmp_path / "runs", options, kills=12, most_s=0.3, seed=seed, between=happens
+            lambda: fake.url, data, tmp_path / "runs", options, samples=1400, kills=10, seed=seed, between=happens
         )
         assert head_of(fake) == head_of(want)
         assert fake.step == 1400
@@ -106,7 +106,7 @@ def test_killed_hosts_over_a_bad_line(tmp_path, seed):
     faults = Faults(seed=seed, lose_request=0.02, lose_reply=0.02, corrupt_reply=0.02, duplicate_request=0.02)
     want = taught_once(Model(), data, TRAIN)
     with FakeDevice(faults=faults) as fake:
-        stream_with_kills(lambda: fake.url, data, tmp_path / "runs", TRAIN, kills=8, most_s=0.8, seed=seed)
+        stream_with_kills(lambda: fake.url, data, tmp_path / "runs", TRAIN, samples=600, kills=8, seed=seed)
         assert head_of(fake) == head_of(want)
         assert [sample for sample in fake.applied if sample[2]] == want.applied
 
@@ -126,7 +126,7 @@ def test_killed_hosts_that_label_themselves(tmp_path):
     assert 110 < want.step < 690
     with FakeDevice() as fake:
         taught_to_see(fake)
-        stream_with_kills(lambda: fake.url, data, tmp_path / "runs", options, kills=10, most_s=0.2, seed=1)
+        stream_with_kills(lambda: fake.url, data, tmp_path / "runs", options, samples=600, kills=10, seed=1)
         assert head_of(fake) == head_of(want)
         assert fake.step == want.step
 
@@ -135,7 +135,7 @@ def test_killed_hosts_that_only_predict(tmp_path):
     data = save_blobs(tmp_path / "blobs.npz", 900)
     with FakeDevice() as fake:
         lives = stream_with_kills(
-            lambda: fake.url, data, tmp_path / "runs", StreamOptions(train=False), kills=6, most_s=0.2, seed=1
+            lambda: fake.url, data, tmp_path / "runs", StreamOptions(train=False), samples=900, kills=6, seed=1
         )
     run = read_run(lives.run)
     assert [record.number for record in run.records] == list(range(900))
