@@ -295,6 +295,7 @@ MESSAGES: tuple[Message, ...] = (
             Field("autosave_steps", _U32, "the head is saved after that many steps, 0: only when asked"),
             Field("has_sensor", _U8, "1 where the firmware takes samples from a sensor of its own", True),
             Field("sensor_runs", _U8, "1 while it does", True),
+            Field("multiply_accumulates", _U32, "of one inference, 0 where that is not known", True),
         ),
     ),
     Message(

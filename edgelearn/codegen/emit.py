@@ -369,6 +369,7 @@ def emit_project(
             trainable_count=len(plan.training.layers),
             residual=plan.residual.name,
             max_payload_bytes=plan.max_payload_bytes,
+            multiply_accumulates=min(sum(step.multiply_accumulates for step in plan.steps), 2**32 - 1),
             max_reply_bytes=REPLY_PAYLOAD_BYTES,
             window=WINDOW,
             classes=plan.classes,

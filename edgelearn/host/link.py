@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edgelearn.errors import DeviceRefusedError, DeviceResetError, DeviceTimeoutError, PortError
 from edgelearn.host.transport import Transport
@@ -316,7 +317,7 @@ class Link:
         """Seconds from the first sending of the last answered request to its reply."""
         return self._last_s
 
-    def session_opened(self, *, window: int, receive_bytes: int) -> None:
+    def session_opened(self, *, window: int, receive_bytes: int, inference_s: float = 0.0) -> None:
         """From now on a device that knows no session was reset.
 
         Repeats and noise of the time before, when the board may have been starting, do not count.
@@ -324,6 +325,7 @@ class Link:
         Args:
             window: requests that may be under way.
             receive_bytes: encoded bytes that may be under way; a single request may be longer.
+            inference_s: how long the device computes at most, as far as anybody knows: it answers nothing meanwhile.
         """
         if not self.session_is_open:
             self._retries = 0
@@ -332,6 +334,12 @@ class Link:
         self.session_is_open = True
         self._window = max(1, window)
         self._receive_bytes = receive_bytes
+        options = self.options
+        self.options = replace(
+            options,
+            first_timeout_s=max(options.first_timeout_s, 2 * inference_s),
+            first_give_up_s=max(options.first_give_up_s, options.give_up_round_trips * inference_s),
+        )
 
     def keep_journal(self) -> None:
         """From now on keep what was carried out until the device has saved it, to send it again after a reset."""

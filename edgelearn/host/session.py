@@ -43,6 +43,18 @@ from edgelearn.protocol import (
 #: HELLO is repeated fast at first: a board that is just starting hears none of the first ones.
 _HELLO_TIMES = LinkOptions(first_timeout_s=0.1, min_timeout_s=0.1, max_timeout_s=0.5)
 _REOPEN_PAUSE_S = 0.1
+#: What an inference takes at most: portable kernels on the smallest core, whose counter may count something else.
+_CLOCKS_PER_MAC, _SLOWEST_HZ = 16, 16_000_000
+
+
+def expected_inference_s(multiply_accumulates: int, counter_hz: int) -> float:
+    """How long one inference takes at most, roughly: before one was measured nobody must give up sooner.
+
+    Args:
+        multiply_accumulates: of one inference.
+        counter_hz: of the device's counter, which on many cores counts the core's clock.
+    """
+    return multiply_accumulates * _CLOCKS_PER_MAC / max(counter_hz, _SLOWEST_HZ)
 
 
 class SessionEvent(Struct, frozen=True, kw_only=True):
@@ -251,7 +263,11 @@ class Session:
         except (FrameError, ValueError) as error:
             raise DeviceRefusedError("the device answered HELLO with a broken reply", cause=str(error)) from error
         if hello.integer("session") == self._number:
-            self.link.session_opened(window=hello.integer("window"), receive_bytes=hello.integer("receive_bytes"))
+            self.link.session_opened(
+                window=hello.integer("window"),
+                receive_bytes=hello.integer("receive_bytes"),
+                inference_s=expected_inference_s(hello.integer("multiply_accumulates"), hello.integer("counter_hz")),
+            )
         return hello
 
 

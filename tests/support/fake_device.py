@@ -71,6 +71,8 @@ class Model(Struct, frozen=True, kw_only=True):
     #: A sensor of its own: see `sensor_samples`. So many samples a second by itself; 0: only by `take_sensor_samples`.
     has_sensor: bool = False
     sensor_hz: float = 0.0
+    #: That it says one inference has.
+    multiply_accumulates: int = 0
 
     @property
     def interface(self) -> tuple[TensorInfo, ...]:
@@ -517,6 +519,7 @@ class FakeDevice:
             autosave_steps=self.autosave_steps,
             has_sensor=m.has_sensor,
             sensor_runs=self.sensor.runs,
+            multiply_accumulates=m.multiply_accumulates,
         )
 
     def _statistics(self) -> bytes:

@@ -149,6 +149,11 @@ class Wire:
         frame = self.ask(MessageType.READ, next(self._readings), payload)
         return unpack(MessageType.READ_REPLY, frame.payload).tail
 
+    def region_bytes(self, region: Region) -> int:
+        payload = pack(MessageType.READ, region=region, index=0, offset=0, length=1)
+        frame = self.ask(MessageType.READ, next(self._readings), payload)
+        return unpack(MessageType.READ_REPLY, frame.payload).integer("total_bytes")
+
     def head(self) -> tuple[object, ...]:
         """All that learning changes: steps and the bytes of every array."""
         regions = (Region.HEAD_WEIGHTS, Region.HEAD_RESIDUAL, Region.HEAD_BIAS, Region.HEAD_ROW_T, Region.LABELS)
@@ -365,6 +370,12 @@ def test_a_question_under_a_number_of_changes_is_refused_in_its_turn(wire, type_
     assert Status(decode_frame(refusal).payload[0]) is Status.UNKNOWN_TYPE
     assert wire.send(MessageType.SAMPLE, 5, sample()) == [refusal], "its number is used up"
     assert wire.hello()["next_sequence"] == 6
+
+
+def test_hello_says_how_much_there_is_to_compute(wire):
+    """The model is nothing but its trainable layer: outputs times features."""
+    opened = wire.hello()
+    assert opened["multiply_accumulates"] == wire.region_bytes(Region.HEAD_WEIGHTS)
 
 
 def test_the_hello_of_the_open_session_forgets_nothing(wire):

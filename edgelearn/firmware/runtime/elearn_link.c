@@ -146,6 +146,7 @@ static void hello(uint32_t sequence, const uint8_t *payload)
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_AUTOSAVE_STEPS, elearn_the_state.autosave_steps);
     reply[ELEARN_HELLO_REPLY_HAS_SENSOR] = ELEARN_SENSOR;
     reply[ELEARN_HELLO_REPLY_SENSOR_RUNS] = elearn_the_state.sensor.runs;
+    elearn_put_u32(reply + ELEARN_HELLO_REPLY_MULTIPLY_ACCUMULATES, ELEARN_MULTIPLY_ACCUMULATES);
     put_model(reply);
     send(ELEARN_MSG_HELLO_REPLY, sequence, ELEARN_HELLO_REPLY_BYTES, 0);
 }

@@ -10,6 +10,8 @@ import pytest
 from edgelearn.errors import DeviceResetError, PortError, ResultLostError, WrongModelError
 from edgelearn.host import link as link_module
 from edgelearn.host.device import open_device
+from edgelearn.host.link import LinkOptions
+from edgelearn.host.session import expected_inference_s
 from edgelearn.host.transport import open_transport
 from edgelearn.protocol import MessageType
 from tests.support.fake_device import FakeDevice, Faults, Model
@@ -223,3 +225,16 @@ def test_saving_empties_the_journal():
         assert teach(device, 1, 1) == [21]
         assert device.session.events[0].repeated <= 1
         assert device.link.exchange(MessageType.STATISTICS).payload
+
+
+def test_nobody_gives_up_while_a_large_model_computes_for_the_first_time():
+    """What the device says of its model stands for the round trip that was not measured yet."""
+    with FakeDevice(Model(multiply_accumulates=420_000_000)) as fake, open_device(fake.url) as device:
+        # 16 clocks each, at 168 MHz.
+        assert device.link.options.first_timeout_s == 80.0
+        assert device.link.options.first_give_up_s == 400.0
+    with FakeDevice(Model(multiply_accumulates=1000)) as fake, open_device(fake.url) as device:
+        assert device.link.options == LinkOptions()
+    assert expected_inference_s(12_500_000, 168_000_000) == pytest.approx(1.19, abs=0.01)
+    assert expected_inference_s(1_000_000, 32_768) == 1.0
+    assert expected_inference_s(0, 0) == 0

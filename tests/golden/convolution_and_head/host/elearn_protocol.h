@@ -136,7 +136,8 @@
 #define ELEARN_HELLO_REPLY_AUTOSAVE_STEPS 84u /* u32: the head is saved after that many steps, 0: only when asked */
 #define ELEARN_HELLO_REPLY_HAS_SENSOR 88u /* u8: 1 where the firmware takes samples from a sensor of its own */
 #define ELEARN_HELLO_REPLY_SENSOR_RUNS 89u /* u8: 1 while it does */
-#define ELEARN_HELLO_REPLY_BYTES 90u
+#define ELEARN_HELLO_REPLY_MULTIPLY_ACCUMULATES 90u /* u32: of one inference, 0 where that is not known */
+#define ELEARN_HELLO_REPLY_BYTES 94u
 
 /* SAMPLE: then the inputs in order from that byte on, then with HAS_TARGETS an int16 for each logit */
 #define ELEARN_SAMPLE_FLAGS 0u /* u8: SampleFlag */

@@ -12,6 +12,7 @@
 #define ELEARN_RESIDUAL ELEARN_RESIDUAL_INT8
 #define ELEARN_MAX_PAYLOAD_BYTES 256u
 #define ELEARN_MAX_REPLY_BYTES 256u
+#define ELEARN_MULTIPLY_ACCUMULATES 104u /* of one inference */
 #define ELEARN_WINDOW 8u /* requests that may be under way, replies that are kept */
 
 #define ELEARN_INITIAL_CLASSES 4u
