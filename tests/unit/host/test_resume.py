@@ -99,6 +99,33 @@ def test_killed_hosts_teach_each_sample_once(tmp_path, model, autosave_steps, de
     assert [record.step for record in run.records] == [record.number + 1 for record in run.records]
 
 
+class Shaky(FakeDevice):
+    """Loses its power now and then, in the middle of things."""
+
+    def _dispatch(self, frame):
+        if self.random.random() < 0.004:
+            self.boot()
+            return
+        super()._dispatch(frame)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_hosts_and_a_device_that_is_reset_while_they_stream(tmp_path, seed):
+    data = save_blobs(tmp_path / "blobs.npz", 1000)
+    options = StreamOptions(train=True, learning_rate=0.02, autosave_steps=60)
+    want = taught_once(SAVES, data, options)
+    with Shaky(SAVES, Faults(seed=seed)) as fake:
+        lives = stream_with_kills(
+            lambda: fake.url, data, tmp_path / "runs", options, samples=1000, kills=8, seed=seed, may_fail=True
+        )
+        assert head_of(fake) == head_of(want)
+        assert fake.step == 1000
+        assert fake.boots > 1
+    run = read_run(lives.run)
+    assert len(run.records) + run.summary.lost_results == 1000
+    assert [record.step for record in run.records] == [record.number + 1 for record in run.records]
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_hosts_over_a_bad_line(tmp_path, seed):
     """The device stays up, and its results too are all there but those that nobody could have kept."""

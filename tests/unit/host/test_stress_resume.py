@@ -1,0 +1,310 @@
+"""Carrying on a run whose host was killed: nothing that was received is lost, and nothing is learned twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgelearn import pipeline
+from edgelearn.errors import (
+    DataError,
+    DeviceResetError,
+    OptionError,
+    StorageError,
+    WrongModelError,
+)
+from edgelearn.host import plots
+from edgelearn.host.device import open_device
+from edgelearn.host.telemetry import EVENTS, HEAD_BEFORE, RESULTS, SENT, SUMMARY, StreamOptions, read_run
+from tests.support.fake_device import FakeDevice, Faults, Model, blobs
+from tests.support.mortal import stream_with_kills
+
+TRAIN = StreamOptions(train=True, learning_rate=0.02)
+SAVES = Model(can_save=True)
+#: Samples that go in parts.
+LARGE = Model(inputs=150, window=8)
+
+
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch):
+    monkeypatch.setattr(plots, "draw_plots", lambda path: ())
+
+
+def save_blobs(path, samples, inputs=16):
+    x, y = blobs(samples, inputs=inputs)
+    np.savez(path, x=x, y=y)
+    return path
+
+
+def head_of(fake):
+    return [array.tobytes() for array in (fake.q, fake.l, fake.bias)]
+
+
+def taught_once(model, data, options):
+    """A device that was taught without any trouble."""
+    with FakeDevice(model) as fake, pipeline.connect(fake.url) as device:
+        pipeline.stream(device, data, options)
+        return fake
+
+
+def anything(fake, device_resets, others):
+    """What may happen between two hosts."""
+
+    def happens(chance):
+        if device_resets and chance.random() < 0.4:
+            fake.boot()
+        if others and chance.random() < 0.3:
+            with open_device(fake.url) as device:
+                device.read_head()
+
+    return happens
+
+
+@pytest.mark.parametrize(
+    ("model", "autosave_steps", "device_resets", "others"),
+    [
+        (Model(), None, False, False),
+        (LARGE, None, False, False),
+        (LARGE, None, False, True),
+        (SAVES, 50, True, False),
+        (SAVES, 50, True, True),
+        # What cannot save begins anew.
+        (Model(), None, True, True),
+    ],
+)
+@pytest.mark.parametrize("seed", range(200, 215))
+def test_killed_hosts_teach_each_sample_once(tmp_path, model, autosave_steps, device_resets, others, seed):
+    data = save_blobs(tmp_path / "blobs.npz", 700, model.inputs)
+    options = StreamOptions(
+        train=True, learning_rate=0.02, repeat=2, shuffle=True, seed=3, autosave_steps=autosave_steps
+    )
+    want = taught_once(model, data, options)
+    with FakeDevice(model) as fake:
+        happens = anything(fake, device_resets, others)
+        lives = stream_with_kills(
+            lambda: fake.url, data, tmp_path / "runs", options, samples=1400, kills=10, seed=seed, between=happens
+        )
+        assert head_of(fake) == head_of(want)
+        assert fake.step == 1400
+        if not device_resets:
+            assert [sample for sample in fake.applied if sample[2]] == want.applied
+    run = read_run(lives.run)
+    assert lives.resumed >= 3
+    assert run.summary.resumed == sum(event.kind == "resume" for event in run.events)
+    assert len(run.records) + run.summary.lost_results == 1400
+    assert run.summary.samples == len(run.records)
+    assert run.records[-1].number == 1399
+    assert run.summary.lost_results <= lives.killed * 2 * (1 + model.window)
+    # The losses too are those of a run without trouble: each sample found the head that it should find.
+    assert [record.step for record in run.records] == [record.number + 1 for record in run.records]
+
+
+@pytest.mark.parametrize("seed", range(200, 215))
+def test_killed_hosts_over_a_bad_line(tmp_path, seed):
+    """The device stays up, and its results too are all there but those that nobody could have kept."""
+    data = save_blobs(tmp_path / "blobs.npz", 600)
+    faults = Faults(seed=seed, lose_request=0.02, lose_reply=0.02, corrupt_reply=0.02, duplicate_request=0.02)
+    want = taught_once(Model(), data, TRAIN)
+    with FakeDevice(faults=faults) as fake:
+        stream_with_kills(lambda: fake.url, data, tmp_path / "runs", TRAIN, samples=600, kills=8, seed=seed)
+        assert head_of(fake) == head_of(want)
+        assert [sample for sample in fake.applied if sample[2]] == want.applied
+
+
+def test_killed_hosts_that_label_themselves(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 600)
+    options = StreamOptions(train=True, learning_rate=0.02, self_label=0.5)
+
+    def taught_to_see(fake):
+        with pipeline.connect(fake.url) as device:
+            pipeline.stream(device, data, StreamOptions(train=True, learning_rate=0.02, limit=100))
+
+    with FakeDevice() as want:
+        taught_to_see(want)
+        with pipeline.connect(want.url) as device:
+            pipeline.stream(device, data, options)
+    assert 110 < want.step < 690
+    with FakeDevice() as fake:
+        taught_to_see(fake)
+        stream_with_kills(lambda: fake.url, data, tmp_path / "runs", options, samples=600, kills=10, seed=1)
+        assert head_of(fake) == head_of(want)
+        assert fake.step == want.step
+
+
+def test_killed_hosts_that_only_predict(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 900)
+    with FakeDevice() as fake:
+        lives = stream_with_kills(
+            lambda: fake.url, data, tmp_path / "runs", StreamOptions(train=False), samples=900, kills=6, seed=1
+        )
+    run = read_run(lives.run)
+    assert [record.number for record in run.records] == list(range(900))
+    assert not (lives.run / SENT).exists()
+
+
+def interrupted(tmp_path, fake, data, options=TRAIN, samples=40):
+    """A run whose host was lost after so many results."""
+    with pipeline.connect(fake.url) as device:
+        real, seen = device.result, []
+
+        def result(pending):
+            if len(seen) == samples:
+                raise KeyboardInterrupt
+            seen.append(real(pending))
+            return seen[-1]
+
+        device.result = result
+        pipeline.stream(device, data, options, runs=tmp_path / "runs", port=fake.url)
+    (path,) = (tmp_path / "runs").iterdir()
+    (path / SUMMARY).unlink()
+    # What is on its way to the device still arrives.
+    with open_device(fake.url, earlier_session=fake.session):
+        return path
+
+
+def test_results_that_the_device_has_kept_are_fetched(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+        assert fake.step > 40
+        summary = pipeline.resume(path)
+        assert fake.step == 100
+    run = read_run(path)
+    assert [record.number for record in run.records] == list(range(100))
+    assert [record.label for record in run.records] == np.load(data)["y"].tolist()
+    assert (summary.lost_results, summary.resumed, summary.samples) == (0, 1, 100)
+    (event,) = (event for event in run.events if event.kind == "resume")
+    assert "the device still knew" in event.text
+    times = [record.time_s for record in run.records]
+    assert times == sorted(times)
+
+
+def test_results_that_nobody_has_are_counted(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+        with open_device(fake.url):
+            learned = fake.step
+        assert learned > 40
+        summary = pipeline.resume(path)
+        assert fake.step == 100
+    run = read_run(path)
+    assert summary.lost_results == learned - 40
+    assert [record.number for record in run.records] == [*range(40), *range(learned, 100)]
+    assert any("lost with a reset or with the host" in notice for notice in summary.notices)
+    assert "lost" in run.events[-1].text or any("lost" in event.text for event in run.events)
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_device_that_forgot_is_taught_again_without_a_second_result(tmp_path, saves):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    options = StreamOptions(train=True, learning_rate=0.02, autosave_steps=15 if saves else None)
+    model = SAVES if saves else Model()
+    want = taught_once(model, data, options)
+    with FakeDevice(model) as fake:
+        path = interrupted(tmp_path, fake, data, options)
+        before = read_run(path).records
+        fake.boot()
+        assert fake.step == (30 if saves else 0)
+        summary = pipeline.resume(path)
+        assert head_of(fake) == head_of(want)
+    run = read_run(path)
+    assert run.records[:40] == before
+    assert [record.number for record in run.records] == list(range(100))
+    assert (summary.lost_results, summary.samples) == (0, 100)
+    (event,) = (event for event in run.events if event.kind == "replay")
+    assert event.text.startswith(f"{40 - (30 if saves else 0)} samples learned again")
+
+
+def test_a_run_that_was_interrupted_or_failed_goes_on_too(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 60)
+    want = taught_once(SAVES, data, TRAIN)
+    with FakeDevice(SAVES) as fake:
+        with pipeline.connect(fake.url) as device:
+            real = device.submit
+
+            def submit(*args, **kwargs):
+                if fake.step > 20:
+                    raise OptionError("something went wrong")
+                return real(*args, **kwargs)
+
+            device.submit = submit
+            with pytest.raises(OptionError):
+                pipeline.stream(device, data, TRAIN, runs=tmp_path / "runs", port=fake.url)
+        (path,) = (tmp_path / "runs").iterdir()
+        assert read_run(path).summary.ended == "error"
+        assert pipeline.resume(path).ended == "complete"
+        assert head_of(fake) == head_of(want)
+        assert len(read_run(path).records) == 60
+        with pytest.raises(DataError, match="is complete"):
+            pipeline.resume(path)
+        assert fake.step == 60
+
+
+@pytest.mark.parametrize("name", [RESULTS, SENT, EVENTS])
+def test_cut_at_any_byte_the_run_goes_on_and_teaches_each_sample_once(tmp_path, name):
+    """As after a power cut of the host: the last lines of a file are gone, or torn."""
+    data = save_blobs(tmp_path / "blobs.npz", 60)
+    options = StreamOptions(train=True, learning_rate=0.02, autosave_steps=15)
+    want = taught_once(SAVES, data, options)
+    for cut in (1, 2, 17, 40, 300, 10**6):
+        with FakeDevice(SAVES) as fake:
+            path = interrupted(tmp_path / str(cut), fake, data, options, 35)
+            whole = (path / name).read_bytes()
+            (path / name).write_bytes(whole[: max(0, len(whole) - cut)])
+            pipeline.resume(path)
+            assert head_of(fake) == head_of(want)
+            assert fake.step == 60
+        run = read_run(path)
+        numbers = [record.number for record in run.records]
+        assert numbers == sorted(set(numbers))
+        assert len(numbers) + run.summary.lost_results == 60
+
+
+def test_other_options_data_models_and_sources_are_refused(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    other = save_blobs(tmp_path / "other.npz", 101)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+        learned = fake.step
+        with pytest.raises(OptionError, match=r"learning rate 0.02, not 0.03"):
+            pipeline.resume(path, options=StreamOptions(train=True, learning_rate=0.03))
+        with pytest.raises(DataError, match=r"other.npz is not the data of the run"):
+            pipeline.resume(path, data=other)
+        data.unlink()
+        with pytest.raises(DataError, match="does not exist"):
+            pipeline.resume(path)
+        with FakeDevice(Model(hash=b"another!")) as another, pytest.raises(WrongModelError):
+            pipeline.resume(path, port=another.url)
+        assert fake.step == learned
+    assert len(read_run(path).records) == 40
+    assert not (path / SUMMARY).exists()
+
+
+def test_what_else_a_device_has_learned_is_refused(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+        with pipeline.connect(fake.url) as device:
+            pipeline.stream(device, data, TRAIN)
+        with pytest.raises(DeviceResetError, match="something else"):
+            pipeline.resume(path)
+        # Reset, and with the head as generated, it would do; but not with another one.
+        fake.boot()
+        fake.q[:] = 3
+        with pytest.raises(DeviceResetError, match="something else"):
+            pipeline.resume(path)
+        fake.boot()
+        (path / HEAD_BEFORE).unlink()
+        with pytest.raises(DeviceResetError, match="something else"):
+            pipeline.resume(path)
+
+
+def test_a_run_that_is_under_way_is_left_alone(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+        from edgelearn.host.telemetry import reopen_run
+
+        with reopen_run(path), pytest.raises(StorageError, match="still being written"):
+            pipeline.resume(path)
