@@ -41,7 +41,8 @@ fuzz: setup
 
 soak: setup
 	EDGELEARN_SOAK_SAMPLES=100000 EDGELEARN_POWER_CUTS=200 EDGELEARN_STORE_SAVES=60 \
-	  $(BIN)/python -m pytest tests/emulator/test_soak.py tests/emulator/test_store.py tests/vectors/test_store.py
+	  $(BIN)/python -m pytest tests/emulator/test_soak.py tests/emulator/test_power_cuts.py \
+	  tests/emulator/test_store.py tests/vectors/test_store.py
 
 bench: setup
 	$(BIN)/python benchmarks/head_accuracy.py

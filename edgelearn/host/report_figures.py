@@ -157,7 +157,9 @@ def _accuracy(run: Run, window: int) -> Figure:
     correct = column(run.records, "correct")[samples - 1]
     passes = column(run.records, "pass_number")[samples - 1]
     wide = _wide(window, len(samples))
-    axes.plot(*thin(samples, 100 * sliding, _MOST_POINTS), color=_COLORS["blue"], lw=0.9, alpha=0.45)
+    alone = wide == window
+    axes.plot(*thin(samples, 100 * sliding, _MOST_POINTS), color=_COLORS["blue"])
+    axes.lines[-1].set(linewidth=1.1 if alone else 0.9, alpha=0.75 if alone else 0.45)
     axes.lines[-1].set_label(f"last {window:,} samples")
     if wide > window:
         axes.plot(*thin(samples, 100 * sliding_mean(correct, wide), _MOST_POINTS), color=_COLORS["blue"], lw=1.6)
@@ -187,9 +189,10 @@ def _loss(run: Run, window: int) -> Figure:
     loss = column(run.records, "loss")[samples - 1]
     edges, (low, high) = _quantiles(loss, (0.1, 0.9))
     axes.fill_between(samples[edges], low, high, color=_COLORS["orange"], alpha=0.2, lw=0, label="middle 80 %")
-    axes.plot(*thin(samples, sliding, _MOST_POINTS), color=_COLORS["orange"], lw=1.0, alpha=0.6)
-    axes.lines[-1].set_label(f"mean of the last {window:,}")
     wide = _wide(window, len(samples))
+    axes.plot(*thin(samples, sliding, _MOST_POINTS), color=_COLORS["orange"])
+    axes.lines[-1].set(linewidth=1.6 if wide == window else 1.0, alpha=1.0 if wide == window else 0.6)
+    axes.lines[-1].set_label(f"mean of the last {window:,}")
     if wide > window:
         axes.plot(*thin(samples, sliding_mean(loss, wide), _MOST_POINTS), color=_COLORS["orange"], lw=2.0)
         axes.lines[-1].set_label(f"of the last {wide:,}")

@@ -32,6 +32,8 @@ def test_it_holds_everything(wheel):
             assert f"{inside}/{file.name}" in names
     for file in (ROOT / "edgelearn" / "firmware").rglob("*.[ch]"):
         assert file.relative_to(ROOT).as_posix() in names
+    for name in ("report.html.j2", "page.css"):
+        assert f"edgelearn/host/pages/{name}" in names
     assert "edgelearn/py.typed" in names
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)
 

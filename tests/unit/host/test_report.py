@@ -99,7 +99,7 @@ def test_it_says_what_the_results_say(tmp_path):
             value for _, attribute, value in page.attributes if attribute == "title"
         }
         row = f"{name} {matrix[label].sum()} {100 * matrix[label, label] / matrix[label].sum():.1f} %"
-        assert row in section(page, "most often taken for", "Accuracy by class"), row
+        assert row in section(page, "mistaken for", "Accuracy by class"), row
     times = 1000 * np.array([record.round_trip_s for record in run.records])
     assert f"Median {np.median(times):.3g} ms, 95 % within {np.quantile(times, 0.95):.3g} ms" in page.text
     for part in ("the device restarted", "820 bytes", "23.4 KiB", "digits.elb", "Nothing went wrong"):

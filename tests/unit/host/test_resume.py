@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edgelearn import pipeline
+from edgelearn.cli import main
 from edgelearn.errors import (
     DataError,
     DeviceResetError,
@@ -197,9 +202,12 @@ def test_results_that_the_device_has_kept_are_fetched(tmp_path):
         summary = pipeline.resume(path)
         assert fake.step == 100
     run = read_run(path)
-    assert [record.number for record in run.records] == list(range(100))
-    assert [record.label for record in run.records] == np.load(data)["y"].tolist()
-    assert (summary.lost_results, summary.resumed, summary.samples) == (0, 1, 100)
+    # The device keeps a window of results; a host may have received one more than it wrote.
+    assert summary.lost_results <= Model().window
+    assert len(run.records) + summary.lost_results == 100
+    labels = np.load(data)["y"].tolist()
+    assert [record.label for record in run.records] == [labels[record.number] for record in run.records]
+    assert (summary.resumed, summary.samples) == (1, len(run.records))
     (event,) = (event for event in run.events if event.kind == "resume")
     assert "the device still knew" in event.text
     times = [record.time_s for record in run.records]
@@ -229,18 +237,18 @@ def test_a_device_that_forgot_is_taught_again_without_a_second_result(tmp_path, 
     model = SAVES if saves else Model()
     want = taught_once(model, data, options)
     with FakeDevice(model) as fake:
-        path = interrupted(tmp_path, fake, data, options)
+        path = interrupted(tmp_path, fake, data, options, 36)
         before = read_run(path).records
         fake.boot()
         assert fake.step == (30 if saves else 0)
         summary = pipeline.resume(path)
         assert head_of(fake) == head_of(want)
     run = read_run(path)
-    assert run.records[:40] == before
+    assert run.records[:36] == before
     assert [record.number for record in run.records] == list(range(100))
     assert (summary.lost_results, summary.samples) == (0, 100)
     (event,) = (event for event in run.events if event.kind == "replay")
-    assert event.text.startswith(f"{40 - (30 if saves else 0)} samples learned again")
+    assert event.text.startswith(f"{36 - (30 if saves else 0)} samples learned again")
 
 
 def test_a_run_that_was_interrupted_or_failed_goes_on_too(tmp_path):
@@ -325,6 +333,48 @@ def test_what_else_a_device_has_learned_is_refused(tmp_path):
         (path / HEAD_BEFORE).unlink()
         with pytest.raises(DeviceResetError, match="something else"):
             pipeline.resume(path)
+
+
+def edgelearn(*argv):
+    return CliRunner().invoke(main, [str(word) for word in argv], catch_exceptions=False)
+
+
+def test_the_command_needs_nothing_but_the_run(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+        moved = data.rename(tmp_path / "moved.npz")
+        runs = ("--runs", tmp_path / "runs")
+        assert edgelearn("stream", "--resume", "last", *runs).exit_code == DataError.exit_code
+        for words in (("--lr", "0.5"), ("--predict",), ("--window", "3"), ("--columns", "a,b"), ("--repeat", "2")):
+            refused = edgelearn("stream", "--resume", "last", *runs, "--data", moved, *words)
+            assert refused.exit_code == OptionError.exit_code, words
+            assert "the run has" in refused.output
+        same = ("--train", "--lr", "0.02", "--port", fake.url, "--data", moved)
+        done = edgelearn("stream", "--resume", "last", *runs, *same)
+        assert done.exit_code == 0, done.output
+        assert fake.step == 100
+    run = read_run(path)
+    assert len(run.records) + run.summary.lost_results == 100
+    assert "is complete" in edgelearn("stream", "--resume", path).output
+
+
+def test_without_a_run_port_and_data_are_needed():
+    assert "--port" in edgelearn("stream", "--train").output
+    assert edgelearn("stream", "--train", "--port", "x").exit_code == 2
+
+
+def test_what_came_on_standard_input_does_not_come_again(tmp_path, monkeypatch):
+    lines = "".join(",".join(["0.1"] * 16) + "\n" for _ in range(20))
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    with FakeDevice() as fake, pipeline.connect(fake.url) as device:
+        options = StreamOptions(train=False, limit=5)
+        pipeline.stream(device, Path("-"), options, runs=tmp_path / "runs", port=fake.url)
+    (path,) = (tmp_path / "runs").iterdir()
+    (path / SUMMARY).unlink()
+    with pytest.raises(DataError, match="without its data") as caught:
+        pipeline.resume(path)
+    assert "do not come again" in caught.value.cause
 
 
 def test_a_run_that_is_under_way_is_left_alone(tmp_path):
