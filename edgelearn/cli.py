@@ -26,7 +26,9 @@ from edgelearn import __version__
 from edgelearn.commands.common import (
     EXISTING,
     JSON,
+    RATE,
     command_line,
+    flash_life_text,
     make_console,
     print_json,
     served,
@@ -265,8 +267,23 @@ def _print_layers(console: Console, layers: tuple[Layer, ...], *, title: str) ->
 @click.option(
     "--arena", "picture", type=click.Path(path_type=Path), metavar="FILE", help="Draw the arena: an .svg or .png file."
 )
+@click.option(
+    "--autosave-steps",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Training steps between two heads that the device saves by itself, for the life of flash.",
+)
+@RATE
 @JSON
-def inspect(file: Path, board_name: str | None, residual: str, picture: Path | None, as_json: bool) -> None:
+def inspect(
+    file: Path,
+    board_name: str | None,
+    residual: str,
+    picture: Path | None,
+    autosave_steps: int,
+    rate_hz: float | None,
+    as_json: bool,
+) -> None:
     """Show the layers of a model and whether it fits.
 
     FILE is a bundle or an int8 .tflite. Exits with 32 where it does not fit the board.
@@ -275,7 +292,14 @@ def inspect(file: Path, board_name: str | None, residual: str, picture: Path | N
     from edgelearn.inspection import inspect as inspect_file
 
     board = load_board(board_name) if board_name else None
-    found = inspect_file(file, board=board, residual=Residual(residual), picture=picture)
+    found = inspect_file(
+        file,
+        board=board,
+        residual=Residual(residual),
+        picture=picture,
+        autosave_steps=autosave_steps,
+        rate_hz=rate_hz,
+    )
     if not as_json:
         _print_inspection(found)
     else:
@@ -317,6 +341,8 @@ def _print_inspection(found: Inspection) -> None:
         f"RAM {fit.ram_bytes:,} of {fit.ram_available_bytes:,} bytes "
         f"(arena {found.arena_bytes:,}, head {fit.head_bytes:,}, link {fit.link_bytes:,}, stack {fit.stack_bytes:,})"
     )
+    if fit.flash_life is not None:
+        click.echo(flash_life_text(fit.flash_life))
     if fit.fits:
         click.echo(f"it fits {fit.board}")
     else:

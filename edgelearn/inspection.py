@@ -12,9 +12,11 @@ from edgelearn.arena_plot import draw_arena
 from edgelearn.board import Board
 from edgelearn.bundle import Bundle, read_bundle
 from edgelearn.codegen import Plan, check_fit
+from edgelearn.codegen.plan import AUTOSAVE_STEPS, BAUD
 from edgelearn.errors import DoesNotFitError
 from edgelearn.ir import Graph, Op
 from edgelearn.recipe import Residual
+from edgelearn.store import FlashLife, flash_life, line_samples_per_s
 
 
 class Layer(Struct, frozen=True, kw_only=True):
@@ -52,7 +54,11 @@ class End(Struct, frozen=True, kw_only=True):
 
 
 class Fit(Struct, frozen=True, kw_only=True):
-    """The plan against one board. Buffers and constants are exact, code and state are estimates until built."""
+    """The plan against one board. Buffers and constants are exact, code and state are estimates until built.
+
+    Attributes:
+        flash_life: of the pages that keep what was learned; None where there are none, or nothing trains.
+    """
 
     board: str
     fits: bool
@@ -65,6 +71,7 @@ class Fit(Struct, frozen=True, kw_only=True):
     stack_bytes: int
     problem: str
     hint: str
+    flash_life: FlashLife | None = None
 
 
 class PeakBuffer(Struct, frozen=True, kw_only=True):
@@ -107,7 +114,13 @@ class Inspection(Struct, frozen=True, kw_only=True):
 
 
 def inspect(
-    path: Path, *, board: Board | None = None, residual: Residual = Residual.INT8, picture: Path | None = None
+    path: Path,
+    *,
+    board: Board | None = None,
+    residual: Residual = Residual.INT8,
+    picture: Path | None = None,
+    autosave_steps: int = AUTOSAVE_STEPS,
+    rate_hz: float | None = None,
 ) -> Inspection:
     """Inspect a bundle or an int8 `.tflite`.
 
@@ -116,6 +129,8 @@ def inspect(
         board: compare with this board's memory.
         residual: how the head's weights would be stored.
         picture: draw the arena over the layers into this .svg or .png file.
+        autosave_steps: training steps between two heads that the device saves by itself, for the life of its flash.
+        rate_hz: training samples a second, for the same; None: as many as the serial line carries.
     """
     bundle = converter.convert_model(path) if path.suffix == ".tflite" else read_bundle(path)
     plan = pipeline.plan(bundle, board or pipeline.host_board(), residual=residual)
@@ -140,7 +155,7 @@ def inspect(
         peak_buffers=_peak_buffers(plan),
         largest_layer=largest.name,
         busiest_layers=_busiest(layers),
-        fit=_fit(plan) if board else None,
+        fit=_fit(plan, autosave_steps, rate_hz) if board else None,
     )
 
 
@@ -186,7 +201,7 @@ def _layer(plan: Plan, index: int) -> Layer:
     )
 
 
-def _fit(plan: Plan) -> Fit:
+def _fit(plan: Plan, autosave_steps: int, rate_hz: float | None) -> Fit:
     problem = hint = ""
     try:
         check_fit(plan)
@@ -207,7 +222,16 @@ def _fit(plan: Plan) -> Fit:
         stack_bytes=plan.board.stack_bytes,
         problem=problem,
         hint=hint,
+        flash_life=_flash_life(plan, autosave_steps, rate_hz),
     )
+
+
+def _flash_life(plan: Plan, autosave_steps: int, rate_hz: float | None) -> FlashLife | None:
+    if plan.store is None:
+        return None
+    if rate_hz is None:
+        rate_hz = line_samples_per_s(sum(end.tensor.size_bytes for end in plan.inputs), BAUD)
+    return flash_life(plan.store, autosave_steps=autosave_steps, samples_per_s=rate_hz)
 
 
 def bundle_layers(bundle: Bundle) -> tuple[Layer, ...]:

@@ -32,7 +32,7 @@ from edgelearn.protocol import (
     pack_record,
 )
 from edgelearn.recipe import DenseHead, IntegerRows, Residual, TrainingPlan
-from edgelearn.store import StoreLayout, store_layout
+from edgelearn.store import StoreLayout, head_part_bytes, store_layout
 
 BAUD = 115_200
 #: The receive ring holds the next sample while the device computes, so that line and processor work at the same time;
@@ -58,10 +58,6 @@ CODE_TRAINING_BYTES = 2_600
 CODE_STORE_BYTES = 2_480
 #: The state of link and drivers beside the buffers.
 STATE_ESTIMATE_BYTES = 224
-#: The buffers that a record in non-volatile memory keeps.
-_KEPT_BUFFERS = ("head_weights", "head_residual", "head_bias", "head_row_t", "head_row_rho", "names")
-#: The counters beside them: elearn_state of runtime/elearn_state.h.
-_KEPT_STATE_BYTES = 56
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -148,8 +144,12 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def store_part_bytes(self) -> tuple[int, ...]:
         """Sizes of the parts of a record that keeps what was learned; empty where nothing trains."""
-        kept = tuple(buffer.size_bytes for buffer in self.buffers if buffer.symbol in _KEPT_BUFFERS)
-        return (*kept, _KEPT_STATE_BYTES) if kept else ()
+        head = self.head
+        if head is None:
+            return ()
+        return head_part_bytes(
+            outputs=head.outputs, features=head.features, residual=head.residual, label_bytes=self.label_bytes
+        )
 
     @property
     def store(self) -> StoreLayout | None:

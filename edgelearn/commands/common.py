@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgelearn.host.web.panel import Panel
+    from edgelearn.store import FlashLife
 
 #: Width of tables that go into a file or a pipe.
 _PLAIN_WIDTH = 140
@@ -23,6 +24,12 @@ _PLAIN_WIDTH = 140
 EXISTING = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 PORT = click.option("--port", "-p", required=True, help="A serial device, socket://host:port, or `emulate`.")
+RATE = click.option(
+    "--rate-hz",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="Training samples a second, for the life of flash; by default as many as the serial line carries.",
+)
 PROJECT = click.option("--project", type=EXISTING, default=None, help="Project to boot with `--port emulate`.")
 
 
@@ -32,6 +39,21 @@ def make_console(*, err: bool = False) -> Console:
 
     found = Console(stderr=err, highlight=False)
     return found if found.is_terminal else Console(stderr=err, highlight=False, width=_PLAIN_WIDTH)
+
+
+def flash_life_text(life: FlashLife) -> str:
+    """How long a board's flash lasts, for a person."""
+    each = f"{life.record_bytes:,} bytes each"
+    if life.saves is None:
+        return f"heads are saved in memory that does not wear out, {each}"
+    text = f"{life.saves:,} heads can be saved before flash wears out, {each}"
+    if life.years is None:
+        return f"{text}; none is saved unless asked"
+    a_day = f"{life.saves_a_day:,.0f}" if life.saves_a_day >= 10 else f"{life.saves_a_day:.2g}"
+    return (
+        f"{text}; one every {life.autosave_steps:,} steps at {life.samples_per_s:.3g} samples/s: "
+        f"at most {a_day} a day, {life.years:.2g} years"
+    )
 
 
 def print_json(value: msgspec.Struct | tuple[msgspec.Struct, ...]) -> None:

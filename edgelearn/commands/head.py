@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +11,19 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from edgelearn.commands.common import EXISTING, JSON, PORT, PROJECT, make_console, print_json
-from edgelearn.errors import HeadError
+from edgelearn.commands.common import EXISTING, JSON, PORT, PROJECT, RATE, flash_life_text, make_console, print_json
+from edgelearn.errors import EdgelearnError, HeadError
+from edgelearn.store import FlashLife
 
 if TYPE_CHECKING:
     from edgelearn.bundle import Bundle
     from edgelearn.heads import RowChange
     from edgelearn.host.device import Device
     from edgelearn.host.head import HeadState
+
+
+#: How long the samples of a sensor are counted.
+_MEASURE_S = 1.0
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +37,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         saves: number of the newest saved head.
         autosave_steps: it is saved after that many steps, 0: only when asked.
         rms: root of the mean square of each row's weights.
+        flash_life: how long the board's flash lasts; None where it keeps no heads, or edgelearn has no file of the
+            board.
     """
 
     board: str
@@ -46,6 +54,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     saves: int
     autosave_steps: int
     rms: tuple[float, ...]
+    flash_life: FlashLife | None = None
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,8 +73,9 @@ def head() -> None:
 @head.command()
 @PORT
 @PROJECT
+@RATE
 @JSON
-def show(port: str, project: Path | None, as_json: bool) -> None:
+def show(port: str, project: Path | None, rate_hz: float | None, as_json: bool) -> None:
     """Say what the device has learned and what of it is saved."""
     import numpy as np
 
@@ -73,6 +83,7 @@ def show(port: str, project: Path | None, as_json: bool) -> None:
         info = device.info
         weights = device.read_head().weights()
         statistics = device.statistics()
+        life = _flash_life(device, rate_hz)
     found = Shown(
         board=info.board,
         model_hash=info.model_hash,
@@ -87,6 +98,7 @@ def show(port: str, project: Path | None, as_json: bool) -> None:
         saves=statistics.saves,
         autosave_steps=info.autosave_steps,
         rms=tuple(round(float(rms), 6) for rms in np.sqrt((weights**2).mean(axis=1))),
+        flash_life=life,
     )
     if as_json:
         print_json(found)
@@ -98,6 +110,8 @@ def show(port: str, project: Path | None, as_json: bool) -> None:
     else:
         when = f"every {found.autosave_steps:,} steps and when asked" if found.autosave_steps else "only when asked"
         click.echo(f"saved {found.saves:,} times, last at step {found.saved_step:,}; {when}")
+    if found.flash_life is not None:
+        click.echo(flash_life_text(found.flash_life))
     if found.classes:
         spare = f", room for {found.spare_outputs} more" if found.spare_outputs else ""
         click.echo(f"classes: {', '.join(found.classes)}{spare}")
@@ -243,6 +257,42 @@ def _device(port: str, project: Path | None, bundle: Bundle | None = None) -> It
                 hint="convert it without `--head none`, then generate and flash it again",
             )
         yield device
+
+
+def _flash_life(device: Device, rate_hz: float | None) -> FlashLife | None:
+    """How long the flash of the device's board lasts if it learns as fast as its line, or its sensor, can teach it."""
+    from edgelearn.board import load_board
+    from edgelearn.codegen.plan import BAUD
+    from edgelearn.recipe import Residual
+    from edgelearn.store import flash_life, head_part_bytes, line_samples_per_s, store_layout
+
+    info = device.info
+    try:
+        nvm = load_board(info.board).nvm
+    except EdgelearnError:
+        nvm = None
+    if nvm is None or not info.can_save:
+        return None
+    if rate_hz is None:
+        rate_hz = line_samples_per_s(sum(tensor.size_bytes for tensor in info.inputs), BAUD)
+        rate_hz = _sensor_rate_hz(device) or rate_hz
+    parts = head_part_bytes(
+        outputs=info.output_elements,
+        features=info.feature_elements,
+        residual=Residual[info.residual.name],
+        label_bytes=info.label_bytes,
+    )
+    return flash_life(store_layout(nvm, parts), autosave_steps=info.autosave_steps, samples_per_s=rate_hz)
+
+
+def _sensor_rate_hz(device: Device) -> float:
+    """Samples a second that a sensor which runs teaches, measured; 0 where it does not."""
+    if not device.info.sensor_runs:
+        return 0.0
+    begin_s, before = time.monotonic(), device.statistics().sensor_learned
+    time.sleep(_MEASURE_S)
+    learned = device.statistics().sensor_learned - before
+    return max(learned, 0) / (time.monotonic() - begin_s)
 
 
 def _save(device: Device) -> None:

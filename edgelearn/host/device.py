@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -359,6 +359,7 @@ class Device:
         if self._max_payload_bytes <= max(_READ_FIXED_BYTES, _WRITE_FIXED_BYTES):
             raise DeviceRefusedError(f"the device takes payloads of {self._max_payload_bytes} bytes, too few to work")
         self.info = self._read_info(hello)
+        self._sensor_runs = self.info.sensor_runs
 
     def survive(self, reopen: Callable[[], Transport] | None = None, *, reopen_timeout_s: float = 60.0) -> None:
         """From now on go on after resets of the device and breaks of the port, see `Session`.
@@ -654,6 +655,19 @@ class Device:
     def _set_sensor(self, run: SensorRun, **settings: int) -> None:
         values: dict[str, Any] = dict.fromkeys(("flags", "label", "threshold", "samples", "report_every"), 0)
         self.link.request(MessageType.SET_SENSOR, pack(MessageType.SET_SENSOR, **{**values, **settings, "run": run}))
+        self._sensor_runs = run is not SensorRun.STOP
+
+    @contextlib.contextmanager
+    def _sensor_held(self) -> Iterator[None]:
+        """Stop the sensor meanwhile, if it runs: what takes several requests must not change in between."""
+        if not self._sensor_runs:
+            yield
+            return
+        self._set_sensor(SensorRun.STOP)
+        try:
+            yield
+        finally:
+            self._set_sensor(SensorRun.GO_ON)
 
     def sensor_events(self, wait_s: float = 0.0) -> list[SensorEvent]:
         """What the device has said of its own samples since the last call; the oldest of many thousands are lost.
@@ -698,15 +712,16 @@ class Device:
         return Statistics(**{name: reply.integer(name) for name in Statistics.__struct_fields__})
 
     def read_head(self, index: int = 0) -> HeadState:
-        """The learned head.
+        """The learned head; a sensor that runs is stopped as long as that takes.
 
         Raises:
             HeadError: the model has none.
         """
         self._need_head()
         arrays: dict[str, Any] = {}
-        for name, region, dtype in head_parts(self.info.residual):
-            data = self.read_region(region, index)
+        with self._sensor_held():
+            read = [(part, self.read_region(part[1], index)) for part in head_parts(self.info.residual)]
+        for (name, region, dtype), data in read:
             shape = self._part_shape(name)
             expected_bytes = math.prod(shape) * np.dtype(dtype).itemsize
             if len(data) != expected_bytes:
@@ -748,13 +763,16 @@ class Device:
     def write_head(self, head: HeadState, index: int = 0) -> None:
         """Write a head to the device; not at one stroke, so a failure in between leaves a mixture.
 
+        A sensor that runs is stopped as long as that takes.
+
         Raises:
             HeadError: the model has no head, or this one has another shape, residual or scales.
         """
         self.check_head(head, index)
-        for name, region, _ in head.parts:
-            if name not in _CONSTANT_PARTS:
-                self.write_region(region, head.bytes_of(name), index)
+        with self._sensor_held():
+            for name, region, _ in head.parts:
+                if name not in _CONSTANT_PARTS:
+                    self.write_region(region, head.bytes_of(name), index)
 
     def _part_shape(self, name: str) -> tuple[int, ...]:
         outputs, features = self.info.output_elements, self.info.feature_elements

@@ -13,6 +13,7 @@ import msgspec
 
 from edgelearn.errors import (
     DataError,
+    DeviceRefusedError,
     EdgelearnError,
     OptionError,
     PortError,
@@ -68,6 +69,7 @@ def stream(
 
     Raises:
         OptionError: options that make no sense.
+        DeviceRefusedError: the device takes samples from its own sensor.
         HeadError: learning is asked for, and the model has no trainable head.
         DataError: learning is asked for, and the data does not say what to learn.
         LearningRateError: the device cannot hold the learning rate.
@@ -213,6 +215,13 @@ class _Stream:
         options = self._options
         if options.repeat < 1 or options.limit < 0 or options.window < 1:
             raise OptionError("repeat and window must be at least 1, limit at least 0")
+        if self._device.info.sensor_runs:
+            raise DeviceRefusedError(
+                f"the device at {self._device.port} takes its samples from its own sensor",
+                cause="while that runs it refuses samples of the host, which would need the same buffers",
+                hint=f"stop it: `edgelearn monitor --port {self._device.port}`, or in a program "
+                "Device.set_sensor(run=False)",
+            )
         if not options.train:
             return
         check_trainable(self._device.info)

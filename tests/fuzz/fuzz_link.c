@@ -3,7 +3,7 @@
  * The first byte of an input chooses the mode. RAW feeds the rest as it is: what is no frame may change nothing. FLASH is RAW after a start with the rest as
  * contents of the flash memory. FRAMES cuts the rest into requests and wraps each into a valid frame, so that the handlers
  * behind the checksum are reached: sessions, samples whole and in parts, writes of any value to any region, learning
- * rates, resets, classes, saves in a flash memory that fails now and then, starts; numbers are mostly the expected ones,
+ * rates, resets, classes, a sensor, saves in a flash memory that fails now and then, starts; numbers are mostly the expected ones,
  * else anything, and then nothing may change. A sample is learned after each, on whatever state that left.
  * Built with libFuzzer, or with ELEARN_FUZZ_MAIN and a seeded generator of its own: fuzz_link SEED COUNT. */
 #include <stddef.h>
@@ -120,6 +120,8 @@ static uint32_t fixed_part(uint32_t type)
         return ELEARN_SET_AUTOSAVE_BYTES;
     case ELEARN_MSG_SET_CLASS:
         return ELEARN_SET_CLASS_BYTES;
+    case ELEARN_MSG_SET_SENSOR:
+        return ELEARN_SET_SENSOR_BYTES;
     default:
         return 0;
     }
@@ -198,6 +200,26 @@ static void learn(uint8_t seed)
     if (elearn_the_state.next_sequence != ((before + 1u) & ~ELEARN_READING)) {
         abort();
     }
+}
+
+/* Some turns of the main loop without received bytes; then the sensor mostly stops, so that samples can be learned. */
+static void sense(uint8_t seed)
+{
+#if ELEARN_SENSOR
+    const uint32_t before = elearn_the_state.sensor.samples;
+    for (uint32_t i = 0; i < 3u; i++) {
+        const bool runs = elearn_the_state.sensor.runs != 0;
+        if (elearn_link_sense() != runs) {
+            abort();
+        }
+    }
+    if (elearn_the_state.sensor.samples - before > 3u) {
+        abort();
+    }
+    elearn_the_state.sensor.runs = seed % 4 == 0 ? elearn_the_state.sensor.runs : 0;
+#else
+    (void)seed;
+#endif
 }
 
 typedef struct {
@@ -307,7 +329,7 @@ static void frames(input in)
 {
     static const uint8_t types[16] = {
         ELEARN_MSG_SAMPLE,   ELEARN_MSG_SAMPLE_PART,  ELEARN_MSG_WRITE,     ELEARN_MSG_WRITE,
-        ELEARN_MSG_WRITE,    ELEARN_MSG_WRITE,        ELEARN_MSG_WRITE,     ELEARN_MSG_SET_LEARNING_RATE,
+        ELEARN_MSG_WRITE,    ELEARN_MSG_WRITE,        ELEARN_MSG_SET_SENSOR, ELEARN_MSG_SET_LEARNING_RATE,
         ELEARN_MSG_READ,     ELEARN_MSG_RESET_HEAD,   ELEARN_MSG_HELLO,     ELEARN_MSG_SAVE,
         ELEARN_MSG_FORGET,   ELEARN_MSG_SET_AUTOSAVE, ELEARN_MSG_SET_CLASS, 0};
     open_session();
@@ -345,7 +367,14 @@ static void frames(input in)
             if (type == ELEARN_MSG_SET_LEARNING_RATE && length >= 2 && (choice & 32)) {
                 payload[1] = (uint8_t)((payload[1] & 0x3F) | 0x40); /* a mantissa of 15 bits */
             }
-            if (length >= 4 && (choice & 32) && type != ELEARN_MSG_WRITE) {
+            if (length >= ELEARN_SET_SENSOR_BYTES && (choice & 32) && type == ELEARN_MSG_SET_SENSOR) {
+                payload[ELEARN_SET_SENSOR_RUN] &= 3;
+                payload[ELEARN_SET_SENSOR_FLAGS] &= 31;
+                payload[ELEARN_SET_SENSOR_LABEL] &= 7;
+                memset(payload + ELEARN_SET_SENSOR_LABEL + 1, 0, 1);
+                memset(payload + ELEARN_SET_SENSOR_SAMPLES + 1, 0, 3);
+                memset(payload + ELEARN_SET_SENSOR_REPORT_EVERY + 1, 0, 3);
+            } else if (length >= 4 && (choice & 32) && type != ELEARN_MSG_WRITE) {
                 /* Offsets, counts and numbers are small. */
                 memset(payload + (type == ELEARN_MSG_SAMPLE ? 6 : 1), 0, type == ELEARN_MSG_SET_LEARNING_RATE ? 0 : 3);
             }
@@ -362,6 +391,7 @@ static void frames(input in)
         if (elearn_the_state.session == 0) {
             open_session();
         }
+        sense(choice);
         learn(choice);
         learn((uint8_t)(length * 7u));
     }

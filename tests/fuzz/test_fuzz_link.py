@@ -31,6 +31,20 @@ CASES = (
     *((loss, residual) for loss in LossKind for residual in Residual),
     (None, Residual.INT8),
 )
+#: Samples and labels of any value, and now and then none.
+SENSOR = """#include "elearn_sensor.h"
+bool elearn_sensor_read(elearn_sensor_sample *sample)
+{
+    static uint32_t random = 1;
+    int8_t *x = sample->inputs[0];
+    for (int32_t i = 0; i < ELEARN_SENSOR_INPUT_0_ELEMENTS; i++) {
+        random = random * 1664525u + 1013904223u;
+        x[i] = (int8_t)((int32_t)(random >> 24) - 128);
+    }
+    sample->label = (int32_t)((random >> 16) % 12u) - 2;
+    return random % 256u > 40u;
+}
+"""
 _INCLUDES = ("-Isrc", "-Iruntime", "-Iport")
 
 
@@ -39,13 +53,17 @@ def _project(loss: LossKind | None, residual: Residual) -> dict[str, str]:
     if loss is None:
         builder = TfliteBuilder(1)
         x = builder.conv_2d(builder.input((1, 4, 4, 2)), filters=3)
-        return generate(load_graph(builder.build(builder.softmax(builder.mean(x)))), training=NO_TRAINING)
+        return generate(
+            load_graph(builder.build(builder.softmax(builder.mean(x)))), training=NO_TRAINING, sensor=SENSOR
+        )
     # As many outputs as inputs, so that the input can be the target.
     weights = rng.normal(size=(6, 6)).astype(np.float32)
     graph = head_graph(weights, rng.normal(size=6).astype(np.float32), loss=loss, feature_scale=0.4, output_range=50.0)
     training = plan_training(graph, residual=residual, learning_rate=1e-3)
     labels = ("a", "b", "c", "d", "", "") if loss is LossKind.CROSS_ENTROPY else ()
-    return generate(graph, board=_board(), training=training, labels=labels, spare_classes=2 if labels else 0)
+    return generate(
+        graph, board=_board(), training=training, labels=labels, spare_classes=2 if labels else 0, sensor=SENSOR
+    )
 
 
 def _board() -> Board:

@@ -7,7 +7,8 @@ import pytest
 
 from edgelearn import resources
 from edgelearn.board import NonVolatileMemory, load_board
-from edgelearn.store import HEADER_BYTES, most_saves_a_day, store_layout
+from edgelearn.commands.common import flash_life_text
+from edgelearn.store import HEADER_BYTES, flash_life, line_samples_per_s, most_saves_a_day, store_layout
 
 NVM = NonVolatileMemory(
     source="x.c", address=0, page_bytes=1024, pages=16, write_bytes=4, erase_cycles=10_000, erase_ms=20
@@ -59,6 +60,26 @@ def test_memory_that_does_not_wear_lasts_for_ever() -> None:
 def test_autosave() -> None:
     assert most_saves_a_day(10.0, 1000) == 864.0
     assert most_saves_a_day(10.0, 0) == 0.0
+
+
+def test_flash_life_is_told() -> None:
+    layout = store_layout(NVM, [400, 50, 1])
+    life = flash_life(layout, autosave_steps=1000, samples_per_s=10.0)
+    assert (life.saves, life.saves_a_day) == (320_000, 864.0)
+    assert life.years == pytest.approx(320_000 / 864 / 365.25)
+    text = flash_life_text(life)
+    assert "320,000 heads can be saved before flash wears out, 484 bytes each" in text
+    assert "one every 1,000 steps at 10 samples/s: at most 864 a day, 1 years" in text
+    asked = flash_life(layout, autosave_steps=0, samples_per_s=10.0)
+    assert (asked.saves_a_day, asked.years) == (0.0, None)
+    assert "none is saved unless asked" in flash_life_text(asked)
+    lasting = store_layout(msgspec.structs.replace(NVM, erase_cycles=0), [100])
+    assert "does not wear out" in flash_life_text(flash_life(lasting, autosave_steps=1, samples_per_s=1e9))
+
+
+def test_what_the_line_carries() -> None:
+    # SAMPLE's fixed part of 9 bytes, the input, header and CRC, COBS and the closing zero; ten bits a byte.
+    assert line_samples_per_s(64, 115_200) == pytest.approx(11_520 / (9 + 64 + 10 + 2))
 
 
 def test_a_small_board_keeps_a_head_for_years() -> None:

@@ -121,6 +121,15 @@ def test_inspect_tells_the_layers_and_the_fit(tmp_path, bundle):
     assert found["arena_bytes"] >= found["arena_bound_bytes"] > 0
     assert found["fit"]["fits"]
     assert found["largest_layer"] in {layer["name"] for layer in found["layers"]}
+    assert found["fit"]["flash_life"]["years"] is None
+    assert "none is saved unless asked" in text
+    saving = ("--autosave-steps", 1000, "--rate-hz", 5)
+    life = json.loads(run("inspect", bundle, "-b", "microbit", *saving, "--json").output.splitlines()[-1])["fit"][
+        "flash_life"
+    ]
+    assert life["saves_a_day"] == 432.0
+    assert life["years"] == pytest.approx(life["saves"] / 432 / 365.25)
+    assert "at most 432 a day" in run("inspect", bundle, "-b", "microbit", *saving).output
     of_model = run("inspect", write_model(tmp_path / "m.tflite"), "--json")
     assert json.loads(of_model.output)["fit"] is None
 

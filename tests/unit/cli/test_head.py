@@ -9,6 +9,8 @@ from click.testing import CliRunner
 
 from edgelearn.bundle import read_bundle, write_bundle
 from edgelearn.cli import main
+from edgelearn.host.device import open_device
+from tests.support.fake_device import FakeDevice, Model
 from tests.support.firmware import HostFirmware
 from tests.unit.test_heads import classifier_bundle, firmware, regression_bundle
 
@@ -49,6 +51,23 @@ def test_show_says_what_is_there(run):
     text = run("show")
     assert "classes: a, b, c, d, room for 1 more" in text
     assert "saved 0 times" in text
+    assert found["flash_life"]["record_bytes"] > 200
+    assert "memory that does not wear out" in text
+
+
+def test_show_says_how_long_flash_lasts():
+    """A device that claims to be a microbit; its sensor teaches it 50 samples a second."""
+    model = Model(board="microbit", can_save=True, label_bytes=16, has_sensor=True, sensor_hz=50.0)
+    with FakeDevice(model) as fake:
+        for rate, words in ((("--rate-hz", "5"), "at 5 samples/s: at most 43,200 a day"), ((), "a day")):
+            with open_device(fake.url) as device:
+                device.set_autosave(10)
+                device.set_sensor(run=True, train=True, label=1)
+            argv = ["head", "show", "--port", fake.url, *rate]
+            assert words in CliRunner().invoke(main, argv).output
+        life = json.loads(CliRunner().invoke(main, [*argv, "--json"]).output.splitlines()[-1])["flash_life"]
+    assert 5 < life["samples_per_s"] < 100
+    assert life["years"] == pytest.approx(life["saves"] / life["saves_a_day"] / 365.25)
 
 
 def test_classes_are_added_and_renamed_and_saved(run):

@@ -18,6 +18,7 @@ import pytest
 
 from edgelearn.errors import (
     DataError,
+    DeviceRefusedError,
     DeviceResetError,
     DeviceTimeoutError,
     HeadError,
@@ -275,6 +276,17 @@ def test_an_inference_only_device_predicts_beside_float_targets():
         summary = stream(device, dataset, StreamOptions(train=False))
     assert (summary.samples, summary.accuracy) == (8, None)
     assert any("not compared" in notice for notice in summary.notices)
+
+
+def test_a_device_whose_sensor_runs_is_left_alone():
+    with FakeDevice(Model(has_sensor=True)) as fake:
+        with open_device(fake.url) as device:
+            device.set_sensor(run=True, train=True, label=1)
+        with open_device(fake.url) as device, pytest.raises(DeviceRefusedError, match="its own sensor") as refused:
+            stream(device, a_dataset(device, 5), TRAIN)
+        assert "refuses samples of the host" in refused.value.cause
+        assert "edgelearn monitor --port socket://" in refused.value.hint
+        assert fake.step == 0
 
 
 def test_a_stream_in_another_thread_works():
