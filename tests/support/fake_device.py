@@ -117,10 +117,16 @@ class FakeDevice:
         self.boots = 0
         #: What survives boot(): the newest saved state.
         self.flash: dict[str, object] | None = None
+        #: A test's thread may call boot(): never in the midst of a request, half of which would be of the time before.
+        self._busy = threading.RLock()
         self.boot()
 
     def boot(self) -> None:
         """As after power on."""
+        with self._busy:
+            self._boot()
+
+    def _boot(self) -> None:
         m = self.model
         self.session = 0
         self.next_sequence = 0
@@ -243,7 +249,8 @@ class FakeDevice:
             if f.reset_after_frames and self.frames_seen == f.reset_after_frames:
                 self.boot()
                 return
-            self._dispatch(frame)
+            with self._busy:
+                self._dispatch(frame)
 
     def _send(self, encoded: bytes) -> None:
         f = self.faults
