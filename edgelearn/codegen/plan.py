@@ -35,11 +35,10 @@ from edgelearn.recipe import DenseHead, IntegerRows, Residual, TrainingPlan
 from edgelearn.store import StoreLayout, head_part_bytes, store_layout
 
 BAUD = 115_200
-#: The receive ring holds the next sample while the device computes, so that line and processor work at the same time;
-#: powers of two.
-LEAST_RING_BYTES, MOST_RING_BYTES = 256, 4096
-#: It holds more than one sample only in as much of the board's RAM.
-RING_SHARE_OF_RAM = 256
+#: The receive ring holds the next samples while the device computes, so that line and processor work at the same time;
+#: powers of two. Two samples do that, a third takes up what is uneven; where samples are small, the delays of a USB
+#: serial port want more.
+LEAST_RING_BYTES, USUAL_RING_BYTES, MOST_RING_BYTES = 256, 512, 4096
 #: Requests that may be under way; the device keeps as many replies. A power of two.
 WINDOW = 8
 #: Larger samples come in parts, so that the receive buffer need not hold them.
@@ -461,14 +460,9 @@ def _label_bytes(head: DenseHead | None, labels: tuple[str, ...]) -> int:
 
 
 def _ring_bytes(board: Board, inputs: tuple[End, ...], buffers: tuple[Buffer, ...]) -> int:
-    """Bytes of the receive ring: a whole sample where that is not too much, less where RAM is short.
-
-    Several samples where RAM abounds: what is under way must last for a round trip, and at 1,000,000 baud one sample of
-    85 bytes takes less than a USB packet's turn.
-    """
-    sample = encoded_bytes(message(MessageType.SAMPLE).size_bytes + sum(end.tensor.size_bytes for end in inputs))
-    spare = min(WINDOW * sample, board.ram_bytes // RING_SHARE_OF_RAM)
-    wanted = min(max(sample, spare, LEAST_RING_BYTES), MOST_RING_BYTES)
+    """Bytes of the receive ring: three whole samples where that is not too much, less where RAM is short."""
+    sample = message(MessageType.SAMPLE).size_bytes + sum(end.tensor.size_bytes for end in inputs)
+    wanted = min(max(3 * encoded_bytes(sample), USUAL_RING_BYTES), MOST_RING_BYTES)
     ring_bytes = 1 << (wanted - 1).bit_length()
     left = board.ram_bytes - board.stack_bytes - STATE_ESTIMATE_BYTES - sum(buffer.size_bytes for buffer in buffers)
     while ring_bytes > LEAST_RING_BYTES and ring_bytes > left:

@@ -220,19 +220,18 @@ def test_the_identity_tells_heads_apart_whose_bytes_mean_something_else():
     ("features", "ring_bytes", "payload_bytes"),
     # A frame of the sample has 9 bytes before its inputs, 10 around it, and COBS's.
     [
-        (6, 256, 256),
-        # More than one sample, as RAM abounds: eight of 33 bytes, two of 255.
-        (11, 256, 256),
-        (12, 512, 256),
-        (234, 512, 256),
-        (235, 512, 256),
-        (247, 512, 256),
-        (248, 512, 257),
-        (1015, 2048, 1024),
+        (6, 512, 256),
+        (149, 512, 256),
+        (150, 1024, 256),
+        (247, 1024, 256),
+        (248, 1024, 257),
+        (319, 1024, 328),
+        (320, 2048, 329),
+        (1015, 4096, 1024),
         (5000, 4096, 1024),
     ],
 )
-def test_the_ring_holds_a_sample_and_large_ones_come_in_parts(features, ring_bytes, payload_bytes):
+def test_the_ring_holds_three_samples_and_large_ones_come_in_parts(features, ring_bytes, payload_bytes):
     planned = _head(2, features=features, board=load_board("netduinoplus2"))
     assert (planned.ring_bytes, planned.max_payload_bytes) == (ring_bytes, payload_bytes)
     sizes = {buffer.symbol: buffer.size_bytes for buffer in planned.buffers}
@@ -244,11 +243,6 @@ def test_the_ring_holds_a_sample_and_large_ones_come_in_parts(features, ring_byt
     assert "ring" not in {buffer.symbol for buffer in _head(2, features=features).buffers}
 
 
-def test_only_a_small_share_of_ram_holds_more_than_one_sample():
-    for name, ring_bytes in (("microbit", 256), ("netduinoplus2", 512), ("mps2-an386", 1024)):
-        assert _head(2, features=100, board=load_board(name)).ring_bytes == ring_bytes
-
-
 def test_targets_come_with_the_last_part():
     """They are not cut: the receive buffer holds them all."""
     planned = _head(600, loss=LossKind.SQUARED_ERROR, features=2000, labels=())
@@ -257,11 +251,11 @@ def test_targets_come_with_the_last_part():
 
 def test_a_board_with_little_ram_has_a_smaller_ring():
     roomy = _head(2, features=1500, board=load_board("netduinoplus2"))
-    assert roomy.ring_bytes == 2048
+    assert roomy.ring_bytes == 4096
     for less in (0, 1):
         board = _board_with(2**20, roomy.ram_bytes - less)
         planned = _head(2, features=1500, board=board)
-        assert planned.ring_bytes == (1024 if less else 2048)
+        assert planned.ring_bytes == (2048 if less else 4096)
         check_fit(planned)
     # But never one that a frame of the link does not fit.
     assert _head(2, features=1500, board=_board_with(2**20, 8_000)).ring_bytes == 256
