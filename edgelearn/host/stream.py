@@ -232,6 +232,7 @@ class _Stream:
         self._learning_rate = self._device.info.learning_rate
         if self._resumption is None:
             self._set_up()
+            self._log_from(self._folder)
 
     def _set_up(self) -> None:
         """Tell the device how to learn, and keep the head that it begins with."""
@@ -240,14 +241,13 @@ class _Stream:
             self._learning_rate = self._device.set_learning_rate(options.learning_rate)
         if options.autosave_steps is not None:
             self._device.set_autosave(options.autosave_steps)
-        folder = self._folder
-        if folder is not None:
-            if self._resumption is None or not self._resumption.was_sent:
-                folder.write_head_before(self._device.read_head())
-            self._log_from(folder)
+        if self._folder is not None and (self._resumption is None or not self._resumption.was_sent):
+            self._folder.write_head_before(self._device.read_head())
 
-    def _log_from(self, folder: RunFolder) -> None:
+    def _log_from(self, folder: RunFolder | None) -> None:
         """From here on write down as which request each sample goes, before it goes."""
+        if folder is None:
+            return
         session, link = self._device.session, self._device.link
 
         def numbered(pending: Pending) -> None:
@@ -287,14 +287,14 @@ class _Stream:
         lost = max(0, first - recorded - len(resumption.kept))
         self._lost += lost
         self._recorded = max(first, recorded)
+        if self._options.train:
+            # Before anything takes a number that an earlier host had written down for a sample and never sent.
+            self._log_from(self._folder)
         # Only now: what changes the device's state makes it forget the oldest result that it has kept.
         if resumption.survive is not None:
             resumption.survive()
-        if self._options.train:
-            if first == 0:
-                self._set_up()
-            elif self._folder is not None:
-                self._log_from(self._folder)
+        if self._options.train and first == 0:
+            self._set_up()
         text = f"carried on after sample {recorded}"
         if resumption.kept:
             text += f"; the device still knew {count(len(resumption.kept), 'result')}"

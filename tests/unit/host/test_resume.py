@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -19,8 +20,8 @@ from edgelearn.errors import (
     WrongModelError,
 )
 from edgelearn.host import plots
-from edgelearn.host.device import open_device
-from edgelearn.host.telemetry import EVENTS, HEAD_BEFORE, RESULTS, SENT, SUMMARY, StreamOptions, read_run
+from edgelearn.host.device import Device, open_device
+from edgelearn.host.telemetry import EVENTS, HEAD_BEFORE, RESULTS, SENT, SUMMARY, Sent, StreamOptions, read_run
 from tests.support.fake_device import FakeDevice, Faults, Model, blobs
 from tests.support.mortal import stream_with_kills
 
@@ -274,6 +275,27 @@ def test_a_run_that_was_interrupted_or_failed_goes_on_too(tmp_path):
         with pytest.raises(DataError, match="is complete"):
             pipeline.resume(path)
         assert fake.step == 60
+
+
+def test_a_number_that_was_written_down_and_never_sent_may_be_taken_by_something_else(tmp_path, monkeypatch):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    want = taught_once(SAVES, data, TRAIN)
+    with FakeDevice(SAVES) as fake:
+        path = interrupted(tmp_path, fake, data)
+        with (path / SENT).open("ab") as file:
+            file.write(msgspec.json.encode(Sent(fake.session, fake.next_sequence, fake.step)) + b"\n")
+
+        def dies_after_saving(self, *args, **kwargs):
+            self.save()
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as dying:
+            dying.setattr(Device, "survive", dies_after_saving)
+            pipeline.resume(path)
+        (path / SUMMARY).unlink()
+        assert pipeline.resume(path).ended == "complete"
+        assert fake.step == 100
+        assert head_of(fake) == head_of(want)
 
 
 @pytest.mark.parametrize("name", [RESULTS, SENT, EVENTS])
