@@ -368,8 +368,8 @@ static void frames(input in)
                 payload[1] = (uint8_t)((payload[1] & 0x3F) | 0x40); /* a mantissa of 15 bits */
             }
             if (length >= ELEARN_SET_SENSOR_BYTES && (choice & 32) && type == ELEARN_MSG_SET_SENSOR) {
-                payload[ELEARN_SET_SENSOR_RUN] &= 3;
-                payload[ELEARN_SET_SENSOR_FLAGS] &= 31;
+                payload[ELEARN_SET_SENSOR_RUN] = payload[ELEARN_SET_SENSOR_RUN] & 7 ? ELEARN_SENSOR_START : choice & 3;
+                payload[ELEARN_SET_SENSOR_FLAGS] &= payload[ELEARN_SET_SENSOR_LABEL] & 128 ? 27 : 9;
                 payload[ELEARN_SET_SENSOR_LABEL] &= 7;
                 memset(payload + ELEARN_SET_SENSOR_LABEL + 1, 0, 1);
                 memset(payload + ELEARN_SET_SENSOR_SAMPLES + 1, 0, 3);
