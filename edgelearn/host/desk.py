@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from edgelearn.errors import DataError, DeviceRefusedError, HeadError, LearningRateError, OptionError
 from edgelearn.host.control import Action, Command, available, carry_out
-from edgelearn.host.device import Device
+from edgelearn.host.device import Device, Statistics
 from edgelearn.host.web.panel import Panel
 
 _STATISTICS_EVERY_S = 2.0
@@ -43,6 +43,8 @@ class Desk:
         self._learning_rate: float | None = None
         self.is_paused = False
         self.label = ""
+        #: The device's counters when they were read last.
+        self.statistics: Statistics | None = None
 
     def serve(self) -> None:
         """Carry out what was asked for since the last call; returns at once where there is nothing to do."""
@@ -53,7 +55,8 @@ class Desk:
         now_s = time.monotonic()
         if now_s - self._read_at_s >= _STATISTICS_EVERY_S:
             self._read_at_s = now_s
-            self._panel.statistics(self._device.statistics())
+            self.statistics = self._device.statistics()
+            self._panel.statistics(self.statistics)
 
     def show(self) -> None:
         """Show what the device is and what can be asked of it."""

@@ -655,7 +655,8 @@ class Device:
     def _set_sensor(self, run: SensorRun, **settings: int) -> None:
         values: dict[str, Any] = dict.fromkeys(("flags", "label", "threshold", "samples", "report_every"), 0)
         self.link.request(MessageType.SET_SENSOR, pack(MessageType.SET_SENSOR, **{**values, **settings, "run": run}))
-        self._sensor_runs = run is not SensorRun.STOP
+        if run is not SensorRun.REPORT:
+            self._sensor_runs = run is not SensorRun.STOP
 
     @contextlib.contextmanager
     def _sensor_held(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from edgelearn.errors import DeviceRefusedError, EdgelearnError, OptionError, StorageError
 from edgelearn.host.control import Action, Command
 from edgelearn.host.desk import Desk
-from edgelearn.host.device import Device, SensorEvent
+from edgelearn.host.device import Device, SensorEvent, Statistics
 from edgelearn.host.interrupt import StopOnInterrupt
 from edgelearn.host.metrics import Metrics
 from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
@@ -154,6 +154,8 @@ class _Monitor:
         #: Samples that the device says it has taken: in the last event, and in all since the first.
         self._last_samples: int | None = None
         self._taken = 0
+        #: Samples after which the sensor stops, counted as the device does; 0: never, or it is not known.
+        self._limit = 0
         self._started_s = 0.0
         self._read_at_s = 0.0
         self._desk: Desk | None = None
@@ -227,7 +229,10 @@ class _Monitor:
 
     def _start(self, label: str) -> None:
         device, options = self._device, self._options
-        self._last_samples = None
+        # Where it ran before, reports of that time may still come.
+        self._last_samples = None if device.info.sensor_runs or self._taken else 0
+        # Named anew, a class does not begin the count of samples anew.
+        self._limit = max(1, options.samples - self._taken) if options.samples else 0
         # Who only gives a label, or starts what nobody has set up, wants it to learn.
         trains = device.info.is_trainable and (options.train or not options.start or bool(label))
         device.set_sensor(
@@ -236,27 +241,41 @@ class _Monitor:
             label=device.class_index(label) if label else None,
             target_is_input=trains and device.info.loss is LossCode.SQUARED_ERROR,
             self_label=options.self_label,
-            samples=options.samples,
+            samples=self._limit,
             report_every=options.report_every,
         )
 
     def _watch(self) -> str:
+        counters: Statistics | None = None
         with StopOnInterrupt() as stop:
             while not stop.requested:
                 if self._desk is not None:
                     self._desk.serve()
+                    counters = self._desk.statistics
                 elif time.monotonic() - self._read_at_s >= _COUNTERS_EVERY_S:
                     self._read_at_s = time.monotonic()
-                    self._device.statistics()
+                    counters = self._device.statistics()
                 for event in self._device.sensor_events(_WAIT_S):
                     self._take(event)
                 self._tell_session()
                 if self._options.start and 0 < self._options.samples <= self._taken:
                     return "complete"
+                if counters is not None and 0 < self._limit <= counters.sensor_samples:
+                    # The last samples have no report, or it did not arrive.
+                    self._count_unreported()
+                    return "complete"
         return "interrupted"
+
+    def _count_unreported(self) -> None:
+        """Count the samples between the last report and the end."""
+        last, every = self._last_samples or 0, self._options.report_every
+        self._taken += max(0, self._limit - last)
+        self._lost += max(0, self._limit // every - last // every)
 
     def _take(self, event: SensorEvent) -> None:
         before = self._last_samples
+        if event.samples == before:
+            return  # the line has doubled it
         if before is None or event.samples <= before:
             # The first, or the sensor was started anew, or the device was: it counts from 1 again.
             fresh = event.samples if before is not None else self._options.report_every

@@ -444,7 +444,9 @@ class FakeDevice:
         flags, label = sensor.flags & ~SampleFlag.TARGET_IS_INPUT, sensor.label
         own = int(self.sensor_labels[number])
         if not flags & SampleFlag.HAS_LABEL and 0 <= own < self.model.outputs:
-            flags, label = (flags | SampleFlag.HAS_LABEL) & ~SampleFlag.SELF_LABEL, own
+            flags, label = flags | SampleFlag.HAS_LABEL, own
+        if flags & SampleFlag.HAS_LABEL:
+            flags &= ~SampleFlag.SELF_LABEL
         if self.model.loss is LossCode.SQUARED_ERROR:
             flags = sensor.flags
         elif not flags & (SampleFlag.HAS_LABEL | SampleFlag.SELF_LABEL):

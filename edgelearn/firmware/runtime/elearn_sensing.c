@@ -99,8 +99,11 @@ static elearn_sample_rule rule_for(int32_t label)
     if (is_classifier()) {
         if (!(rule.flags & ELEARN_SAMPLE_HAS_LABEL) && label >= 0
             && label < elearn_the_model.trainable[0].params->outputs) {
-            rule.flags = (rule.flags | ELEARN_SAMPLE_HAS_LABEL) & ~ELEARN_SAMPLE_SELF_LABEL;
+            rule.flags |= ELEARN_SAMPLE_HAS_LABEL;
             rule.label = (uint32_t)label;
+        }
+        if (rule.flags & ELEARN_SAMPLE_HAS_LABEL) {
+            rule.flags &= ~ELEARN_SAMPLE_SELF_LABEL; /* who knows the label need not guess it */
         }
         if (!(rule.flags & (ELEARN_SAMPLE_HAS_LABEL | ELEARN_SAMPLE_SELF_LABEL))) {
             rule.flags &= ~ELEARN_SAMPLE_TRAIN;

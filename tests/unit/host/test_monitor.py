@@ -16,7 +16,7 @@ from edgelearn.host.device import open_device
 from edgelearn.host.monitor import MonitorOptions, SensorOrigin, monitor
 from edgelearn.host.telemetry import create_run, read_run
 from edgelearn.host.web.panel import Panel
-from tests.support.fake_device import FakeDevice, Model
+from tests.support.fake_device import FakeDevice, Faults, Model
 from tests.unit.host.test_desk import until
 
 SENSOR = Model(has_sensor=True, sensor_hz=400.0)
@@ -105,6 +105,43 @@ def test_reports_may_be_fewer_than_samples(tmp_path):
     assert summary.samples == 100
     assert [record.sample for record in run.records] == list(range(9, 100, 10))
     assert not summary.notices
+
+
+def test_the_end_comes_without_a_report_of_the_last_sample(tmp_path):
+    with FakeDevice(SENSOR) as fake:
+        summary, run = watched(
+            fake, MonitorOptions(start=True, train=True, samples=10, report_every=4), tmp_path / "between"
+        )
+    assert (summary.ended, summary.samples) == ("complete", 10)
+    assert [record.sample for record in run.records] == [3, 7]
+    assert not summary.notices
+    # On a line that loses some, nothing waits for those.
+    options = MonitorOptions(start=True, train=True, samples=40)
+    for seed in range(3):
+        with FakeDevice(SENSOR, Faults(lose_reply=0.2, seed=seed)) as fake:
+            summary, run = watched(fake, options, tmp_path / f"lost-{seed}")
+        assert (summary.ended, summary.samples) == ("complete", 40)
+        lost = 40 - len(run.records)
+        assert lost > 1
+        assert f"{lost} reports did not arrive" in summary.notices[0]
+
+
+def test_a_report_that_the_line_doubles_counts_once(tmp_path):
+    with FakeDevice(SENSOR, Faults(duplicate_reply=0.2, seed=3)) as fake:
+        summary, run = watched(fake, LEARN, tmp_path)
+        assert fake.sensor.samples == 120
+    assert summary.samples == 120
+    assert [record.sample for record in run.records] == list(range(120))
+
+
+def test_naming_another_class_leaves_the_number_of_samples():
+    with Watching(KEEPING, MonitorOptions(start=True, train=True, label="one", samples=80)) as run:
+        until(lambda: run.fake.sensor.samples >= 20)
+        run.ask(Action.LABEL, text="two")
+        until(lambda: run.fake.sensor.label == 2)
+        assert run.fake.sensor.limit <= 60
+        until(lambda: run.panel.snapshot().state == "ended")
+        assert run.panel.snapshot().event.done == 80
 
 
 def test_a_device_that_runs_is_left_as_it_is(tmp_path):

@@ -98,6 +98,21 @@ def test_it_stops_after_so_many_and_goes_on():
         assert device.statistics().sensor_samples == 10
 
 
+def test_who_only_looks_on_does_not_start_a_sensor_that_was_stopped():
+    with FakeDevice(SENSING) as fake:
+        with open_device(fake.url) as device:
+            device.set_sensor(run=True)
+            device.set_sensor(run=False)
+        with open_device(fake.url) as device:
+            device.set_sensor_reports(1)
+            device.read_head()
+            assert not fake.sensor.runs
+            device.resume_sensor()
+            device.set_sensor_reports(2)
+            device.read_head()
+            assert fake.sensor.runs
+
+
 def test_samples_of_the_host_are_refused_while_it_runs():
     x = np.zeros(16, np.int8)
     with FakeDevice(SENSING) as fake:
