@@ -19,6 +19,11 @@ def column(records: tuple[Record, ...], name: str) -> npt.NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
+def measured(times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of times those that were measured at all; a device's own sensor, for one, has no round trip."""
+    return times[times > 0]
+
+
 def accuracy_curve(run: Run) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """The share of right predictions among the last samples, for each result that can be judged: [M] samples, [M]."""
     return _sliding(column(run.records, "correct"), run.manifest.options.window)

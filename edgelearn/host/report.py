@@ -14,7 +14,7 @@ import numpy as np
 from edgelearn import resources
 from edgelearn.bundle import write_atomically
 from edgelearn.errors import HeadError
-from edgelearn.host.curves import column
+from edgelearn.host.curves import column, measured
 from edgelearn.host.head import HeadState, load_head
 from edgelearn.host.report_figures import draw
 from edgelearn.host.runs import RunFigures, figures, spread
@@ -386,7 +386,7 @@ def _times(run: Run, found: RunFigures) -> list[tuple[str, Any]]:
     if found.inference_s is None:
         # A counter without a known frequency: its ticks say more than nothing.
         ticks = column(run.records, "inference_ticks")
-        rows.append(("inference, ticks / 1000", spread(ticks[ticks > 0] / 1e6)))
+        rows.append(("inference, ticks / 1000", spread(measured(ticks) / 1e6)))
     return [(name, values) for name, values in rows if values is not None]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgelearn.errors import MissingPackageError
-from edgelearn.host.curves import accuracy_curve, column, loss_curve, sliding_mean, thin
+from edgelearn.host.curves import accuracy_curve, column, loss_curve, measured, sliding_mean, thin
 from edgelearn.host.telemetry import Run
 
 if TYPE_CHECKING:
@@ -116,12 +116,13 @@ def draw(run: Run, head_change: tuple[tuple[str, float], ...] = ()) -> dict[str,
             when = "before each update" if trains else "of each prediction"
             caption = f"The loss {when}; the band holds the middle 80 % of the samples."
             add("loss", "Loss over the samples streamed", caption, lambda: _loss(run, window))
-        if run.records:
+        round_trips_s = measured(column(run.records, "round_trip_s"))
+        if len(round_trips_s):
             add(
                 "latency",
                 "Distribution of the round trip",
                 "From sending a sample to its result.",
-                lambda: _latency(1000 * column(run.records, "round_trip_s")),
+                lambda: _latency(1000 * round_trips_s),
             )
             add(
                 "link",
@@ -131,6 +132,7 @@ def draw(run: Run, head_change: tuple[tuple[str, float], ...] = ()) -> dict[str,
                 else "Median and 95th percentile of the round trip. Nothing went wrong on the line.",
                 lambda: _link(run),
             )
+        if run.records:
             stack = column(run.records, "stack_bytes")
             if stack.max() > stack.min():
                 add(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgelearn.errors import DataError
-from edgelearn.host.curves import accuracy_curve, column, loss_curve
+from edgelearn.host.curves import accuracy_curve, column, loss_curve, measured
 from edgelearn.host.metrics import Metrics, PassScore
 from edgelearn.host.telemetry import MANIFEST, RESULTS, Record, Run, read_run
 from edgelearn.host.words import count
@@ -85,7 +85,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
         window_loss: mean of the last so many samples.
         passes: the figures of each pass.
         elapsed_s: from the first sample to the last result.
-        round_trip_s: from sending a sample to its result; None without results.
+        round_trip_s: from sending a sample to its result; None where none was sent.
         inference_s: the device's own time of a forward pass; None without a counter of a known frequency.
         train_s: the same of an update.
         stack_bytes: high-water mark of the stack.
@@ -282,7 +282,7 @@ def figures(run: Run) -> RunFigures:
         passes=passes,
         elapsed_s=elapsed_s,
         samples_per_s=round(len(records) / elapsed_s, 3) if elapsed_s > 0 else 0.0,
-        round_trip_s=spread(column(records, "round_trip_s")),
+        round_trip_s=spread(measured(column(records, "round_trip_s"))),
         inference_s=_ticks_spread(records, "inference_ticks", device.counter_hz),
         train_s=_ticks_spread(records, "train_ticks", device.counter_hz),
         static_ram_bytes=device.static_ram_bytes,
@@ -334,9 +334,9 @@ def _accuracy_name(run: Run) -> str:
 
 
 def _ticks_spread(records: tuple[Record, ...], name: str, counter_hz: int) -> Spread | None:
-    """Of ticks that were counted at all, in seconds."""
+    """In seconds."""
     ticks = column(records, name)
-    return spread(ticks[ticks > 0] / counter_hz) if counter_hz else None
+    return spread(measured(ticks) / counter_hz) if counter_hz else None
 
 
 def _at(samples: npt.NDArray[Any], values: npt.NDArray[Any], checkpoints: list[int]) -> Curve:

@@ -14,9 +14,12 @@ from edgelearn.errors import DeviceRefusedError, OptionError
 from edgelearn.host.control import Action, Command
 from edgelearn.host.device import open_device
 from edgelearn.host.monitor import MonitorOptions, SensorOrigin, monitor
+from edgelearn.host.report import render_report
+from edgelearn.host.runs import figures
 from edgelearn.host.telemetry import create_run, read_run
 from edgelearn.host.web.panel import Panel
 from tests.support.fake_device import FakeDevice, Faults, Model
+from tests.support.tools import require_package
 from tests.unit.host.test_desk import until
 
 SENSOR = Model(has_sensor=True, sensor_hz=400.0)
@@ -87,6 +90,17 @@ def test_it_shows_and_keeps_what_the_device_says(tmp_path):
     assert run.summary.statistics.sensor_learned == 40
     assert run.manifest.data == "its own sensor"
     assert not run.problems
+
+
+def test_the_report_says_nothing_of_round_trips_that_never_were(tmp_path):
+    require_package("matplotlib")
+    with FakeDevice(SENSOR) as fake:
+        _, run = watched(fake, LEARN, tmp_path)
+    assert figures(run).round_trip_s is None
+    page = render_report(run)
+    assert "Accuracy over the samples" in page
+    assert "round trip, ms" not in page
+    assert "Distribution of the round trip" not in page
 
 
 def test_what_the_device_named_itself_does_not_count_as_right(tmp_path):
