@@ -73,6 +73,9 @@ class Desk:
                 done = carry_out(self._device, command)
                 if command.action is Action.LEARNING_RATE:
                     self._learning_rate = command.value
+                elif command.action is Action.RESET:
+                    # One that the generated head cannot take is not kept.
+                    self._learning_rate = self._device.info.learning_rate
         except _REFUSALS as error:
             self._tell(f"not done: {error}")
         else:

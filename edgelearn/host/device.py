@@ -121,7 +121,7 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
         autosave_steps: the head is saved after that many steps, 0: only when asked.
         receive_bytes: encoded bytes that may be under way.
         has_sensor: whether the firmware can take samples from a sensor of its own.
-        sensor_runs: whether it did so when the session was opened; its step then grows by itself.
+        sensor_runs: whether it did so when that was read last; its step then grows by itself.
     """
 
     board: str
@@ -492,6 +492,16 @@ class Device:
     def reset_head(self) -> None:
         """Put the head back to the one the firmware was generated with."""
         self.link.request(MessageType.RESET_HEAD)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read anew what of `info` the device changes by itself or at a reset of the head.
+
+        These are classes and their names, the learning rate, and whether the sensor runs.
+        """
+        hello = self.session.ask()
+        self.info = replace(self.info, **self._changing(hello))
+        self._sensor_runs = self.info.sensor_runs
 
     def set_learning_rate(self, learning_rate: float) -> float:
         """Set the learning rate; returns the nearest one that the device can hold.
@@ -551,6 +561,8 @@ class Device:
             HeadError: the classes have no names, or no output is spare.
             OptionError: the name cannot be one, or is taken.
         """
+        # The device may have met the label of a spare class, which is in use since.
+        self.refresh()
         index = self.info.classes_in_use
         self._check_class_name(name)
         if index >= self.info.output_elements:
@@ -594,6 +606,8 @@ class Device:
             )
         if not name.strip() or "\n" in name:
             raise OptionError("a class needs a name of one line")
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise OptionError(f"the name {name!r} has letters that are none", hint="give it in UTF-8")
         taken = [self.info.label_name(index) for index in range(self.info.classes_in_use)]
         if name in taken and name != but:
             raise OptionError(f"there is a class {name} already", hint="give another name")
@@ -943,23 +957,29 @@ class Device:
         values: dict[str, Any] = {name: hello.integer(name) for name in _INFO_INTEGERS}
         return DeviceInfo(
             board=board[0] if board else "",
-            labels=_labels(self._optional_region(Region.LABELS), hello.integer("label_bytes")),
             protocol_version=hello.integer("version"),
             model_hash=model_hash(hello),
             inputs=inputs,
             outputs=outputs,
             feature_scale=float(hello.values["feature_scale"]),
-            classes_in_use=hello.integer("classes"),
             can_save=bool(hello.integer("can_save")),
             has_sensor=bool(hello.integer("has_sensor")),
-            sensor_runs=bool(hello.integer("sensor_runs")),
             loss=LossCode(hello.integer("loss")),
             residual=ResidualCode(hello.integer("residual")),
-            learning_rate=decode_learning_rate(
+            **values,
+            **self._changing(hello),
+        )
+
+    def _changing(self, hello: Payload) -> dict[str, Any]:
+        """Members of `info` that a device changes by itself or at a reset of the head."""
+        return {
+            "labels": _labels(self._optional_region(Region.LABELS), hello.integer("label_bytes")),
+            "classes_in_use": hello.integer("classes"),
+            "sensor_runs": bool(hello.integer("sensor_runs")),
+            "learning_rate": decode_learning_rate(
                 hello.integer("learning_rate_mantissa"), hello.integer("learning_rate_exponent")
             ),
-            **values,
-        )
+        }
 
     def _optional_region(self, region: Region) -> bytes:
         answer = self.link.exchange(MessageType.READ, _read(region, 0, 0, 1))

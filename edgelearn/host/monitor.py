@@ -375,10 +375,10 @@ class _Monitor:
 
     def _go_on(self, _: Command) -> str:
         desk = self._the_desk
-        statistics = self._device.statistics()
-        if self._device.info.sensor_runs or statistics.sensor_samples or self._taken:
-            self._device.resume_sensor()
-        else:
+        self._device.resume_sensor()
+        self._device.refresh()
+        if not self._device.info.sensor_runs:
+            # Nobody has set it up, or it has taken all the samples that it was set up for.
             self._start(desk.label)
         desk.is_paused = False
         return "the sensor goes on"

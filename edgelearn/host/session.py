@@ -141,6 +141,16 @@ class Session:
         self._starts_clean = hello.integer("step") == hello.integer("saved_step") or bool(hello.integer("sensor_runs"))
         return hello
 
+    def ask(self) -> Payload:
+        """HELLO_REPLY as it is now; the session stays as it is.
+
+        Raises:
+            EdgelearnError: as for any request.
+        """
+        # Answered after all that is under way; and where the device was reset, this brings the session back.
+        self.link.request(MessageType.STATISTICS)
+        return self._hello(resume=True)
+
     def _find(self, earlier: int) -> Payload | None:
         """HELLO_REPLY of a session that may still be open; None where it is not."""
         self._number = earlier

@@ -418,6 +418,7 @@ class FakeDevice:
             return Status.BAD_TARGET
         self.sensor = Sensor(
             runs=True,
+            is_set=True,
             flags=flags,
             label=label,
             threshold=fields.integer("threshold"),
@@ -709,6 +710,7 @@ class Sensor(Struct, frozen=True, kw_only=True):
     """What SET_SENSOR has set, and how far the sensor has come."""
 
     runs: bool = False
+    is_set: bool = False
     flags: SampleFlag = SampleFlag(0)
     label: int = 0
     threshold: int = 0
@@ -720,7 +722,7 @@ class Sensor(Struct, frozen=True, kw_only=True):
     @property
     def is_done(self) -> bool:
         """Whether all samples that were asked for are taken, or none was asked for."""
-        return self == Sensor() or (0 < self.limit <= self.samples)
+        return not self.is_set or (0 < self.limit <= self.samples)
 
 
 def sensor_stream(model: Model) -> tuple[np.ndarray, np.ndarray]:

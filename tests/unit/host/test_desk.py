@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from edgelearn.errors import OptionError
@@ -109,7 +110,11 @@ def test_what_is_asked_for_reaches_the_device():
         until(lambda: run.said("the head is saved"))
         run.ask(Action.RESET)
         until(lambda: run.said("the head is as generated"))
-        assert run.panel.snapshot().info.labels[3] == "three"
+        # The added class is forgotten too, and can be added again.
+        until(lambda: run.panel.snapshot().info.classes_in_use == 3)
+        assert not run.panel.snapshot().unavailable[Action.ADD_CLASS]
+        run.ask(Action.ADD_CLASS, text="third")
+        until(lambda: run.said("class 3 is third"))
     assert run.summary.ended == "complete"
     assert run.summary.samples == 400
 
@@ -120,6 +125,7 @@ def test_what_is_asked_for_reaches_the_device():
         (Command(action=Action.ADD_CLASS, text="two"), "there is a class two already"),
         (Command(action=Action.ADD_CLASS, text=" "), "a class needs a name"),
         (Command(action=Action.ADD_CLASS, text="a name that is far too long"), "the device keeps 12"),
+        (Command(action=Action.ADD_CLASS, text="a\ud800"), "letters that are none"),
         (Command(action=Action.LEARNING_RATE, value=1e9), "learning rate"),
     ],
 )
@@ -129,6 +135,14 @@ def test_a_refusal_is_told_and_the_stream_goes_on(command, why):
         until(lambda: run.said("not done") and run.said(why))
     assert run.summary.ended == "complete"
     assert run.summary.samples == 100
+
+
+def test_a_class_is_added_behind_those_that_labels_have_taken():
+    model = Model(labels=("zero", "one", "", ""), classes=2, label_bytes=12)
+    with FakeDevice(model) as fake, open_device(fake.url) as device:
+        device.train(np.zeros(16, np.int8), label=2)
+        assert device.add_class("three") == 3
+        assert (device.info.classes_in_use, fake.classes) == (4, 4)
 
 
 def test_what_a_device_cannot_do_is_said_beforehand():

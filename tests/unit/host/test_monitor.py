@@ -18,7 +18,8 @@ from edgelearn.host.report import render_report
 from edgelearn.host.runs import figures
 from edgelearn.host.telemetry import create_run, read_run
 from edgelearn.host.web.panel import Panel
-from tests.support.fake_device import FakeDevice, Faults, Model
+from edgelearn.protocol import SampleFlag
+from tests.support.fake_device import FakeDevice, Faults, Model, Sensor
 from tests.support.tools import require_package
 from tests.unit.host.test_desk import until
 
@@ -202,6 +203,15 @@ def test_the_page_starts_labels_pauses_and_goes_on():
         until(lambda: run.said("the samples have no label"))
         run.ask(Action.SAVE)
         until(lambda: run.said("the head is saved"))
+
+
+def test_starting_a_sensor_that_has_taken_all_its_samples_starts_it_anew():
+    with Watching(KEEPING, MonitorOptions()) as run:
+        with run.fake._lock:
+            run.fake.sensor = Sensor(is_set=True, flags=SampleFlag.TRAIN, limit=5, samples=5)
+        run.ask(Action.START)
+        until(lambda: run.said("the sensor goes on"))
+        until(lambda: run.fake.sensor.runs and run.fake.sensor.samples > 5)
 
 
 def test_starting_what_nobody_has_set_up_learns():
