@@ -56,7 +56,7 @@ CODE_BASE_BYTES = 5_700
 CODE_TRAINING_BYTES = 2_600
 CODE_STORE_BYTES = 2_480
 #: The state of link and drivers beside the buffers.
-STATE_ESTIMATE_BYTES = 224
+STATE_ESTIMATE_BYTES = 236
 
 
 class Place(Struct, frozen=True, kw_only=True):

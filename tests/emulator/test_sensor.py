@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from edgelearn.board import Core, load_board
 from edgelearn.cli import main
-from edgelearn.firmware.emulator import QEMU_PROGRAMS, start
+from edgelearn.firmware.emulator import QEMU_PROGRAMS, _qmp, start
 from edgelearn.firmware.toolchain import build_project
 from edgelearn.host.device import open_device
 from edgelearn.host.head import load_head
@@ -138,6 +138,7 @@ def test_a_session_goes_on_over_a_reset_of_a_board_that_learns_by_itself(made, t
             device.set_sensor(run=True, train=True, label=2)
             while device.statistics().saves < 3:
                 pass
+            assert 0 < device.statistics().save_stack_bytes <= board.stack_bytes, "saving by itself counts too"
             rate = device.set_learning_rate(2e-4)
             running.cut_power()
             running = start(board, image, nvm_file=kept)
@@ -172,3 +173,24 @@ def test_it_is_watched_from_the_command_line(name, made, tmp_path):
     kept = load_head(path / HEAD)
     np.testing.assert_array_equal(kept.q, head.q)
     np.testing.assert_array_equal(kept.l, head.residual)
+
+
+@pytest.mark.parametrize("name", ["mps2-an386", "microbit"])
+def test_starts_are_counted_over_resets_that_save_nothing(name, made, tmp_path):
+    """A reset without loss of power leaves RAM as it is; a power cut takes the count back to what is saved."""
+    board, image, _, _, _ = made(name)
+    kept = tmp_path / "kept.bin"
+    boots = []
+    with start(board, image, nvm_file=kept) as running:
+        for _ in range(3):
+            with open_device(running.url, hello_timeout_s=30) as device:
+                boots.append(device.info.boot)
+            assert running._flash is not None
+            _qmp(running._flash._qmp_port, ("system_reset", {}))
+        with open_device(running.url, hello_timeout_s=30) as device:
+            boots.append(device.info.boot)
+            device.save()
+        running.cut_power()
+    with start(board, image, nvm_file=kept) as running, open_device(running.url, hello_timeout_s=30) as device:
+        boots.append(device.info.boot)
+    assert boots == [1, 2, 3, 4, 5]

@@ -57,6 +57,7 @@ uint32_t elearn_port_ticks(void) { return 0; }
 uint32_t elearn_port_counter_hz(void) { return 0; }
 uint32_t elearn_port_overruns(void) { return 0; }
 uint32_t elearn_port_ring_bytes(void) { return 0; }
+uint32_t elearn_port_count_start(uint32_t remembered) { return remembered + 1u; }
 uint32_t elearn_port_static_ram_bytes(void) { return 0; }
 uint32_t elearn_port_stack_size_bytes(void) { return 0; }
 uint32_t elearn_port_stack_bytes(void) { return 0; }

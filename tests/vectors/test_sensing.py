@@ -141,6 +141,29 @@ def test_the_host_is_answered_while_the_sensor_always_has_a_sample():
         assert device.train(np.zeros(FEATURES, np.int8), label=1).learned
 
 
+def test_a_head_is_read_whole_while_it_learns():
+    x, _ = table()
+    head = make_head(model()[1])
+    states = {head.q.astype(np.int8).tobytes() + head.bias.astype(np.int32).tobytes()}
+    for number in range(3000):
+        step = head.forward(x[number % ROWS])
+        head.learn(x[number % ROWS], step, label=1)
+        states.add(head.q.astype(np.int8).tobytes() + head.bias.astype(np.int32).tobytes())
+    # About 500 samples a second, while each head takes several requests.
+    with firmware(ready_every=10) as running, open_device(running.url) as device:
+        device.set_learning_rate(3e-3)
+        device.set_sensor(run=True, train=True, label=1, samples=3000)
+        seen = set()
+        for _ in range(40):
+            read = device.read_head()
+            seen.add(read.q.tobytes() + read.bias.tobytes())
+        assert seen <= states
+        assert len(seen) > 3
+        before = device.statistics().sensor_samples
+        while device.statistics().sensor_samples == before:
+            pass
+
+
 def test_it_stops_goes_on_and_starts_anew():
     with firmware() as running, open_device(running.url) as device:
         device.resume_sensor()

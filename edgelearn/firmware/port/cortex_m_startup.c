@@ -1,4 +1,5 @@
-/* From reset to main() on a Cortex-M: paint the stack, fill .data and .bss, switch on the FPU; and what a fault does.
+/* From reset to main() on a Cortex-M: paint the stack, fill .data and .bss, switch on the FPU; what a fault does; and the
+ * count of resets, in words that nothing of this fills.
  * References: Armv7-M Architecture Reference Manual (DDI0403), B1.5 (exceptions), B3.2.20 (CPACR);
  * Cortex-M4 Technical Reference Manual (DDI0439), 7.3.1 (enabling the FPU). */
 #include <stdint.h>
@@ -16,6 +17,9 @@ extern uint32_t elearn_data_begin[];
 extern uint32_t elearn_data_end[];
 extern uint32_t elearn_bss_begin[];
 extern uint32_t elearn_bss_end[];
+extern uint32_t elearn_kept[]; /* a mark, the count, its complement: after loss of power they are anything */
+
+#define KEPT_MARK 0xB0075717u
 
 int main(void);
 
@@ -57,6 +61,21 @@ void elearn_fault_handler(void)
     for (;;) {
         __asm volatile("wfi");
     }
+}
+
+uint32_t elearn_port_count_start(uint32_t remembered)
+{
+    volatile uint32_t *kept = elearn_kept;
+    uint32_t starts = remembered;
+
+    if (kept[0] == KEPT_MARK && kept[2] == ~kept[1] && kept[1] > starts) {
+        starts = kept[1];
+    }
+    starts++;
+    kept[0] = KEPT_MARK;
+    kept[1] = starts;
+    kept[2] = ~starts;
+    return starts;
 }
 
 void elearn_port_init(void)

@@ -236,6 +236,11 @@ uint32_t elearn_port_ring_bytes(void)
     return 0u;
 }
 
+uint32_t elearn_port_count_start(uint32_t remembered)
+{
+    return remembered + 1u;
+}
+
 uint32_t elearn_port_static_ram_bytes(void)
 {
     return 0u;

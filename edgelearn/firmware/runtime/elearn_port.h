@@ -30,6 +30,10 @@ uint32_t elearn_port_counter_hz(void);
 uint32_t elearn_port_overruns(void);
 uint32_t elearn_port_ring_bytes(void);
 
+/* Count a start of the device: one more than `remembered`, or than what RAM has kept over a reset without loss of power,
+ * if that is more. */
+uint32_t elearn_port_count_start(uint32_t remembered);
+
 /* Data and bss; the stack's size; the most of it that was ever in use (0 where this cannot be known). */
 uint32_t elearn_port_static_ram_bytes(void);
 uint32_t elearn_port_stack_size_bytes(void);

@@ -123,7 +123,7 @@ void elearn_state_init(void)
     /* The session ended with the reset; the host asks where it stood. */
     elearn_the_state.session = 0;
     elearn_the_state.next_sequence = 0;
-    elearn_the_state.boot++;
+    elearn_the_state.boot = elearn_port_count_start(elearn_the_state.boot);
 }
 
 void elearn_state_reset(void)
@@ -255,7 +255,7 @@ void elearn_state_init(void)
     memset(&saved, 0, sizeof saved);
     failed_saves = 0;
     autosave_works = false;
-    elearn_the_state.boot = 1;
+    elearn_the_state.boot = elearn_port_count_start(0);
 }
 
 void elearn_state_reset(void) { }
