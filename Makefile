@@ -3,7 +3,7 @@
 #   make demo     a microcontroller in an emulator learns two digits that its network has never seen
 #   make test     everything that must pass: style, types, import rule, tests
 #   make fuzz     a million random inputs into both ends of the link
-#   make soak     100,000 samples over a line with every fault, 200 power cuts
+#   make soak     100,000 samples over a line with every fault, 200 power cuts of each kind
 #   make bench    the tables of the documentation; MODELS=... names int8 .tflite files
 #   make verify-models   every model on every board against the references, with a trainable head and without
 #   make wheel    the Python package, in dist/
@@ -39,7 +39,8 @@ fuzz: setup
 
 soak: setup
 	EDGELEARN_SOAK_SAMPLES=100000 EDGELEARN_POWER_CUTS=200 EDGELEARN_STORE_SAVES=60 \
-	  $(BIN)/python -m pytest tests/emulator/test_soak.py tests/emulator/test_store.py tests/vectors/test_store.py
+	  $(BIN)/python -m pytest tests/emulator/test_soak.py tests/emulator/test_power_cuts.py \
+	  tests/emulator/test_store.py tests/vectors/test_store.py
 
 bench: setup
 	$(BIN)/python benchmarks/head_accuracy.py
