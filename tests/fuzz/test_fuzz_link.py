@@ -1,8 +1,8 @@
 """Runs the C fuzz target of the link on small trainable models under sanitizers; see fuzz_link.c.
 
 With clang's libFuzzer where it is installed, otherwise with the target's own generator; seeds are fixed. 20,000 inputs
-for all models together, or EDGELEARN_FUZZ_INPUTS of them (`make fuzz` sets a million, which are far more than ten million
-bytes for the device).
+for all models together, or EDGELEARN_FUZZ_INPUTS of them (`make fuzz` sets a million, which are far more than ten
+million bytes for the device).
 """
 
 from __future__ import annotations
