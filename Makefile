@@ -3,7 +3,7 @@
 #   make demo     a microcontroller in an emulator learns two digits that its network has never seen
 #   make test     everything that must pass: style, types, import rule, tests
 #   make fuzz     a million random inputs into both ends of the link
-#   make soak     100,000 samples over a line with every fault, 200 power cuts
+#   make soak     100,000 samples over a line with every fault, 200 power cuts of each kind
 #   make bench    the tables of the documentation; MODELS=... names int8 .tflite files
 #   make verify-models   every model on every board against the references, with a trainable head and without
 #   make wheel    the Python package, in dist/

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from edgelearn.board import Board, Core, board_names, load_board
+from edgelearn.board import Core, board_names, load_board
 from edgelearn.errors import EmulatorError
 from edgelearn.firmware.emulator import QEMU_PROGRAMS, start
-from edgelearn.store import HEADER_BYTES, store_layout
+from edgelearn.store import store_layout
 from tests.support.keeper import PAYLOAD_BYTES, KeeperClient, Loaded, build_keeper, payload_crc
+from tests.support.power_cuts import has_torn_record
 from tests.support.tools import require_tool, require_toolchain
 
 CUTS = int(os.environ.get("EDGELEARN_POWER_CUTS", "20"))
@@ -36,19 +37,6 @@ def image_for(name: str, folder: Path) -> Path:
     if board.core is not Core.HOST:
         require_tool(QEMU_PROGRAMS[board.core])
     return build_keeper(folder, board, sanitize=board.core is Core.HOST)
-
-
-def has_torn_record(flash: bytes, board: Board) -> bool:
-    """Whether a place has parts but no header."""
-    assert board.nvm is not None
-    layout = store_layout(board.nvm, [PAYLOAD_BYTES])
-    for block in range(0, len(flash), layout.block_bytes):
-        for place in range(layout.records_per_block):
-            begin = block + place * layout.record_bytes
-            record = flash[begin : begin + layout.record_bytes]
-            if record[:HEADER_BYTES].strip(b"\xff") == b"" and record.strip(b"\xff"):
-                return True
-    return False
 
 
 @pytest.mark.parametrize("name", WRITABLE)
@@ -92,6 +80,8 @@ def test_flash_that_cannot_be_written_says_so(name, tmp_path):
 def test_power_cut_at_any_instant_leaves_the_old_or_the_new(name, tmp_path):
     board = load_board(name)
     image, kept = image_for(name, tmp_path / "p"), tmp_path / "kept.bin"
+    assert board.nvm is not None
+    layout = store_layout(board.nvm, [PAYLOAD_BYTES])
     rng = random.Random(17)
     last = sequence = torn = 0
     for _ in range(CUTS):
@@ -108,7 +98,7 @@ def test_power_cut_at_any_instant_leaves_the_old_or_the_new(name, tmp_path):
             saved = client.rest()
             assert saved == list(range(last + 1, last + 1 + len(saved)))
             last, sequence = last + len(saved), sequence + len(saved)
-        torn += has_torn_record(kept.read_bytes(), board)
+        torn += has_torn_record(kept.read_bytes(), layout)
     if board.core is not Core.HOST:
         assert torn > 0, "no cut came while a record was written"
     assert last > 2 * CUTS, "it hardly saved anything"

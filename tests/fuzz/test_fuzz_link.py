@@ -1,7 +1,8 @@
 """Runs the C fuzz target of the link on small trainable models under sanitizers; see fuzz_link.c.
 
 With clang's libFuzzer where it is installed, otherwise with the target's own generator; seeds are fixed. 20,000 inputs
-for all models together, or EDGELEARN_FUZZ_INPUTS of them (`make fuzz` sets a million).
+for all models together, or EDGELEARN_FUZZ_INPUTS of them (`make fuzz` sets a million, which are far more than ten
+million bytes for the device).
 """
 
 from __future__ import annotations
@@ -116,6 +117,14 @@ def test_no_input_harms_the_device(loss, residual, tmp_path):
         argv = [program, f"-runs={runs}", "-seed=7", "-max_len=600", "-len_control=0", "-timeout=20", _corpus(tmp_path)]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
+    assert fuzzed_bytes(done.stderr) > 20 * runs
+
+
+def fuzzed_bytes(said: str) -> int:
+    """How many bytes the device was fed, as the target says at its end."""
+    found = re.findall(r"^(\d+) bytes fuzzed$", said, re.MULTILINE)
+    assert len(found) == 1, said[-2000:]
+    return int(found[0])
 
 
 def test_the_generator_of_our_own_finds_no_harm_either(tmp_path):
@@ -123,4 +132,5 @@ def test_the_generator_of_our_own_finds_no_harm_either(tmp_path):
     program = _build(tmp_path, _project(LossKind.CROSS_ENTROPY, Residual.INT8), libfuzzer=False)
     done = subprocess.run([program, "3", "1000"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
-    assert re.fullmatch(r"1000 inputs, \d{6} bytes\n", done.stdout)
+    assert done.stdout == "1000 inputs\n"
+    assert fuzzed_bytes(done.stderr) > 100_000

@@ -188,6 +188,71 @@ def test_a_good_line_needs_no_repeat_and_the_window_is_full(window):
     assert each_s == pytest.approx(0.04 if window == 1 else 0.02, rel=0.1)
 
 
+class PacedModel(Model):
+    """A line of limited speed in each direction, and a device that sends when it has computed and then goes on.
+
+    Args:
+        compute_s: for a request.
+        byte_s: on the line.
+        delay_s: of an adapter, after the last byte, in each direction.
+    """
+
+    def __init__(self, *, receive_bytes: int, compute_s: float, byte_s: float, delay_s: float = 0.0):
+        super().__init__(window=8, receive_bytes=receive_bytes, fates=[], compute_s=compute_s)
+        self._fates = itertools.repeat((0.0,))
+        self._byte_s, self._delay_s = byte_s, delay_s
+        self._sent_until = self._received_until = 0.0
+        #: Bytes that the device has not begun to work on: what its ring has to hold.
+        self.most_waiting = 0
+
+    def write(self, data: bytes) -> None:
+        self._sent_until = max(self._sent_until, self.now) + len(data) * self._byte_s
+        for frame in self._reader.feed(data):
+            self.sent.append(frame)
+            if self.next is None:
+                self.next = frame.sequence
+            heapq.heappush(self._to_device, (self._sent_until + self._delay_s, next(self._order), frame))
+
+    def _take(self, frame: Frame, at: float) -> None:
+        waiting = [other for arrived, _, other in self._to_device if arrived <= at]
+        self.most_waiting = max(self.most_waiting, sum(encoded_bytes(len(other.payload)) for other in waiting))
+        replies: list[tuple[float, int, bytes]] = []
+        self._to_host, queued = replies, self._to_host
+        super()._take(frame, at)
+        self._to_host = queued
+        for done_s, order, reply in replies:
+            self._received_until = max(self._received_until, done_s) + len(reply) * self._byte_s
+            heapq.heappush(self._to_host, (self._received_until + self._delay_s, order, reply))
+
+
+@pytest.mark.parametrize("baud", [115_200, 1_000_000])
+# The rings of tests/unit/codegen/test_plan.py, for samples of so many bytes.
+@pytest.mark.parametrize(
+    ("size", "ring_bytes"), [(32, 512), (64, 512), (149, 512), (150, 1024), (490, 2048), (900, 4096)]
+)
+@pytest.mark.parametrize("load", [0.1, 0.5, 0.9, 1.0, 1.1, 2.0, 10.0])
+def test_neither_line_nor_device_waits_for_the_other(baud, size, ring_bytes, load):
+    """Nine tenths of what the slower one allows, through an adapter that delays by a millisecond each way."""
+    byte_s = 10 / baud
+    line_s = encoded_bytes(len(sample(size))) * byte_s
+    compute_s = load * line_s
+    model = PacedModel(receive_bytes=ring_bytes, compute_s=compute_s, byte_s=byte_s, delay_s=0.001)
+    link = open_link(model)
+    count = 300
+    for _ in range(count):
+        link.submit(MessageType.WRITE, sample(size))
+    while link.under_way:
+        link.poll()
+    assert len(model.done) == len(model.sent) == count
+    assert model.most_waiting <= ring_bytes
+    assert count * max(line_s, compute_s) / model.now >= 0.9
+
+
+def sample(size: int) -> bytes:
+    """As long as a SAMPLE of so many bytes."""
+    return pack(MessageType.WRITE, region=9, index=1, offset=0x01010101, tail=bytes([7]) * (size + 3))
+
+
 def test_bytes_under_way_are_those_of_the_frames():
     """Three frames of a buffer of exactly three, and not one byte more."""
     frame = encoded_bytes(len(write(0)))
