@@ -18,7 +18,7 @@ from edgelearn.host.report import render_report
 from edgelearn.host.runs import figures
 from edgelearn.host.telemetry import create_run, read_run
 from edgelearn.host.web.panel import Panel
-from edgelearn.protocol import SampleFlag
+from edgelearn.protocol import LossCode, SampleFlag
 from tests.support.fake_device import FakeDevice, Faults, Model, Sensor
 from tests.support.tools import require_package
 from tests.unit.host.test_desk import until
@@ -139,6 +139,32 @@ def test_the_end_comes_without_a_report_of_the_last_sample(tmp_path):
         lost = 40 - len(run.records)
         assert lost > 1
         assert f"{lost} reports did not arrive" in summary.notices[0]
+
+
+def test_resets_and_what_was_asked_for_stand_in_the_run(tmp_path):
+    panel = Panel()
+    panel.controls.ask(Command(action=Action.LEARNING_RATE, value=0.02))
+    options = MonitorOptions(start=True, train=True, label="one", samples=150)
+    with FakeDevice(KEEPING) as fake, open_device(fake.url) as device:
+        device.survive(None)
+        source = SensorOrigin()
+        folder = create_run(tmp_path, info=device.info, port=fake.url, source=source, options=options.as_stream())
+        timer = threading.Timer(0.3, fake.boot)
+        timer.start()
+        summary = monitor(device, options, run_folder=folder, panel=panel)
+    run = read_run(folder.path)
+    assert summary.learning_rate == 0.02
+    assert {"command", "reset"} <= {event.kind for event in run.events}
+    assert figures(run).resets == 1
+
+
+def test_outputs_that_are_no_classes_are_not_shown_as_such():
+    model = Model(
+        loss=LossCode.SQUARED_ERROR, labels=(), outputs=16, inputs=16, classes=0, has_sensor=True, sensor_hz=200.0
+    )
+    with Watching(model, MonitorOptions(start=True, train=True)) as run:
+        until(lambda: run.panel.snapshot().event is not None)
+        assert run.panel.snapshot().classes == ()
 
 
 def test_a_report_that_the_line_doubles_counts_once(tmp_path):
