@@ -192,7 +192,8 @@ class _Monitor:
         )
         if self._desk is not None:
             self._desk.is_paused = not (self._options.start or info.sensor_runs)
-            self._desk.label = self._options.label
+            label = self._options.label
+            self._desk.label = info.label_name(self._device.class_index(label)) if label else ""
             self._desk.show()
         elif not (self._options.start or info.sensor_runs):
             self._note(

@@ -175,6 +175,11 @@ def test_a_report_that_the_line_doubles_counts_once(tmp_path):
     assert [record.sample for record in run.records] == list(range(120))
 
 
+def test_the_page_shows_the_name_of_a_class_that_was_given_by_number():
+    with Watching(KEEPING, MonitorOptions(start=True, train=True, label="1")) as run:
+        until(lambda: run.panel.snapshot().label == "one")
+
+
 def test_naming_another_class_leaves_the_number_of_samples():
     with Watching(KEEPING, MonitorOptions(start=True, train=True, label="one", samples=80)) as run:
         until(lambda: run.fake.sensor.samples >= 20)
