@@ -40,9 +40,10 @@ class Desk:
         self._own = own
         self._own_unavailable = dict(unavailable or {})
         self._read_at_s = 0.0
-        self._learning_rate: float | None = None
         self.is_paused = False
         self.label = ""
+        #: That somebody has set meanwhile; None while nobody has.
+        self.learning_rate: float | None = None
         #: The device's counters when they were read last.
         self.statistics: Statistics | None = None
 
@@ -62,7 +63,7 @@ class Desk:
         """Show what the device is and what can be asked of it."""
         can = {**dict.fromkeys(self._own, ""), **self._own_unavailable, **available(self._device)}
         self._panel.device(
-            self._device.info, can, paused=self.is_paused, learning_rate=self._learning_rate, label=self.label
+            self._device.info, can, paused=self.is_paused, learning_rate=self.learning_rate, label=self.label
         )
 
     def _carry_out(self, command: Command) -> None:
@@ -72,10 +73,10 @@ class Desk:
             else:
                 done = carry_out(self._device, command)
                 if command.action is Action.LEARNING_RATE:
-                    self._learning_rate = command.value
+                    self.learning_rate = command.value
                 elif command.action is Action.RESET:
                     # One that the generated head cannot take is not kept.
-                    self._learning_rate = self._device.info.learning_rate
+                    self.learning_rate = self._device.info.learning_rate
         except _REFUSALS as error:
             self._tell(f"not done: {error}")
         else:

@@ -16,7 +16,7 @@ from edgelearn.host.desk import Desk
 from edgelearn.host.device import Device, SensorEvent, Statistics
 from edgelearn.host.interrupt import StopOnInterrupt
 from edgelearn.host.metrics import Metrics
-from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
+from edgelearn.host.telemetry import Record, RunEvent, RunFolder, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
 from edgelearn.host.words import count
@@ -162,7 +162,7 @@ class _Monitor:
         if panel is not None:
             own = {Action.START: self._go_on, Action.PAUSE: self._pause, Action.LABEL: self._set_label}
             no_labels = "" if self._learns_classes else "the model on the device has no classes that it could learn"
-            self._desk = Desk(device, panel, self._note, own, {Action.LABEL: no_labels})
+            self._desk = Desk(device, panel, lambda text: self._tell("command", text), own, {Action.LABEL: no_labels})
 
     @property
     def _learns_classes(self) -> bool:
@@ -192,7 +192,8 @@ class _Monitor:
         )
         if self._desk is not None:
             self._desk.is_paused = not (self._options.start or info.sensor_runs)
-            self._desk.label = self._options.label
+            label = self._options.label
+            self._desk.label = info.label_name(self._device.class_index(label)) if label else ""
             self._desk.show()
         elif not (self._options.start or info.sensor_runs):
             self._note(
@@ -345,6 +346,8 @@ class _Monitor:
                 self._note(f"the learned head could not be read: {error.message}")
         if self._lost:
             self._note(f"{count(self._lost, 'report')} did not arrive; the device learned all the same")
+        if learning_rate is not None and self._desk is not None and self._desk.learning_rate is not None:
+            learning_rate = self._desk.learning_rate
         passes, shown = self._metrics.passes(), self._metrics.samples
         summary = StreamSummary(
             ended=ended,
@@ -406,9 +409,16 @@ class _Monitor:
             event = events.pop(0)
             if event.kind == "reset":
                 self._last_samples = None
-                self._note(f"the device was reset (start {event.boot})")
+                self._tell(event.kind, f"the device was reset (start {event.boot})")
             else:
-                self._note(f"the port came back: {event.cause}")
+                self._tell(event.kind, f"the port came back: {event.cause}")
+
+    def _tell(self, kind: str, text: str) -> None:
+        """Write an event down, and say it."""
+        if self._folder is not None:
+            time_s = round(time.monotonic() - self._started_s, 6)
+            self._folder.append_event(RunEvent(kind=kind, time_s=time_s, results=self._number, text=text))
+        self._note(text)
 
     def _note(self, text: str) -> None:
         self._notices.append(text)

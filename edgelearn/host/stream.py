@@ -121,7 +121,8 @@ class _Stream:
         self._paused_s = 0.0
         self._desk: Desk | None = None
         if panel is not None:
-            self._desk = Desk(device, panel, self._note, {Action.START: self._go_on, Action.PAUSE: self._pause})
+            own = {Action.START: self._go_on, Action.PAUSE: self._pause}
+            self._desk = Desk(device, panel, lambda text: self._tell("command", text), own)
         self._resumption = resumption
         #: The sample that the device learns next when the loop begins, and the one whose result is next in the folder.
         self._first, self._recorded = (resumption.first, resumption.recorded) if resumption else (0, 0)
@@ -548,6 +549,8 @@ class _Stream:
                 self._note(f"the learned head could not be read: {error.message}")
                 if ended == "complete":
                     ended, failure, lost = "error", error, error
+        if self._options.train and self._desk is not None and self._desk.learning_rate is not None:
+            self._learning_rate = self._desk.learning_rate
         samples = self._metrics.samples
         passes = self._metrics.passes()
         statistics = self._statistics() if failure is None and lost is None and self._answers else None

@@ -46,3 +46,11 @@ def test_the_page_has_every_message(update_golden: bool):
 
 def test_every_type_has_a_layout():
     assert {layout.type for layout in MESSAGES} == set(MessageType)
+
+
+def test_the_page_names_what_may_be_missing():
+    text = PAGE.read_text(encoding="utf-8")
+    (named,) = re.findall(r"in a reply\n(.*?) may be missing", text, re.DOTALL)
+    replies = [layout for layout in MESSAGES if layout.type >= 0x80]
+    optional = [field.name for layout in replies for field in layout.fields if field.optional]
+    assert re.findall(r"`(\w+)`", named) == optional

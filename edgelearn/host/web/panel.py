@@ -12,6 +12,7 @@ from edgelearn.host.control import Action, Controls
 from edgelearn.host.device import DeviceInfo, Statistics
 from edgelearn.host.telemetry import StreamSummary
 from edgelearn.host.view import Curve, StreamEvent, StreamStart, closing, heading
+from edgelearn.protocol import LossCode
 
 #: Notices that a page shows.
 _MOST_NOTICES = 100
@@ -205,7 +206,8 @@ class Panel:
         return Line(name=name, points=tuple(zip(curve.x, curve.y, strict=True)))
 
     def _classes(self, info: DeviceInfo | None) -> tuple[ClassCount, ...]:
-        if info is None:
+        if info is None or info.loss is LossCode.SQUARED_ERROR:
+            # The outputs of a regression or an autoencoder are no classes.
             return ()
         named = range(info.classes_in_use or len(info.labels))
         return tuple(

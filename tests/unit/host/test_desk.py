@@ -14,7 +14,7 @@ from edgelearn.host.control import Action, Command, Controls, available, carry_o
 from edgelearn.host.data import make_dataset
 from edgelearn.host.device import open_device
 from edgelearn.host.stream import stream
-from edgelearn.host.telemetry import StreamOptions
+from edgelearn.host.telemetry import StreamOptions, create_run, read_run
 from edgelearn.host.web.panel import Panel
 from tests.support.fake_device import FakeDevice, Model, blobs
 
@@ -135,6 +135,26 @@ def test_a_refusal_is_told_and_the_stream_goes_on(command, why):
         until(lambda: run.said("not done") and run.said(why))
     assert run.summary.ended == "complete"
     assert run.summary.samples == 100
+
+
+def test_what_was_asked_for_stands_in_the_run(tmp_path):
+    panel = Panel()
+    for command in (
+        Command(action=Action.LEARNING_RATE, value=0.01),
+        Command(action=Action.ADD_CLASS, text="two"),
+        Command(action=Action.SAVE),
+    ):
+        panel.controls.ask(command)
+    with FakeDevice(SPARE) as fake, open_device(fake.url) as device:
+        source = make_dataset(*blobs(20, classes=3), device.info, name="blobs.npz", sha256="cd")
+        options = StreamOptions(train=True, learning_rate=0.02)
+        folder = create_run(tmp_path, info=device.info, port=fake.url, source=source, options=options)
+        summary = stream(device, source, options, run_folder=folder, panel=panel)
+    assert summary.learning_rate == 0.01
+    told = [event.text for event in read_run(folder.path).events if event.kind == "command"]
+    assert told[0] == "the learning rate is 0.01"
+    assert told[1].startswith("not done: there is a class two already")
+    assert told[2] == "the head is saved on the device"
 
 
 def test_a_class_is_added_behind_those_that_labels_have_taken():

@@ -18,7 +18,7 @@ from edgelearn.host.report import render_report
 from edgelearn.host.runs import figures
 from edgelearn.host.telemetry import create_run, read_run
 from edgelearn.host.web.panel import Panel
-from edgelearn.protocol import SampleFlag
+from edgelearn.protocol import LossCode, SampleFlag
 from tests.support.fake_device import FakeDevice, Faults, Model, Sensor
 from tests.support.tools import require_package
 from tests.unit.host.test_desk import until
@@ -141,12 +141,43 @@ def test_the_end_comes_without_a_report_of_the_last_sample(tmp_path):
         assert f"{lost} reports did not arrive" in summary.notices[0]
 
 
+def test_resets_and_what_was_asked_for_stand_in_the_run(tmp_path):
+    panel = Panel()
+    panel.controls.ask(Command(action=Action.LEARNING_RATE, value=0.02))
+    options = MonitorOptions(start=True, train=True, label="one", samples=150)
+    with FakeDevice(KEEPING) as fake, open_device(fake.url) as device:
+        device.survive(None)
+        source = SensorOrigin()
+        folder = create_run(tmp_path, info=device.info, port=fake.url, source=source, options=options.as_stream())
+        timer = threading.Timer(0.3, fake.boot)
+        timer.start()
+        summary = monitor(device, options, run_folder=folder, panel=panel)
+    run = read_run(folder.path)
+    assert summary.learning_rate == 0.02
+    assert {"command", "reset"} <= {event.kind for event in run.events}
+    assert figures(run).resets == 1
+
+
+def test_outputs_that_are_no_classes_are_not_shown_as_such():
+    model = Model(
+        loss=LossCode.SQUARED_ERROR, labels=(), outputs=16, inputs=16, classes=0, has_sensor=True, sensor_hz=200.0
+    )
+    with Watching(model, MonitorOptions(start=True, train=True)) as run:
+        until(lambda: run.panel.snapshot().event is not None)
+        assert run.panel.snapshot().classes == ()
+
+
 def test_a_report_that_the_line_doubles_counts_once(tmp_path):
     with FakeDevice(SENSOR, Faults(duplicate_reply=0.2, seed=3)) as fake:
         summary, run = watched(fake, LEARN, tmp_path)
         assert fake.sensor.samples == 120
     assert summary.samples == 120
     assert [record.sample for record in run.records] == list(range(120))
+
+
+def test_the_page_shows_the_name_of_a_class_that_was_given_by_number():
+    with Watching(KEEPING, MonitorOptions(start=True, train=True, label="1")) as run:
+        until(lambda: run.panel.snapshot().label == "one")
 
 
 def test_naming_another_class_leaves_the_number_of_samples():
