@@ -13,12 +13,16 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
 import time
 import tty
 from types import TracebackType
+
+import msgspec
+from msgspec import Struct
 
 BITS_PER_BYTE = 10
 #: What a direction holds that is not yet shifted out: a page, as the buffer of a Linux serial port.
@@ -93,26 +97,73 @@ class _End:
         return 0
 
 
-def carry(host: _End, device: _End, baud: int) -> None:
+class Usage(Struct, kw_only=True):
+    """Seconds from the first byte to the last.
+
+    Attributes:
+        all_s: in which the line carried something to the device or the device had a request to work on.
+        line_s: in which the line carried something to the device.
+        device_s: in which the device had a request to work on.
+    """
+
+    all_s: float = 0.0
+    line_s: float = 0.0
+    device_s: float = 0.0
+
+
+class _Watch:
+    """Adds up what is busy, by the frames that go into the device and come out."""
+
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
+        self._requests = 0
+        self._last_byte = 0
+        self._last_s = time.monotonic()
+
+    def tick(self, now_s: float, *, line_is_busy: bool) -> None:
+        passed_s = now_s - self._last_s
+        self._last_s = now_s
+        self._usage.line_s += passed_s if line_is_busy else 0.0
+        self._usage.device_s += passed_s if self._requests > 0 else 0.0
+        self._usage.all_s += passed_s if line_is_busy or self._requests > 0 else 0.0
+
+    def gave(self, data: bytes) -> None:
+        for byte in data:
+            # A zero after a zero ends no frame.
+            self._requests += byte == 0 != self._last_byte
+            self._last_byte = byte
+
+    def got(self, data: bytes) -> None:
+        self._requests -= data.count(0)
+
+
+def carry(host: _End, device: _End, baud: int, usage: Usage) -> None:
     """Carry bytes both ways, until the device's end is closed."""
     ways = ((host, device, Direction(baud)), (device, host, Direction(baud)))
+    watch = _Watch(usage)
     while True:
         dues = [due for _, _, line in ways if (due := line.due_s()) is not None]
         wait_s = max(0.0, min(dues) - time.monotonic()) if dues else None
         readable, _, _ = select.select([source for source, _, line in ways if line.room_bytes], [], [], wait_s)
         now_s = time.monotonic()
+        watch.tick(now_s, line_is_busy=ways[0][2].due_s() is not None)
         for source, target, line in ways:
             if arrived := line.arrived(now_s):
-                line.take(target.write(arrived))
+                count = target.write(arrived)
+                line.take(count)
+                if target is device:
+                    watch.gave(arrived[:count])
             if source in readable:
                 data = source.read(line.room_bytes)
-                if not data and source is device:
-                    return
+                if source is device:
+                    if not data:
+                        return
+                    watch.got(data)
                 line.put(data, now_s)
 
 
 class PacedLine:
-    """A context manager; `port` is the host's end, a serial port by name.
+    """A context manager; `port` is the host's end, a serial port by name, `usage` tells afterwards what was busy.
 
     Args:
         target: the device's port, `socket://host:port`.
@@ -139,8 +190,10 @@ class PacedLine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.terminate()
-        self._process.communicate()
+        said, _ = self._process.communicate()
         os.close(self._host)
+        if error is None:
+            self.usage = msgspec.json.decode(said, type=Usage)
 
 
 def main() -> None:
@@ -149,8 +202,13 @@ def main() -> None:
     address, port = target.removeprefix("socket://").split(":")
     with socket.create_connection((address, int(port)), timeout=5.0) as device:
         device.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        usage = Usage()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         print("ready", flush=True)
-        carry(_End(int(terminal)), _End(device.fileno()), int(baud))
+        try:
+            carry(_End(int(terminal)), _End(device.fileno()), int(baud), usage)
+        finally:
+            print(msgspec.json.encode(usage).decode(), flush=True)
 
 
 if __name__ == "__main__":
