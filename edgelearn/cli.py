@@ -27,6 +27,7 @@ from edgelearn.commands.common import (
     EXISTING,
     JSON,
     RATE,
+    check_web,
     command_line,
     flash_life_text,
     make_console,
@@ -553,6 +554,7 @@ def stream(
     from edgelearn.host.telemetry import StreamOptions
     from edgelearn.host.view import choose_view
 
+    check_web(web)
     if resumed:
         with served(web, web_address, web_port, web_token) as panel:
             summary = _carry_on(resumed, runs, port, data, project, choose_view(), panel)

@@ -549,7 +549,7 @@ def monitor(
         folder = _run_folder(
             device,
             watching.SensorOrigin(),
-            options.as_stream(),
+            options.as_stream(device.info),
             runs,
             bundle=bundle,
             project=project,

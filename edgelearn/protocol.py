@@ -111,13 +111,14 @@ class ResultFlag(enum.IntFlag):
 class SensorRun(enum.IntEnum):
     """What SET_SENSOR does. GO_ON starts again what was stopped, with its own settings and counts.
 
-    REPORT changes only report_every, whether the sensor runs or not.
+    REPORT changes only report_every, and LABEL only HAS_LABEL and label, whether the sensor runs or not.
     """
 
     STOP = 0
     START = 1
     GO_ON = 2
     REPORT = 3
+    LABEL = 4
 
 
 class Region(enum.IntEnum):
@@ -370,7 +371,7 @@ MESSAGES: tuple[Message, ...] = (
     Message(
         type=MessageType.SET_SENSOR,
         fields=(
-            Field("run", _U8, "a SensorRun; the other fields mean something with START, report_every with REPORT too"),
+            Field("run", _U8, "a SensorRun; the other fields mean something with START, some with REPORT and LABEL"),
             Field("flags", _U8, "SampleFlag: TRAIN, HAS_LABEL, TARGET_IS_INPUT, SELF_LABEL"),
             Field("label", _U16, "class number of every sample, with HAS_LABEL"),
             Field("threshold", _U16, "SELF_LABEL: learn the predicted class from this probability on, Q15"),

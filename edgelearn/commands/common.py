@@ -98,6 +98,18 @@ def web_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def check_web(web: bool) -> None:
+    """Refuse options of the page where none is wanted.
+
+    Raises:
+        click.UsageError: there are such.
+    """
+    context = click.get_current_context()
+    for name in ("web_address", "web_port", "web_token"):
+        if not web and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --web")
+
+
 @contextlib.contextmanager
 def served(web: bool, address: str, port: int, token: str) -> Iterator[Panel | None]:
     """Serve a page for the time of a command; None where none is wanted."""

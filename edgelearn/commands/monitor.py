@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from edgelearn.commands.common import EXISTING, PORT, PROJECT, command_line, served, web_options
+from edgelearn.commands.common import EXISTING, PORT, PROJECT, check_web, command_line, served, web_options
 
 
 @click.command()
 @PORT
 @PROJECT
 @click.option("--train/--predict", default=None, help="Start the sensor, to learn from its samples or only to predict.")
+@click.option("--stop", is_flag=True, help="Stop the sensor; `stream` can then be used again.")
 @click.option("--label", default="", help="Learn all samples as this class, until another is named on the page.")
 @click.option(
     "--self-label",
@@ -36,6 +37,7 @@ def monitor(
     port: str,
     project: Path | None,
     train: bool | None,
+    stop: bool,
     label: str,
     self_label: float | None,
     samples: int,
@@ -56,10 +58,12 @@ def monitor(
     """
     from edgelearn import pipeline
     from edgelearn.bundle import read_bundle
-    from edgelearn.host.monitor import MonitorOptions
+    from edgelearn.host.monitor import MonitorOptions, check_sensor
     from edgelearn.host.view import choose_view
 
     starts = train is not None or bool(label) or self_label is not None
+    if stop and starts:
+        raise click.UsageError("--stop excludes --train, --predict, --label and --self-label")
     if train is False and (label or self_label is not None):
         raise click.UsageError("--label and --self-label are for learning: leave out --predict")
     if label and self_label is not None:
@@ -76,11 +80,17 @@ def monitor(
         autosave_steps=autosave_steps,
         report_every=every,
     )
+    check_web(web)
     booted = (project or Path()) if port == pipeline.EMULATE else None
     with (
         served(web, web_address, web_port, web_token) as panel,
         pipeline.connect(port, project=booted, bundle=read_bundle(bundle) if bundle else None) as device,
     ):
+        if stop:
+            check_sensor(device)
+            device.set_sensor(run=False)
+            click.echo("the sensor is stopped")
+            return
         pipeline.monitor(
             device,
             options,

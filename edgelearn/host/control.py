@@ -72,7 +72,7 @@ def available(device: Device) -> dict[Action, str]:
 def carry_out(device: Device, command: Command) -> str:
     """Do what was asked; says in one sentence what was done.
 
-    What it changes is saved at once where the board can: after a reset of the device only samples are sent again.
+    What it changes is saved at once where the board can: a person who asked for it does not expect to lose it.
 
     Raises:
         EdgelearnError: it cannot be done; nothing is changed.

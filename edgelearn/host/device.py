@@ -666,10 +666,19 @@ class Device:
         """Let the device send a SensorEvent for every so many samples, 0: none; all else goes on as it is."""
         self._set_sensor(SensorRun.REPORT, report_every=report_every)
 
+    def set_sensor_label(self, label: int | None) -> None:
+        """Name the class of all samples from now on, None: not any more; all else goes on as it is.
+
+        Raises:
+            DeviceRefusedError: the model has no such class, or no trainable classifier.
+        """
+        flags = SampleFlag(0) if label is None else SampleFlag.HAS_LABEL
+        self._set_sensor(SensorRun.LABEL, flags=flags, label=label or 0)
+
     def _set_sensor(self, run: SensorRun, **settings: int) -> None:
         values: dict[str, Any] = dict.fromkeys(("flags", "label", "threshold", "samples", "report_every"), 0)
         self.link.request(MessageType.SET_SENSOR, pack(MessageType.SET_SENSOR, **{**values, **settings, "run": run}))
-        if run is not SensorRun.REPORT:
+        if run not in (SensorRun.REPORT, SensorRun.LABEL):
             self._sensor_runs = run is not SensorRun.STOP
 
     @contextlib.contextmanager

@@ -64,7 +64,7 @@ def _columns() -> dict[str, type]:
 
 
 def _rows(run: Run) -> Iterator[dict[str, Any]]:
-    name = run.manifest.device.label_name
+    name = run.label_name
     has_classes = any(record.label is not None for record in run.records)
     for record in run.records:
         row = msgspec.structs.asdict(record)

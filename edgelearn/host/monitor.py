@@ -13,7 +13,7 @@ from msgspec import Struct
 from edgelearn.errors import DeviceRefusedError, EdgelearnError, OptionError, StorageError
 from edgelearn.host.control import Action, Command
 from edgelearn.host.desk import Desk
-from edgelearn.host.device import Device, SensorEvent, Statistics
+from edgelearn.host.device import Device, DeviceInfo, SensorEvent, Statistics
 from edgelearn.host.interrupt import StopOnInterrupt
 from edgelearn.host.metrics import Metrics
 from edgelearn.host.telemetry import Record, RunEvent, RunFolder, StreamOptions, StreamSummary
@@ -54,10 +54,10 @@ class MonitorOptions(Struct, frozen=True, kw_only=True):
     report_every: int = 1
     window: int = 100
 
-    def as_stream(self) -> StreamOptions:
-        """What of it a run's record keeps."""
+    def as_stream(self, info: DeviceInfo) -> StreamOptions:
+        """What of it a run's record keeps; a device that is only looked at may well learn."""
         return StreamOptions(
-            train=self.train,
+            train=self.train if self.start else info.is_trainable,
             learning_rate=self.learning_rate,
             limit=self.samples,
             window=self.window,
@@ -183,7 +183,7 @@ class _Monitor:
                 port=self._device.port,
                 data=SENSOR,
                 total=self._options.samples if self._options.start else 0,
-                options=self._options.as_stream(),
+                options=self._options.as_stream(info),
                 info=info,
                 learning_rate=learning_rate,
                 board_ram_bytes=self._board_ram_bytes,
@@ -205,7 +205,10 @@ class _Monitor:
             ended = self._watch()
         except EdgelearnError as error:
             ended, failure = "error", error
-        summary = self._conclude(ended, failure, learning_rate)
+        try:
+            summary = self._conclude(ended, failure, learning_rate)
+        except StorageError as error:
+            raise failure or error from error
         if failure is not None:
             raise failure
         return summary
@@ -370,6 +373,7 @@ class _Monitor:
             run=str(folder.path) if folder else "",
             notices=tuple(self._notices),
             statistics=statistics,
+            labels=self._device.info.labels,
         )
         if folder is not None:
             folder.write_summary(summary)
@@ -392,11 +396,15 @@ class _Monitor:
         return "the sensor is stopped"
 
     def _set_label(self, command: Command) -> str:
-        self._start(command.text)
-        self._the_desk.label, self._the_desk.is_paused = command.text, False
-        return (
-            f"from now on the samples are {command.text}" if command.text else "from now on the samples have no label"
-        )
+        device, text = self._device, command.text
+        if device.statistics().sensor_samples:
+            device.set_sensor_label(device.class_index(text) if text else None)
+        else:
+            # Nobody has set it up.
+            self._start(text)
+            self._the_desk.is_paused = False
+        self._the_desk.label = text
+        return f"from now on the samples are {text}" if text else "from now on the samples have no label"
 
     @property
     def _the_desk(self) -> Desk:

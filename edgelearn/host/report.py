@@ -213,7 +213,7 @@ def _classes(run: Run, found: RunFigures) -> Classes | None:
     """How the classes fared; None where nothing was judged."""
     if not found.passes or not found.passes[0].classes:
         return None
-    name = run.manifest.device.label_name
+    name = run.label_name
     judged = [record for record in run.records if record.label is not None]
     first = [record for record in judged if record.pass_number == judged[0].pass_number]
     last = [record for record in judged if record.pass_number == judged[-1].pass_number]
@@ -328,7 +328,7 @@ def _head_rows(run: Run, before: HeadState, after: HeadState) -> tuple[HeadRow, 
         same = before.q[row] == after.q[row] if row < len(old) else np.zeros(len(new[row]), bool)
         found.append(
             HeadRow(
-                name=run.manifest.device.label_name(row),
+                name=run.label_name(row),
                 before=float(np.linalg.norm(was)),
                 after=float(np.linalg.norm(new[row])),
                 change=float(np.linalg.norm(new[row] - was)),

@@ -239,9 +239,7 @@ def run_metrics(run: Run) -> Metrics:
     """All results of a run, counted as they were while it ran."""
     options = run.manifest.options
     whole = run.summary.passes[0].samples if run.summary and len(run.summary.passes) > 1 else 0
-    metrics = Metrics(
-        trains=options.train, labels=run.manifest.device.labels, window=options.window, pass_samples=whole
-    )
+    metrics = Metrics(trains=options.train, labels=run.labels, window=options.window, pass_samples=whole)
     for record in run.records:
         metrics.add(pass_number=record.pass_number, correct=record.correct, label=record.label, loss=record.loss)
     return metrics

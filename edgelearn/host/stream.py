@@ -220,7 +220,7 @@ class _Stream:
             raise DeviceRefusedError(
                 f"the device at {self._device.port} takes its samples from its own sensor",
                 cause="while that runs it refuses samples of the host, which would need the same buffers",
-                hint=f"stop it: `edgelearn monitor --port {self._device.port}`, or in a program "
+                hint=f"stop it: `edgelearn monitor --stop --port {self._device.port}`, or in a program "
                 "Device.set_sensor(run=False)",
             )
         if not options.train:
@@ -577,6 +577,7 @@ class _Stream:
             run=str(folder.path) if folder else "",
             notices=tuple(self._notices),
             statistics=statistics,
+            labels=self._device.info.labels,
             lost_results=self._earlier_lost + self._lost,
             resumed=self._resumed,
         )

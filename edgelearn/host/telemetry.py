@@ -227,6 +227,7 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
         statistics: the device's own counters at the end, where they were read.
         lost_results: samples that the device has learned, whose results were lost with a reset or with the host.
         resumed: how often a host carried on with the run.
+        labels: names of the classes at the end; empty in older runs.
     """
 
     ended: str
@@ -251,6 +252,7 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
     statistics: Statistics | None = None
     lost_results: int = 0
     resumed: int = 0
+    labels: tuple[str, ...] = ()
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,6 +269,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[RunEvent, ...] = ()
     summary: StreamSummary | None
     problems: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, those that were added during the run too."""
+        return (self.summary.labels if self.summary else ()) or self.manifest.device.labels
+
+    def label_name(self, number: int) -> str:
+        """The name of a class, or its number where it has none."""
+        return msgspec.structs.replace(self.manifest.device, labels=self.labels).label_name(number)
 
 
 class RunFolder:

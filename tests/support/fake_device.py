@@ -396,6 +396,16 @@ class FakeDevice:
             return Status.NO_SENSOR
         if run not in SensorRun._value2member_map_:
             return Status.BAD_VALUE
+        if run == SensorRun.LABEL:
+            has_label = flags & SampleFlag.HAS_LABEL
+            if has_label and label >= m.outputs:
+                return Status.BAD_LABEL
+            self.sensor = msgspec.structs.replace(
+                self.sensor,
+                flags=self.sensor.flags & ~SampleFlag.HAS_LABEL | has_label,
+                label=label if has_label else self.sensor.label,
+            )
+            return Status.OK
         if run == SensorRun.REPORT:
             self.sensor = msgspec.structs.replace(self.sensor, report_every=fields.integer("report_every"))
             return Status.OK

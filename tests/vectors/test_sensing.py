@@ -197,6 +197,31 @@ def test_how_often_it_reports_changes_nothing_else():
         assert statistics.sensor_samples == statistics.sensor_learned == statistics.step >= 200
 
 
+def test_another_label_changes_nothing_else():
+    with firmware() as running, open_device(running.url) as device:
+        device.set_sensor(run=True, train=True, label=3, self_label=1.0)
+        wait_for_samples(device, 5)
+        device.set_sensor_label(1)
+        taken = device.statistics().sensor_samples
+        events = wait_for_samples(device, taken + 5)
+        assert events[-1].label == 1
+        assert events[-1].samples > taken
+        device.set_sensor_label(None)
+        taken = device.statistics().sensor_samples
+        last = wait_for_samples(device, taken + 5)[-1]
+        assert last.label is None, "its threshold is as it was, and no prediction is that sure"
+        with pytest.raises(DeviceRefusedError, match="not one of its classes"):
+            device.set_sensor_label(OUTPUTS)
+        device.set_sensor(run=False)
+        device.set_sensor_label(2)
+        taken = device.statistics().sensor_samples
+        device.sensor_events(0.05)
+        assert not device.sensor_events(0.05), "it stays stopped"
+        assert device.statistics().sensor_samples == taken
+        device.resume_sensor()
+        assert wait_for_samples(device, taken + 3)[-1].label == 2
+
+
 def test_a_second_host_sees_that_it_runs():
     with firmware() as running:
         with open_device(running.url) as device:
@@ -214,7 +239,7 @@ REFUSED = {
     "no targets": ({"flags": SampleFlag.TRAIN}, LossKind.SQUARED_ERROR, "targets do not fit"),
     "self-label": ({"flags": SampleFlag.SELF_LABEL}, LossKind.SQUARED_ERROR, "not one of its classes"),
     "flags": ({"flags": 128}, LossKind.CROSS_ENTROPY, "outside what its arithmetic"),
-    "run": ({"run": 4}, LossKind.CROSS_ENTROPY, "outside what its arithmetic"),
+    "run": ({"run": 5}, LossKind.CROSS_ENTROPY, "outside what its arithmetic"),
 }
 
 

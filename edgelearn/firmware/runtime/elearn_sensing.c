@@ -72,6 +72,17 @@ uint32_t elearn_sensing_set(const uint8_t *payload)
         s->report_every = elearn_get_u32(payload + ELEARN_SET_SENSOR_REPORT_EVERY);
         return ELEARN_STATUS_OK;
     }
+    if (run == ELEARN_SENSOR_LABEL) {
+        const uint32_t has_label = rule.flags & ELEARN_SAMPLE_HAS_LABEL;
+        const elearn_sample_rule changed = rule_of(
+            (s->flags & ~(uint32_t)ELEARN_SAMPLE_HAS_LABEL) | has_label, has_label ? rule.label : s->label, s->threshold);
+        status = check(changed);
+        if (status == ELEARN_STATUS_OK) {
+            s->flags = (uint8_t)changed.flags;
+            s->label = (uint16_t)changed.label;
+        }
+        return status;
+    }
     if (run != ELEARN_SENSOR_START) {
         return ELEARN_STATUS_BAD_VALUE;
     }

@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+#: With the port behind it: browsers do not tell cookies of different ports apart.
 COOKIE = "edgelearn_token"
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -38,14 +39,16 @@ class Guard:
     Args:
         app: what is guarded.
         address: where the server listens.
+        port: where it listens.
         token: what a request must bring; "" lets all of this machine in, and then the address must be loopback.
     """
 
-    def __init__(self, app: ASGIApp, *, address: str, token: str) -> None:
+    def __init__(self, app: ASGIApp, *, address: str, port: int, token: str) -> None:
         if not token and not is_loopback(address):
             raise ValueError("without a token only the loopback address may be served")
         self._app = app
         self._token = token
+        self._cookie = f"{COOKIE}_{port}"
         self._hosts = (*_LOOPBACK_NAMES, address) if is_loopback(address) else ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +71,7 @@ class Guard:
             return PlainTextResponse("This page is served under another name.", status_code=403)
         if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             return PlainTextResponse("Another site's page may not use this one.", status_code=403)
-        if not self._token or self._is_right(cookie_parser(headers.get("cookie", "")).get(COOKIE, "")):
+        if not self._token or self._is_right(cookie_parser(headers.get("cookie", "")).get(self._cookie, "")):
             return None
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
         if not self._is_right(dict(query).get("token", "")):
@@ -80,7 +83,7 @@ class Guard:
         # From now on a cookie carries the token, so that it does not stand in the address line.
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         answer = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), status_code=303)
-        answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+        answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
         return answer
 
     def _is_right(self, token: str) -> bool:

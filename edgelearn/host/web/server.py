@@ -40,6 +40,8 @@ class WebServer:
             raise MissingPackageError("nicegui", extra="web", purpose="the page in a browser") from error
         from edgelearn.host.web.guard import is_loopback
 
+        if not address:
+            raise OptionError("the page needs an address to be served at", hint="127.0.0.1, or 0.0.0.0 for all")
         if token and not token.isascii():
             raise OptionError("the token has letters beyond ASCII", hint="use letters, digits, - and _")
         self._panel = panel
@@ -79,7 +81,7 @@ class WebServer:
             Page(self._panel)
 
         ui.run_with(app, root=root, title="edgelearn", dark=None, show_welcome_message=False)
-        guarded = Guard(app, address=self._address, token=self._token)
+        guarded = Guard(app, address=self._address, port=self.port, token=self._token)
         self._server = uvicorn.Server(
             uvicorn.Config(guarded, log_level="error", access_log=False, timeout_graceful_shutdown=1)
         )

@@ -244,7 +244,7 @@ def test_an_end_from_outside_ends_the_emulator_and_completes_the_run(tmp_path, b
     argv = [sys.executable, "-c", code, "stream", "--port", "emulate", "--project", str(project), "--train"]
     argv += ["--data", str(tmp_path / "d.npz"), "--runs", str(tmp_path / "runs"), "--repeat", "100000"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
-        while not list((tmp_path / "runs").glob("*/results.jsonl")):
+        while not any(path.stat().st_size for path in (tmp_path / "runs").glob("*/results.jsonl")):
             assert child.poll() is None
             time.sleep(0.05)
         child.send_signal(number)

@@ -35,7 +35,7 @@ def ask(*, host=OURS, address="127.0.0.1", token="", query="", kind="http", **he
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in pairs.items()],
     }
-    asyncio.run(Guard(application, address=address, token=token)(scope, receive, send))
+    asyncio.run(Guard(application, address=address, port=8080, token=token)(scope, receive, send))
     first = sent[0]
     if first["type"] == "in":
         return "in", {}
@@ -59,7 +59,7 @@ def test_loopback_addresses_are_known():
 
 def test_without_a_token_only_loopback_is_served():
     with pytest.raises(ValueError, match="loopback"):
-        Guard(None, address="0.0.0.0", token="")
+        Guard(None, address="0.0.0.0", port=8080, token="")
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
@@ -81,7 +81,7 @@ def test_a_foreign_name_is_refused(host):
 def test_a_page_of_another_site_may_not_ask(origin):
     assert status(origin=origin) == 403
     assert status(origin=origin, kind="websocket") == "closed"
-    assert elsewhere(origin=origin, cookie=f"{COOKIE}={TOKEN}")[0] == 403
+    assert elsewhere(origin=origin, cookie=f"{COOKIE}_8080={TOKEN}")[0] == 403
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
@@ -90,8 +90,8 @@ def test_elsewhere_the_token_is_needed(kind):
     assert elsewhere(kind=kind)[0] == no
     assert elsewhere(kind=kind, query="token=wrong")[0] == no
     assert elsewhere(kind=kind, query="token=")[0] == no
-    assert elsewhere(kind=kind, cookie=f"{COOKIE}=wrong")[0] == no
-    assert elsewhere(kind=kind, cookie=f"{COOKIE}={TOKEN}")[0] == "in"
+    assert elsewhere(kind=kind, cookie=f"{COOKIE}_8080=wrong")[0] == no
+    assert elsewhere(kind=kind, cookie=f"{COOKIE}_8080={TOKEN}")[0] == "in"
 
 
 def test_a_cookie_carries_the_token_from_then_on():
@@ -100,14 +100,14 @@ def test_a_cookie_carries_the_token_from_then_on():
     # The address line no longer shows it.
     assert headers["location"] == "/?view=small"
     cookie = headers["set-cookie"].lower()
-    assert f"{COOKIE}={TOKEN}" in cookie
+    assert f"{COOKIE}_8080={TOKEN}" in cookie
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
 
 
 def test_a_token_holds_on_loopback_as_well():
     assert status(token=TOKEN) == 401
-    assert status(token=TOKEN, cookie=f"{COOKIE}={TOKEN}") == "in"
+    assert status(token=TOKEN, cookie=f"{COOKIE}_8080={TOKEN}") == "in"
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=255)), st.text(alphabet=st.characters(max_codepoint=255)))

@@ -33,7 +33,7 @@ LEARN = MonitorOptions(start=True, train=True, samples=120)
 def watched(fake, options, tmp_path):
     with open_device(fake.url) as device:
         folder = create_run(
-            tmp_path, info=device.info, port=device.port, source=SensorOrigin(), options=options.as_stream()
+            tmp_path, info=device.info, port=device.port, source=SensorOrigin(), options=options.as_stream(device.info)
         )
         summary = monitor(device, options, run_folder=folder)
     return summary, read_run(folder.path)
@@ -148,7 +148,9 @@ def test_resets_and_what_was_asked_for_stand_in_the_run(tmp_path):
     with FakeDevice(KEEPING) as fake, open_device(fake.url) as device:
         device.survive(None)
         source = SensorOrigin()
-        folder = create_run(tmp_path, info=device.info, port=fake.url, source=source, options=options.as_stream())
+        folder = create_run(
+            tmp_path, info=device.info, port=fake.url, source=source, options=options.as_stream(device.info)
+        )
         timer = threading.Timer(0.3, fake.boot)
         timer.start()
         summary = monitor(device, options, run_folder=folder, panel=panel)
@@ -185,7 +187,7 @@ def test_naming_another_class_leaves_the_number_of_samples():
         until(lambda: run.fake.sensor.samples >= 20)
         run.ask(Action.LABEL, text="two")
         until(lambda: run.fake.sensor.label == 2)
-        assert run.fake.sensor.limit <= 60
+        assert run.fake.sensor.limit == 80
         until(lambda: run.panel.snapshot().state == "ended")
         assert run.panel.snapshot().event.done == 80
 
@@ -284,3 +286,49 @@ def test_from_the_command_line(tmp_path):
     ):
         result = call(*arguments)
         assert result.exit_code == 2, result.output
+
+
+def test_the_sensor_is_stopped_from_the_command_line():
+    with FakeDevice(SENSOR) as fake:
+        with open_device(fake.url) as device:
+            device.set_sensor(run=True, train=True, label=2)
+        result = CliRunner().invoke(main, ["monitor", "--port", fake.url, "--stop"])
+        assert result.exit_code == 0, result.output
+        assert "the sensor is stopped" in result.output
+        assert not fake.sensor.runs
+    with FakeDevice() as fake:
+        result = CliRunner().invoke(main, ["monitor", "--port", fake.url, "--stop"])
+        assert result.exit_code == 47
+        assert "takes no samples by itself" in result.output
+
+
+def test_a_run_that_only_looks_on_is_one_of_a_device_that_learns():
+    with FakeDevice(SENSOR) as fake, open_device(fake.url) as device:
+        assert MonitorOptions().as_stream(device.info).train
+        assert not MonitorOptions(start=True).as_stream(device.info).train
+    with FakeDevice(Model(trainable=False)) as fake, open_device(fake.url) as device:
+        assert not MonitorOptions().as_stream(device.info).train
+
+
+def test_a_class_that_was_added_meanwhile_has_its_name_in_the_run(tmp_path):
+    panel = Panel()
+    panel.controls.ask(Command(action=Action.ADD_CLASS, text="three"))
+    options = MonitorOptions(start=True, train=True, samples=50)
+    with FakeDevice(KEEPING) as fake, open_device(fake.url) as device:
+        folder = create_run(
+            tmp_path, info=device.info, port="x", source=SensorOrigin(), options=options.as_stream(device.info)
+        )
+        monitor(device, options, run_folder=folder, panel=panel)
+    run = read_run(folder.path)
+    assert run.manifest.device.label_name(3) == "3"
+    assert run.label_name(3) == "three"
+
+
+def test_options_of_the_page_want_a_page():
+    for option in (("--web-port", "0"), ("--web-address", "0.0.0.0"), ("--web-token", "x")):
+        result = CliRunner().invoke(main, ["monitor", "--port", "x", *option])
+        assert result.exit_code == 2
+        assert f"{option[0]} goes with --web" in result.output
+    result = CliRunner().invoke(main, ["monitor", "--port", "x", "--web", "--web-address", ""])
+    assert result.exit_code != 0
+    assert "needs an address" in result.output

@@ -209,6 +209,9 @@ def killed_stream(tmp_path: Path, after_steps: int, *, printed: bool = False) ->
     np.savez(tmp_path / "blobs.npz", x=x, y=y)
     log = tmp_path / "log"
     argv = ["--data", str(tmp_path / "blobs.npz"), "--train", "--runs", str(tmp_path / "runs")]
+    if printed:
+        # A line comes every two seconds; the stream must not end before.
+        argv += ["--rate-hz", "500"]
     with FakeDevice() as fake, log.open("wb") as out:
         command = [sys.executable, "-m", "edgelearn.cli", "stream", "--port", fake.url, *argv]
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)

@@ -232,7 +232,7 @@ def test_a_sensor_of_its_own_speed():
         assert [event.samples for event in events] == list(range(1, 21))
 
 
-@pytest.mark.parametrize("fields", [{"run": 4}, {"run": SensorRun.START, "flags": SampleFlag.HAS_TARGETS}])
+@pytest.mark.parametrize("fields", [{"run": 5}, {"run": SensorRun.START, "flags": SampleFlag.HAS_TARGETS}])
 def test_unknown_values_are_refused(fields):
     rest = {"flags": 0, "label": 0, "threshold": 0, "samples": 0, "report_every": 0}
     with FakeDevice(SENSING) as fake, open_device(fake.url) as device:

@@ -66,6 +66,7 @@
 #define ELEARN_SENSOR_START 1u
 #define ELEARN_SENSOR_GO_ON 2u
 #define ELEARN_SENSOR_REPORT 3u
+#define ELEARN_SENSOR_LABEL 4u
 
 /* Memory of the device that READ and WRITE reach. Head regions are the only ones that can be written. */
 #define ELEARN_REGION_LABELS 0u
@@ -206,7 +207,7 @@
 #define ELEARN_SET_CLASS_BYTES 2u
 
 /* SET_SENSOR */
-#define ELEARN_SET_SENSOR_RUN 0u /* u8: a SensorRun; the other fields mean something with START, report_every with REPORT too */
+#define ELEARN_SET_SENSOR_RUN 0u /* u8: a SensorRun; the other fields mean something with START, some with REPORT and LABEL */
 #define ELEARN_SET_SENSOR_FLAGS 1u /* u8: SampleFlag: TRAIN, HAS_LABEL, TARGET_IS_INPUT, SELF_LABEL */
 #define ELEARN_SET_SENSOR_LABEL 2u /* u16: class number of every sample, with HAS_LABEL */
 #define ELEARN_SET_SENSOR_THRESHOLD 4u /* u16: SELF_LABEL: learn the predicted class from this probability on, Q15 */
