@@ -5,6 +5,7 @@
 #   make fuzz     a million random inputs into both ends of the link
 #   make soak     100,000 samples over a line with every fault, 200 power cuts of each kind
 #   make bench    the tables of the documentation; MODELS=... names int8 .tflite files
+#   make goodput  how much of what line and device allow a stream reaches, for the documentation
 #   make verify-models   every model on every board against the references, with a trainable head and without
 #   make wheel    the Python package, in dist/
 
@@ -20,7 +21,7 @@ MODELS ?= $(wildcard ../shared/models/*.tflite)
 # Debian's names; elsewhere `edgelearn doctor` says what is missing.
 APT_PACKAGES := gcc libc6-dev make python3-venv qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
 
-.PHONY: demo test check fuzz soak bench verify-models wheel setup system clean
+.PHONY: demo test check fuzz soak bench goodput verify-models wheel setup system clean
 
 demo: setup
 	$(BIN)/edgelearn demo --output runs/demo
@@ -45,6 +46,9 @@ soak: setup
 bench: setup
 	$(BIN)/python benchmarks/head_accuracy.py
 	$(BIN)/python -m benchmarks.inference $(MODELS) $(if $(MODELS),--docs)
+
+goodput: setup
+	$(BIN)/python -m benchmarks.goodput --docs
 
 # Every byte of each model on every board, and 256 training steps of those with a trainable head.
 verify-models: setup
