@@ -5,6 +5,7 @@
 #   make fuzz     a million random inputs into both ends of the link
 #   make soak     100,000 samples over a line with every fault, 200 power cuts of each kind
 #   make bench    the tables of the documentation; MODELS=... names int8 .tflite files
+#   make goodput  how much of what line and device allow a stream reaches, for the documentation
 #   make verify-models   every model on every board against the references, with a trainable head and without
 #   make wheel    the Python package, in dist/
 
@@ -22,7 +23,7 @@ APT_PACKAGES := gcc libc6-dev make python3-venv qemu-system-arm gcc-arm-none-eab
 # For the tests of the page. Ubuntu has Chromium only as a snap: there they run with the browser that is installed.
 BROWSER_PACKAGES := $(shell grep -qs '^ID=debian' /etc/os-release && echo chromium chromium-driver)
 
-.PHONY: demo test check fuzz soak bench verify-models wheel setup system browser clean
+.PHONY: demo test check fuzz soak bench goodput verify-models wheel setup system browser clean
 
 demo: setup
 	$(BIN)/edgelearn demo --output runs/demo
@@ -47,6 +48,9 @@ soak: setup
 bench: setup
 	$(BIN)/python benchmarks/head_accuracy.py
 	$(BIN)/python -m benchmarks.inference $(MODELS) $(if $(MODELS),--docs)
+
+goodput: setup
+	$(BIN)/python -m benchmarks.goodput --docs
 
 # Every byte of each model on every board, and 256 training steps of those with a trainable head.
 verify-models: setup
