@@ -285,7 +285,7 @@ def test_a_device_whose_sensor_runs_is_left_alone():
         with open_device(fake.url) as device, pytest.raises(DeviceRefusedError, match="its own sensor") as refused:
             stream(device, a_dataset(device, 5), TRAIN)
         assert "refuses samples of the host" in refused.value.cause
-        assert "edgelearn monitor --port socket://" in refused.value.hint
+        assert "edgelearn monitor --stop --port socket://" in refused.value.hint
         assert fake.step == 0
 
 
