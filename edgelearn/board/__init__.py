@@ -1,0 +1,71 @@
+"""Board and its parts, loaded and validated from one strict TOML file in `boards/`.
+
+    parts.py      what a board file says
+    ways.py       the ways to flash, as it lists them
+    checks.py     what is wrong in one beyond its schema
+    load.py       boards by name or file
+    compilers.py  what each core needs from each compiler
+
+No board or chip name appears in Python code: everything that tells one board from another is in its file, and the
+file names the drivers of `firmware/port/` that it is built from together with their parameters.
+"""
+
+from __future__ import annotations
+
+from edgelearn.board.compilers import (
+    COMPILE_FLAGS,
+    COMPILERS,
+    INCLUDE_FLAGS,
+    OPTIMIZATION,
+    SANITIZE_FLAGS,
+    CompilerFlags,
+)
+from edgelearn.board.load import board_names, load_board, load_board_file
+from edgelearn.board.parts import (
+    Arduino,
+    Board,
+    Core,
+    Counter,
+    Emulator,
+    Interrupt,
+    Kept,
+    Memory,
+    MemoryKind,
+    MicroPython,
+    NonVolatileMemory,
+    Output,
+    Port,
+    Renode,
+    Uart,
+    Usb,
+    UsbMode,
+)
+
+__all__ = [
+    "COMPILERS",
+    "COMPILE_FLAGS",
+    "INCLUDE_FLAGS",
+    "OPTIMIZATION",
+    "SANITIZE_FLAGS",
+    "Arduino",
+    "Board",
+    "CompilerFlags",
+    "Core",
+    "Counter",
+    "Emulator",
+    "Interrupt",
+    "Kept",
+    "Memory",
+    "MemoryKind",
+    "MicroPython",
+    "NonVolatileMemory",
+    "Output",
+    "Port",
+    "Renode",
+    "Uart",
+    "Usb",
+    "UsbMode",
+    "board_names",
+    "load_board",
+    "load_board_file",
+]
