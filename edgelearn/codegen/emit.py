@@ -10,6 +10,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from edgelearn import __version__, resources
+from edgelearn.board import Output
+from edgelearn.codegen.arduino import arduino_files
 from edgelearn.codegen.board_files import board_files
 from edgelearn.codegen.lowering import Constant, Initializer
 from edgelearn.codegen.lowering.call import DOT
@@ -17,7 +19,6 @@ from edgelearn.codegen.plan import (
     AUTOSAVE_STEPS,
     BAUD,
     REPLY_PAYLOAD_BYTES,
-    STATE_ESTIMATE_BYTES,
     WINDOW,
     End,
     Place,
@@ -32,7 +33,6 @@ from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
 _RUNTIME_ALWAYS = (
-    "main.c",
     "elearn_link.c",
     "elearn_frame.c",
     "elearn_regions.c",
@@ -42,6 +42,7 @@ _RUNTIME_ALWAYS = (
 _RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
 _RUNTIME_KEEPING = ("elearn_store.c",)
 _RUNTIME_SENSING = ("elearn_sensing.c",)
+_RUNTIME_MAIN = {Output.BARE_METAL: "main.c", Output.ARDUINO: "elearn_api.c"}
 
 
 _C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT32: "float"}
@@ -54,8 +55,8 @@ class SensorSource(Struct, frozen=True, kw_only=True):
     text: str
 
 
-class _SensorInput(Struct, frozen=True, kw_only=True):
-    """An input as elearn_sensor.h describes it."""
+class SensorInput(Struct, frozen=True, kw_only=True):
+    """An input as elearn_sensor.h and the header of an Arduino library describe it."""
 
     number: int
     comment: str
@@ -293,9 +294,9 @@ def _headers(folder: Path, files: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _sensor_header(plan: Plan, name: str) -> str:
-    inputs = [
-        _SensorInput(
+def _input_texts(plan: Plan) -> list[SensorInput]:
+    return [
+        SensorInput(
             number=number,
             comment=_record(end).comment,
             c_type="int8_t" if end.tensor.type is TensorType.INT8 else "float",
@@ -306,7 +307,6 @@ def _sensor_header(plan: Plan, name: str) -> str:
         )
         for number, end in enumerate(plan.inputs)
     ]
-    return render("elearn_sensor.h.j2", name=_comment(name), inputs=inputs)
 
 
 def emit_project(
@@ -325,6 +325,7 @@ def emit_project(
     sources.update((*_RUNTIME_ALWAYS, *(_RUNTIME_TRAINING if head else ())))
     sources.update(_RUNTIME_KEEPING if plan.store else ())
     sources.update(_RUNTIME_SENSING if sensor else ())
+    sources.add(_RUNTIME_MAIN[plan.output])
     runtime = sorted(sources)
     hash_bytes = bytes.fromhex(plan.model_hash)[:8]
     low, high = struct.unpack("<II", hash_bytes)
@@ -381,23 +382,32 @@ def emit_project(
         "src/elearn_protocol.h": c_header(),
     }
     if sensor:
-        files["src/elearn_sensor.h"] = _sensor_header(plan, name)
+        files["src/elearn_sensor.h"] = render(
+            "elearn_sensor.h.j2", name=_comment(name), inputs=_input_texts(plan)
+        )
     folder = resources.firmware_folder()
     for source in runtime:
         files[f"runtime/{source}"] = (folder / "runtime" / source).read_text(encoding="utf-8")
-    for source in plan.board.port.sources:
-        files[f"port/{source}"] = (folder / "port" / source).read_text(encoding="utf-8")
-    files |= _headers(folder / "runtime", files)
-    files |= board_files(
-        plan.board,
-        runtime_sources=runtime,
-        generated_sources=["model.c"],
-        baud=BAUD,
-        ring_bytes=plan.ring_bytes,
-        sensor_sources=[sensor.name] if sensor else [],
-    )
-    if sensor:
-        files[f"{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
+    if plan.output is Output.ARDUINO:
+        files |= _headers(folder / "runtime", files)
+        flat = {Path(path).name: text for path, text in files.items()}
+        files = arduino_files(plan, flat, name=_comment(name), baud=BAUD, inputs=_input_texts(plan))
+        if sensor:
+            files[f"src/{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
+    else:
+        for source in plan.board.port.sources:
+            files[f"port/{source}"] = (folder / "port" / source).read_text(encoding="utf-8")
+        files |= _headers(folder / "runtime", files)
+        files |= board_files(
+            plan.board,
+            runtime_sources=runtime,
+            generated_sources=["model.c"],
+            baud=BAUD,
+            ring_bytes=plan.ring_bytes,
+            sensor_sources=[sensor.name] if sensor else [],
+        )
+        if sensor:
+            files[f"{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
     files[FILE_NAME] = encode_project(_describe(plan, files, name=name, bundle_sha256=bundle_sha256))
     return dict(sorted(files.items()))
 
@@ -416,7 +426,8 @@ def _describe(plan: Plan, files: dict[str, str], *, name: str, bundle_sha256: st
         constants=plan.constants,
         arena_bytes=plan.arena_bytes,
         code_estimate_bytes=plan.code_estimate_bytes,
-        state_estimate_bytes=STATE_ESTIMATE_BYTES,
+        state_estimate_bytes=plan.state_estimate_bytes,
         stack_bytes=plan.board.stack_bytes,
+        output=plan.output.value,
         files={path: hashlib.sha256(text.encode()).hexdigest() for path, text in sorted(files.items())},
     )
