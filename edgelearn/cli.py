@@ -407,7 +407,9 @@ def generate(
     )
     quoted = shlex.quote(str(folder))
     if plan.output is Output.ARDUINO:
-        click.echo(f"copy it into the libraries of your Arduino sketchbook, or build it with `edgelearn build {quoted}`")
+        click.echo(
+            f"copy it into the libraries of your Arduino sketchbook, or build it with `edgelearn build {quoted}`"
+        )
     else:
         click.echo(f"build it with `make -C {quoted}` or `edgelearn build {quoted}`")
 

@@ -382,9 +382,7 @@ def emit_project(
         "src/elearn_protocol.h": c_header(),
     }
     if sensor:
-        files["src/elearn_sensor.h"] = render(
-            "elearn_sensor.h.j2", name=_comment(name), inputs=_input_texts(plan)
-        )
+        files["src/elearn_sensor.h"] = render("elearn_sensor.h.j2", name=_comment(name), inputs=_input_texts(plan))
     folder = resources.firmware_folder()
     for source in runtime:
         files[f"runtime/{source}"] = (folder / "runtime" / source).read_text(encoding="utf-8")

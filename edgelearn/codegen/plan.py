@@ -609,7 +609,10 @@ def _check_compiler(plan: Plan) -> None:
     ]
     if in_float64:
         raise UnsupportedOpError(
-            tuple(f"{step.op.TITLE} (op #{step.op.index}) with its scales: {plan.board.name} has no float64" for step in in_float64),
+            tuple(
+                f"{step.op.TITLE} (op #{step.op.index}) with its scales: {plan.board.name} has no float64"
+                for step in in_float64
+            ),
             hint="choose a board with a 32-bit processor, or a layer with fewer inputs or smaller biases",
         )
     largest = max(plan.constants, key=lambda constant: constant.size_bytes)

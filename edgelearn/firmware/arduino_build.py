@@ -224,7 +224,9 @@ def _compile(
 def _with_debian(folder: Path, fqbn: str, sources: Sequence[str], jobs: int | None) -> tuple[Path, ...]:
     board = avr_board((DEBIAN_CORE / "boards.txt").read_text(encoding="utf-8"), fqbn)
     own = DEBIAN_CORE / "cores" / board.core
-    core_sources = sorted(path.relative_to(own).as_posix() for path in own.rglob("*") if path.suffix in (".c", ".cpp", ".S"))
+    core_sources = sorted(
+        path.relative_to(own).as_posix() for path in own.rglob("*") if path.suffix in (".c", ".cpp", ".S")
+    )
     compiled, steps = avr_commands(board, DEBIAN_CORE, core_sources, sources)
     _compile_all(folder, compiled, jobs)
     for argv in steps:
