@@ -139,6 +139,11 @@ class RunningEmulator:
         atexit.register(self.stop)
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._child.pid
+
+    @property
     def alive(self) -> bool:
         """Whether it still runs."""
         return self._child.poll() is None
