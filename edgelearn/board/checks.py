@@ -126,6 +126,6 @@ def _outputs_problem(board: Board) -> str:
         return "mpremote or esptool can flash it, but it has no micropython"
     if any(isinstance(way, Drive) and (way.family != 0) != (way.format is DriveFormat.UF2) for way in board.flash):
         return "a family belongs to a drive that takes UF2, and to no other"
-    if board.emulator is None and board.outputs == (Output.BARE_METAL,) and not board.flash:
+    if board.emulator is None and Output.BARE_METAL in board.outputs and len(board.outputs) == 2 and not board.flash:
         return "there is no way to flash it and no emulator"
     return ""

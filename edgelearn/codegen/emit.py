@@ -132,7 +132,7 @@ def _initializer(value: Initializer, identifier: str) -> str:
     if isinstance(value, tuple):
         return "{" + ", ".join(_initializer(v, identifier) for v in value) + "}"
     if isinstance(value, float):
-        return _float(value)
+        return float_literal(value)
     return f"{identifier}_{value}" if isinstance(value, str) else str(value)
 
 
@@ -148,7 +148,7 @@ def _wrapped(values: list[str]) -> tuple[str, ...]:
     return (*lines, line)
 
 
-def _comment(text: str) -> str:
+def comment(text: str) -> str:
     """Text that neither ends a C comment, nor begins one, nor runs on."""
     printable = "".join(c if c.isprintable() else " " for c in text).replace("\\", "/")
     return re.sub(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)", " ", printable)
@@ -191,7 +191,7 @@ def _layers(plan: Plan) -> list[_Layer]:
             pointers.append(f"arena.bytes + {step.scratch}")
         layers.append(
             _Layer(
-                name=_comment(step.op.name),
+                name=comment(step.op.name),
                 trains=bool(plan.head and plan.head.op == step.op.name),
                 identifier=step.identifier,
                 title=step.title,
@@ -205,7 +205,7 @@ def _layers(plan: Plan) -> list[_Layer]:
     return layers
 
 
-def _float(value: float) -> str:
+def float_literal(value: float) -> str:
     """A float32 literal that reads back as the same bits."""
     text = f"{struct.unpack('<f', struct.pack('<f', value))[0]:.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
@@ -217,8 +217,8 @@ def _head_arrays(head: DenseHead) -> list[_Array]:
         weights = struct.unpack(f"<{len(rows.weights) // 4}f", rows.weights)
         bias = struct.unpack(f"<{len(rows.bias) // 4}f", rows.bias)
         return [
-            _array("head_initial_weights", "float", [_float(v) for v in weights]),
-            _array("head_initial_bias", "float", [_float(v) for v in bias]),
+            _array("head_initial_weights", "float", [float_literal(v) for v in weights]),
+            _array("head_initial_bias", "float", [float_literal(v) for v in bias]),
         ]
     signed = struct.unpack(f"<{len(rows.weights)}b", rows.weights)
     arrays = [_array("head_initial_weights", "int8_t", [str(v) for v in signed])]
@@ -263,7 +263,7 @@ def _record(end: End) -> _Record:
     quant = f", scale {tensor.scale:.9g}, zero point {tensor.zero_point}" if tensor.scale else ""
     kind = "input" if tensor.is_input else "output"
     return _Record(
-        comment=_comment(f"{kind} {tensor.name}: {tensor.elements} {tensor.type.name.lower()}{quant}"),
+        comment=comment(f"{kind} {tensor.name}: {tensor.elements} {tensor.type.name.lower()}{quant}"),
         lines=_wrapped([str(byte) for byte in pack_record(tensor)]),
     )
 
@@ -301,12 +301,12 @@ def _sensor_header(plan: Plan, name: str) -> str:
             c_type="int8_t" if end.tensor.type is TensorType.INT8 else "float",
             elements=end.tensor.elements,
             is_int8=end.tensor.type is TensorType.INT8,
-            scale=_float(end.tensor.scale),
+            scale=float_literal(end.tensor.scale),
             zero_point=end.tensor.zero_point,
         )
         for number, end in enumerate(plan.inputs)
     ]
-    return render("elearn_sensor.h.j2", name=_comment(name), inputs=inputs)
+    return render("elearn_sensor.h.j2", name=comment(name), inputs=inputs)
 
 
 def emit_project(
@@ -332,8 +332,8 @@ def emit_project(
     files = {
         "src/model.c": render(
             "model.c.j2",
-            name=_comment(name),
-            head_name=_comment(head.op) if head else "",
+            name=comment(name),
+            head_name=comment(head.op) if head else "",
             board=plan.board,
             model_hash=plan.model_hash,
             headers=sorted({step.call.header for step in plan.steps if step.call}),
@@ -356,7 +356,7 @@ def emit_project(
             head_has_initial_residual=bool(head and isinstance(head.rows, IntegerRows) and head.rows.residual),
             cross_entropy=bool(head and head.loss is LossKind.CROSS_ENTROPY),
             head_arrays=_head_arrays(head) if head else [],
-            feature_scale=_float(head.feature_scale) if head else "",
+            feature_scale=float_literal(head.feature_scale) if head else "",
             learning_rate=plan.training.learning_rate,
             learning_rate_text=f"{decode_learning_rate(rate.mantissa, rate.exponent):.6g}",
         ),
@@ -398,11 +398,11 @@ def emit_project(
     )
     if sensor:
         files[f"{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
-    files[FILE_NAME] = encode_project(_describe(plan, files, name=name, bundle_sha256=bundle_sha256))
+    files[FILE_NAME] = encode_project(describe(plan, files, name=name, bundle_sha256=bundle_sha256))
     return dict(sorted(files.items()))
 
 
-def _describe(plan: Plan, files: dict[str, str], *, name: str, bundle_sha256: str) -> Project:
+def describe(plan: Plan, files: dict[str, str], *, name: str, bundle_sha256: str) -> Project:
     """The plan's figures, for project.json."""
     return Project(
         format_version=FORMAT_VERSION,
