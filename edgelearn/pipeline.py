@@ -426,18 +426,21 @@ def _device_of(running: RunningEmulator, project: Project, options: LinkOptions 
 
 
 @contextlib.contextmanager
-def emulate(folder: Path, *, port: int | None = None, flash: Path | None = None) -> Iterator[RunningEmulator]:
+def emulate(
+    folder: Path, *, port: int | None = None, flash: Path | None = None, engine: str | None = None
+) -> Iterator[RunningEmulator]:
     """Boot a project's image and wait until the device in it has said hello; `.url` is its serial line.
 
     Args:
         folder: the project.
         port: TCP port of the serial line; by default a free one.
         flash: file that keeps the board's flash from one run to the next.
+        engine: `qemu`, `host` or `renode`; None for the board's first one.
 
     Raises:
         EmulatorMissingError, EmulatorError: see `edgelearn.firmware.emulator`; the device never said hello.
     """
-    with _booted(folder, port=port, flash=flash) as running:
+    with _booted(folder, port=port, flash=flash, engine=engine) as running:
         with _device_of(running, read_project(folder)):
             pass
         yield running
@@ -450,13 +453,15 @@ def _booted(
     port: int | None = None,
     trace: Callable[[bytes], None] | None = None,
     flash: Path | None = None,
+    engine: str | None = None,
 ) -> Iterator[RunningEmulator]:
     """Boot a project's image, building it first if there is none."""
     project = read_project(folder)
     image = folder / "build" / "firmware.elf"
     if not image.is_file():
         image = build(folder).image
-    with emulator.start(load_board(project.board), image, port=port, trace=trace, nvm_file=flash) as running:
+    board = load_board(project.board)
+    with emulator.start(board, image, port=port, trace=trace, nvm_file=flash, engine=engine) as running:
         yield running
 
 

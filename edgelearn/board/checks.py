@@ -31,6 +31,9 @@ def problem(board: Board, path: Path) -> str:
     for source in board.port.sources:
         if not (resources.firmware_folder() / "port" / source).is_file():
             return f"there is no driver firmware/port/{source}"
+    for piece in board.renode.additions if board.renode else ():
+        if not (resources.firmware_folder() / "renode_parts" / piece).is_file():
+            return f"there is no piece firmware/renode_parts/{piece}"
     for interrupt in board.port.interrupts:
         if not 0 <= interrupt.number < board.port.interrupt_count:
             return f"interrupt {interrupt.number} is outside the {board.port.interrupt_count} of the vector table"

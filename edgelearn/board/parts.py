@@ -245,7 +245,7 @@ class Renode(_Part, frozen=True, kw_only=True):
         platform: Renode's own description, `platforms/...`.
         uart: the peripheral of the serial line.
         cpu: the processor.
-        additions: pieces of description, of what the platform lacks: files of `firmware/renode/`.
+        additions: pieces of description, of what the platform lacks: files of `firmware/renode_parts/`.
     """
 
     platform: str
@@ -308,6 +308,11 @@ class Board(_Part, frozen=True, kw_only=True):
     emulator: Emulator | None = None
     renode: Renode | None = None
     sources: tuple[str, ...]
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """What emulates it, the one to take by default first: `qemu` or `host`, and `renode`."""
+        return (*((self.emulator.engine,) if self.emulator else ()), *(("renode",) if self.renode else ()))
 
     @property
     def outputs(self) -> tuple[Output, ...]:
