@@ -5,16 +5,19 @@
 Each model is built for each board that it fits; its samples are streamed by the same loop as `edgelearn stream` through
 a line of that speed (pacing.py). The line allows as many samples a second as frames of SAMPLE and RESULT fit into the
 fuller direction. What the device allows is measured without the line and without our link: all frames lie ready in its
-socket, and it takes them as fast as it can. The emulators share the machine with whatever else runs, so device and
-stream are measured in turn, several times, and the round of the median share stands in the table. "Busy" does not
-depend on that: the part of the time in which the line to the device was full, or in which the device had a sample to
-work on, the larger of the two. Ends with 1 where less than 90 % is reached of what the slower one allows.
+socket, and it takes them as fast as it can. The emulator has a processor of its own, so that neither line nor host take
+time from the device that they wait for; it shares it with whatever else runs, so device and stream are measured in
+turn, several times, and the round of the median share stands in the table. "Busy" does not depend on that: the part of
+the time in which the line to the device was full, or in which the device had a sample to work on, the larger of the
+two. Ends with 1 where less than 90 % is reached of what the slower one allows.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
+import os
 import secrets
 import socket
 import sys
@@ -172,12 +175,30 @@ def stream_over(url: str, baud: int, samples: int) -> tuple[StreamSummary, Usage
     return summary, line.usage
 
 
+@contextlib.contextmanager
+def apart(pid: int) -> Iterator[None]:
+    """A process has a processor of its own; we and what we start meanwhile have the others, where there are any."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    all_of_them = os.sched_getaffinity(0)
+    first, *others = sorted(all_of_them)
+    if others:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {first})
+        os.sched_setaffinity(0, others)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+
+
 def measure(model: Model, board_name: str, bauds: Sequence[int], folder: Path) -> Iterator[Row]:
     """Build, boot and stream."""
     board = load_board(board_name)
     pipeline.generate(read_bundle(model.trained or model.plain), board, folder, force=True)
     built = pipeline.build(folder)
-    with start(board, built.image) as running:
+    with start(board, built.image) as running, apart(running.pid):
         wire = look(running.url)
         rate = device_rate(running.url, wire, _PROBE_SAMPLES)
         for baud in bauds:

@@ -478,14 +478,20 @@ def _report_stack(built: Built) -> None:
 @click.option(
     "--flash", type=EXISTING, default=None, metavar="FILE", help="Keep the board's flash here: what it has saved stays."
 )
-def emulate(folder: Path, tcp_port: int | None, flash: Path | None) -> None:
+@click.option(
+    "--engine",
+    type=click.Choice(["qemu", "renode", "host"]),
+    default=None,
+    help="Emulator; by default the first that the board names.",
+)
+def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str | None) -> None:
     """Boot a project in an emulator.
 
     Prints `port socket://127.0.0.1:NNNN` once the device has said hello, and runs until it is interrupted.
     """
     from edgelearn import pipeline
 
-    with pipeline.emulate(folder, port=tcp_port, flash=flash) as running:
+    with pipeline.emulate(folder, port=tcp_port, flash=flash, engine=engine) as running:
         click.echo(f"port {running.url}")
         with contextlib.suppress(KeyboardInterrupt):
             while True:

@@ -202,7 +202,8 @@ def generate(
     made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
     codegen.check_fit(made)
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
-    files = codegen.emit_project(made, name=bundle.name, bundle_sha256=digest, sensor=source)
+    emit = codegen.emit_arduino if made.output is Output.ARDUINO else codegen.emit_project
+    files = emit(made, name=bundle.name, bundle_sha256=digest, sensor=source)
     _prepare_folder(folder, files, force=force)
     for path, text in files.items():
         write_atomically(folder / path, text.encode())
@@ -326,7 +327,7 @@ def _build_library(folder: Path, project: Project, board: Board, toolchain: str 
                 available_bytes=available,
                 board=board.name,
                 cause=f"linked with the Arduino core{' and with the stack' if memory == 'RAM' else ''}",
-                hint="`edgelearn inspect BUNDLE --board BOARD` shows what takes most; --residual stochastic stores less",
+                hint="`edgelearn inspect BUNDLE --board BOARD` shows what takes most",
             )
     return result
 
@@ -361,11 +362,11 @@ def _check_figures(project: Project, board: Board, result: BuildResult) -> None:
             f"{planned.symbol} has {sizes.get(planned.symbol, 0):,} bytes, the plan says {planned.size_bytes:,}",
             hint="this is a defect of edgelearn; please report it with the bundle",
         )
+    if project.output != Output.BARE_METAL.value:
+        return  # how much RAM an Arduino core takes nobody has promised
     in_ram = {section.name for section in result.sections if section.in_ram}
     own = [symbol for symbol in result.symbols if symbol.source.startswith(f"{SENSOR_FOLDER}/")]
     spare = result.ram_bytes - project.buffers_bytes
-    if project.output == Output.ARDUINO.value:
-        return  # how much RAM its core takes nobody has promised
     spare -= sum(symbol.size_bytes for symbol in own if symbol.section in in_ram)
     if board.core is not Core.HOST and not 0 <= spare <= _MOST_STATE_BYTES:
         raise PlanMismatchError(
@@ -482,18 +483,21 @@ def _device_of(running: RunningEmulator, project: Project, options: LinkOptions 
 
 
 @contextlib.contextmanager
-def emulate(folder: Path, *, port: int | None = None, flash: Path | None = None) -> Iterator[RunningEmulator]:
+def emulate(
+    folder: Path, *, port: int | None = None, flash: Path | None = None, engine: str | None = None
+) -> Iterator[RunningEmulator]:
     """Boot a project's image and wait until the device in it has said hello; `.url` is its serial line.
 
     Args:
         folder: the project.
         port: TCP port of the serial line; by default a free one.
         flash: file that keeps the board's flash from one run to the next.
+        engine: `qemu`, `host` or `renode`; None for the board's first one.
 
     Raises:
         EmulatorMissingError, EmulatorError: see `edgelearn.firmware.emulator`; the device never said hello.
     """
-    with _booted(folder, port=port, flash=flash) as running:
+    with _booted(folder, port=port, flash=flash, engine=engine) as running:
         with _device_of(running, read_project(folder)):
             pass
         yield running
@@ -506,13 +510,15 @@ def _booted(
     port: int | None = None,
     trace: Callable[[bytes], None] | None = None,
     flash: Path | None = None,
+    engine: str | None = None,
 ) -> Iterator[RunningEmulator]:
     """Boot a project's image, building it first if there is none."""
     project = read_project(folder)
     image = folder / "build" / "firmware.elf"
     if not image.is_file():
         image = build(folder).image
-    with emulator.start(load_board(project.board), image, port=port, trace=trace, nvm_file=flash) as running:
+    board = load_board(project.board)
+    with emulator.start(board, image, port=port, trace=trace, nvm_file=flash, engine=engine) as running:
         yield running
 
 

@@ -31,6 +31,9 @@ def problem(board: Board, path: Path) -> str:
     for source in board.port.sources:
         if not (resources.firmware_folder() / "port" / source).is_file():
             return f"there is no driver firmware/port/{source}"
+    for piece in board.renode.additions if board.renode else ():
+        if not (resources.firmware_folder() / "renode_parts" / piece).is_file():
+            return f"there is no piece firmware/renode_parts/{piece}"
     for interrupt in board.port.interrupts:
         if not 0 <= interrupt.number < board.port.interrupt_count:
             return f"interrupt {interrupt.number} is outside the {board.port.interrupt_count} of the vector table"
@@ -126,6 +129,6 @@ def _outputs_problem(board: Board) -> str:
         return "mpremote or esptool can flash it, but it has no micropython"
     if any(isinstance(way, Drive) and (way.family != 0) != (way.format is DriveFormat.UF2) for way in board.flash):
         return "a family belongs to a drive that takes UF2, and to no other"
-    if board.emulator is None and board.outputs == (Output.BARE_METAL,) and not board.flash:
+    if board.emulator is None and Output.BARE_METAL in board.outputs and len(board.outputs) == 2 and not board.flash:
         return "there is no way to flash it and no emulator"
     return ""

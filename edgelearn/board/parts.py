@@ -17,9 +17,10 @@ class MemoryKind(enum.Enum):
 
 
 class Output(enum.Enum):
-    """What can be generated for a board."""
+    """What can be generated: firmware, C files for somebody's own firmware, a library for Arduino or MicroPython."""
 
     BARE_METAL = "bare-metal"
+    LIBRARY = "library"
     ARDUINO = "arduino"
     MICROPYTHON = "micropython"
 
@@ -225,6 +226,18 @@ class MicroPython(_Part, frozen=True, kw_only=True):
     romfs_bytes: int = 0
 
 
+class PlatformIo(_Part, frozen=True, kw_only=True):
+    """The board as PlatformIO knows it.
+
+    Attributes:
+        platform: its development platform.
+        board: its name there; empty where the platform is this machine.
+    """
+
+    platform: str
+    board: str = ""
+
+
 class Renode(_Part, frozen=True, kw_only=True):
     """How Renode emulates the board.
 
@@ -232,7 +245,7 @@ class Renode(_Part, frozen=True, kw_only=True):
         platform: Renode's own description, `platforms/...`.
         uart: the peripheral of the serial line.
         cpu: the processor.
-        additions: pieces of description, of what the platform lacks: files of `firmware/renode/`.
+        additions: pieces of description, of what the platform lacks: files of `firmware/renode_parts/`.
     """
 
     platform: str
@@ -270,7 +283,7 @@ class Board(_Part, frozen=True, kw_only=True):
         nvm: where what was learned is kept; None where it is lost at a reset.
         usb: how the board appears on USB, in all its modes.
         flash: the ways to put firmware on it, the one to prefer first.
-        arduino, micropython: how those know the board; None where they do not.
+        arduino, micropython, platformio: how those know the board; None where they do not.
         emulator: QEMU's machine, or this machine.
         renode: how Renode emulates it.
     """
@@ -291,15 +304,22 @@ class Board(_Part, frozen=True, kw_only=True):
     flash: tuple[Way, ...] = ()
     arduino: Arduino | None = None
     micropython: MicroPython | None = None
+    platformio: PlatformIo | None = None
     emulator: Emulator | None = None
     renode: Renode | None = None
     sources: tuple[str, ...]
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """What emulates it, the one to take by default first: `qemu` or `host`, and `renode`."""
+        return (*((self.emulator.engine,) if self.emulator else ()), *(("renode",) if self.renode else ()))
 
     @property
     def outputs(self) -> tuple[Output, ...]:
         """What can be generated for it, the one to take by default first."""
         known = {
             Output.BARE_METAL: bool(self.port.sources),
+            Output.LIBRARY: bool(self.port.sources),
             Output.ARDUINO: self.arduino is not None,
             Output.MICROPYTHON: self.micropython is not None,
         }

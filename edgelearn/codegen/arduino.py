@@ -1,31 +1,31 @@
-"""The files of an Arduino library, beside those that every output has: https://arduino.github.io/arduino-cli/latest/library-specification/
+"""Plan -> {path: text}: a library for Arduino, by Arduino's "Library specification" (format 1.5).
 
-Only `src/` is on the include path of such a library, and everything in it is compiled: so all C lies flat in `src/`, and
-what chooses among kernels for one core is the preprocessor.
+Only `src/` is on the include path of such a library, and everything in it is compiled: all C lies flat in `src/`, and the
+preprocessor chooses among the kernels for the core that is compiled for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
 
 from edgelearn import resources
+from edgelearn.codegen.emit import SensorSource, comment, describe, device_files
+from edgelearn.codegen.library import API_FILES, api_header
+from edgelearn.codegen.plan import BAUD, Plan
 from edgelearn.codegen.render import render
-
-if TYPE_CHECKING:
-    from edgelearn.codegen.emit import SensorInput
-    from edgelearn.codegen.plan import Plan
+from edgelearn.ir import LossKind
+from edgelearn.project import FILE_NAME, SENSOR_FOLDER, encode_project
 
 #: The C++ around the C, and what a sketch calls.
 _CLASS_FILES = ("elearn_arduino.cpp", "elearn_arduino.h")
-#: For the editor's colours: the methods of the class, and constants.
+#: For the editor's colours.
 _METHODS = (
-    *("begin", "poll", "input", "floatInput", "predict", "confidence", "output"),
-    *("learn", "learnInput", "save", "steps"),
+    *("begin", "poll", "predict", "learn", "learnItself", "prediction", "confidence", "output", "status"),
+    *("input", "setLearningRate", "save", "reset", "steps"),
 )
-_CONSTANTS = ("ELEARN_BAUD", "EL_OUTPUTS")
-#: The longest name of a library is 63 characters.
+_CONSTANTS = ("ELEARN_BAUD", "EL_INPUT_ELEMENTS", "EL_OUTPUT_ELEMENTS")
+#: A library's name has 63 characters at most.
 _NAME_CHARACTERS = 48
 
 
@@ -35,61 +35,53 @@ def library_name(name: str) -> str:
     return f"EdgeLearn_{cleaned or 'model'}"
 
 
-def arduino_files(
-    plan: Plan, flat: Mapping[str, str], *, name: str, baud: int, inputs: Sequence[SensorInput]
+def emit_arduino(
+    plan: Plan, *, name: str, bundle_sha256: str = "", sensor: SensorSource | None = None
 ) -> dict[str, str]:
-    """The whole library, by path.
+    """The text of every file of the library, by its path in it.
 
     Args:
-        plan: what is generated.
-        flat: the device code and the generated C, by file name.
-        name: of the model, safe in a comment.
-        baud: speed of the serial line in bits a second.
-        inputs: of the model.
+        plan: what is generated, for a board that has an Arduino core.
+        name: of the model.
+        bundle_sha256: of the bundle it comes from.
+        sensor: what reads a sensor on the board; None where all samples come from the host or the sketch.
     """
     arduino = plan.board.arduino
     if arduino is None:
         raise ValueError(f"{plan.board.name} has no Arduino core")
+    firmware = resources.firmware_folder()
+    own = device_files(plan, name=name, sensor=sensor)
+    files = {f"src/{PurePosixPath(path).name}": text for path, text in own.items()}
+    for folder, sources in (("runtime", API_FILES), ("arduino", _CLASS_FILES)):
+        for source in sources:
+            files[f"src/{source}"] = (firmware / folder / source).read_text(encoding="utf-8")
+    if sensor:
+        files[f"src/{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
     library = library_name(name)
-    plain = re.sub(r"\s+", " ", name)
-    files = {f"src/{file}": text for file, text in flat.items()}
-    folder = resources.firmware_folder() / "arduino"
-    for file in _CLASS_FILES:
-        files[f"src/{file}"] = (folder / file).read_text(encoding="utf-8")
-    trains = plan.head is not None
-    context = {
+    head = plan.head
+    values = {
         "board": plan.board,
         "library": library,
-        "name": plain,
-        "trains": trains,
+        "name": re.sub(r"\s+", " ", comment(name)),
+        "trains": head is not None,
+        "classifies": bool(head and head.loss is LossKind.CROSS_ENTROPY),
         "serial": arduino.serial,
-        "model_hash": plan.model_hash,
     }
     files |= {
-        "library.properties": render(
-            "arduino_library.properties.j2",
-            **context,
-            sentence=f"The neural network {plain}, which runs on the board in 8-bit integers.",
-            paragraph="Its last layer keeps learning on the board; the host sees it over any Stream."
-            if trains
-            else "The host sees it over any Stream.",
-        ),
-        "keywords.txt": render("arduino_keywords.txt.j2", **context, methods=_METHODS, constants=_CONSTANTS),
+        "library.properties": render("arduino_library.properties.j2", **values),
+        "keywords.txt": render("arduino_keywords.txt.j2", **values, methods=_METHODS, constants=_CONSTANTS),
         f"src/{library}.h": render(
-            "arduino_header.h.j2",
-            **context,
-            guard=f"{library.upper()}_H",
-            comments=[line.comment for line in inputs],
-            inputs=inputs,
-            outputs=plan.outputs[0].tensor.elements,
+            "arduino_header.h.j2", **values, guard=f"{library.upper()}_H", model_hash=plan.model_hash
         ),
-        "src/elearn_board.h": render("arduino_board.h.j2", **context, baud=baud, ring_bytes=plan.ring_bytes),
-        "examples/Learn/Learn.ino": render("arduino_sketch.ino.j2", **context),
+        "src/edgelearn.h": api_header(plan, name),
+        "src/elearn_board.h": render("arduino_board.h.j2", **values, baud=BAUD, ring_bytes=plan.ring_bytes),
+        "examples/Learn/Learn.ino": render("arduino_sketch.ino.j2", **values),
         "README.md": render(
             "arduino_readme.md.j2",
-            **context,
+            **values,
             buffers_bytes=sum(buffer.size_bytes for buffer in plan.buffers),
             constants_bytes=sum(constant.size_bytes for constant in plan.constants),
         ),
     }
-    return files
+    files[FILE_NAME] = encode_project(describe(plan, files, name=name, bundle_sha256=bundle_sha256))
+    return dict(sorted(files.items()))

@@ -55,8 +55,8 @@ def board_files(
         sensor_sources: names of the C files in its `sensor/`, which are somebody's own: their warnings are no errors.
 
     Returns:
-        `Makefile`, `src/elearn_board.h` and, for a board without an operating system, `link.ld` and
-        `src/elearn_vectors.c`.
+        `Makefile`, `CMakeLists.txt`, `src/elearn_board.h`, for a board without an operating system `link.ld`,
+        `toolchain.cmake` and `src/elearn_vectors.c`, and `platformio.ini` for one that PlatformIO knows.
     """
     if ring_bytes <= 0 or ring_bytes & (ring_bytes - 1):
         raise ValueError(f"ring_bytes is {ring_bytes}, which is no power of two")
@@ -75,6 +75,7 @@ def board_files(
     )
     files = {
         "Makefile": _makefile(board, sources),
+        "CMakeLists.txt": _cmake(board, sources),
         "src/elearn_board.h": render(
             "elearn_board.h.j2",
             board=board,
@@ -85,7 +86,12 @@ def board_files(
             nvm_address=_number("_ADDRESS", board.nvm.address) if board.nvm else "",
         ),
     }
+    if board.platformio:
+        files |= _platformio(board, sources)
     if bare_metal:
+        files["toolchain.cmake"] = render(
+            "toolchain.cmake.j2", board=board, prefix=COMPILERS[board.core].program.removesuffix("gcc")
+        )
         files["link.ld"] = _linker_script(board)
         files["src/elearn_vectors.c"] = _vectors(board)
     return files
@@ -108,6 +114,51 @@ def _makefile(board: Board, sources: Sequence[str]) -> str:
         sensor_folder=SENSOR_FOLDER if any(source.startswith(f"{SENSOR_FOLDER}/") for source in sources) else "",
         sources=sources,
     )
+
+
+def _cmake(board: Board, sources: Sequence[str]) -> str:
+    compiler = COMPILERS[board.core]
+    return render(
+        "CMakeLists.txt.j2",
+        board=board,
+        bare_metal=board.core is not Core.HOST,
+        sources=sources,
+        sensor_sources=" ".join(source for source in sources if source.startswith(f"{SENSOR_FOLDER}/")),
+        include_folders=[flag.removeprefix("-I") for flag in INCLUDE_FLAGS],
+        core_flags=" ".join(compiler.gnu),
+        optimization=OPTIMIZATION,
+        compile_flags=" ".join(COMPILE_FLAGS),
+        link_flags=" ".join(_here(flag) for flag in compiler.gnu_link),
+    )
+
+
+def _here(flag: str) -> str:
+    """A flag that names the linker script, for a build that runs in another folder."""
+    return "-T${CMAKE_CURRENT_SOURCE_DIR}/link.ld" if flag == "-Tlink.ld" else flag
+
+
+def _platformio(board: Board, sources: Sequence[str]) -> dict[str, str]:
+    known = board.platformio
+    assert known is not None  # noqa: S101  (for the type checker)
+    compiler = COMPILERS[board.core]
+    files = {
+        "platformio.ini": render(
+            "platformio.ini.j2",
+            board=board,
+            platform=known.platform,
+            platform_board=known.board,
+            sources=sources,
+            core_flags=" ".join(compiler.gnu),
+            optimization=OPTIMIZATION,
+            compile_flags=" ".join(COMPILE_FLAGS),
+            include_flags=" ".join(INCLUDE_FLAGS),
+        )
+    }
+    if known.board:
+        # PlatformIO hands the linker script over itself.
+        flags = [*compiler.gnu, *(flag for flag in compiler.gnu_link if flag != "-Tlink.ld")]
+        files["platformio_link.py"] = render("platformio_link.py.j2", link_flags=flags)
+    return files
 
 
 def _number(name: str, value: int) -> str:

@@ -10,8 +10,6 @@ from pathlib import Path
 from msgspec import Struct
 
 from edgelearn import __version__, resources
-from edgelearn.board import Output
-from edgelearn.codegen.arduino import arduino_files
 from edgelearn.codegen.board_files import board_files
 from edgelearn.codegen.lowering import Constant, Initializer
 from edgelearn.codegen.lowering.call import DOT
@@ -42,7 +40,7 @@ _RUNTIME_ALWAYS = (
 _RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
 _RUNTIME_KEEPING = ("elearn_store.c",)
 _RUNTIME_SENSING = ("elearn_sensing.c",)
-_RUNTIME_MAIN = {Output.BARE_METAL: "main.c", Output.ARDUINO: "elearn_api.c"}
+_MAIN = "main.c"
 
 
 _C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT32: "float"}
@@ -55,8 +53,8 @@ class SensorSource(Struct, frozen=True, kw_only=True):
     text: str
 
 
-class SensorInput(Struct, frozen=True, kw_only=True):
-    """An input as elearn_sensor.h and the header of an Arduino library describe it."""
+class _SensorInput(Struct, frozen=True, kw_only=True):
+    """An input as elearn_sensor.h describes it."""
 
     number: int
     comment: str
@@ -133,7 +131,7 @@ def _initializer(value: Initializer, identifier: str) -> str:
     if isinstance(value, tuple):
         return "{" + ", ".join(_initializer(v, identifier) for v in value) + "}"
     if isinstance(value, float):
-        return _float(value)
+        return float_literal(value)
     return f"{identifier}_{value}" if isinstance(value, str) else str(value)
 
 
@@ -149,7 +147,7 @@ def _wrapped(values: list[str]) -> tuple[str, ...]:
     return (*lines, line)
 
 
-def _comment(text: str) -> str:
+def comment(text: str) -> str:
     """Text that neither ends a C comment, nor begins one, nor runs on."""
     printable = "".join(c if c.isprintable() else " " for c in text).replace("\\", "/")
     return re.sub(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)", " ", printable)
@@ -192,7 +190,7 @@ def _layers(plan: Plan) -> list[_Layer]:
             pointers.append(f"arena.bytes + {step.scratch}")
         layers.append(
             _Layer(
-                name=_comment(step.op.name),
+                name=comment(step.op.name),
                 trains=bool(plan.head and plan.head.op == step.op.name),
                 identifier=step.identifier,
                 title=step.title,
@@ -206,7 +204,7 @@ def _layers(plan: Plan) -> list[_Layer]:
     return layers
 
 
-def _float(value: float) -> str:
+def float_literal(value: float) -> str:
     """A float32 literal that reads back as the same bits."""
     text = f"{struct.unpack('<f', struct.pack('<f', value))[0]:.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
@@ -218,8 +216,8 @@ def _head_arrays(head: DenseHead) -> list[_Array]:
         weights = struct.unpack(f"<{len(rows.weights) // 4}f", rows.weights)
         bias = struct.unpack(f"<{len(rows.bias) // 4}f", rows.bias)
         return [
-            _array("head_initial_weights", "float", [_float(v) for v in weights]),
-            _array("head_initial_bias", "float", [_float(v) for v in bias]),
+            _array("head_initial_weights", "float", [float_literal(v) for v in weights]),
+            _array("head_initial_bias", "float", [float_literal(v) for v in bias]),
         ]
     signed = struct.unpack(f"<{len(rows.weights)}b", rows.weights)
     arrays = [_array("head_initial_weights", "int8_t", [str(v) for v in signed])]
@@ -264,7 +262,7 @@ def _record(end: End) -> _Record:
     quant = f", scale {tensor.scale:.9g}, zero point {tensor.zero_point}" if tensor.scale else ""
     kind = "input" if tensor.is_input else "output"
     return _Record(
-        comment=_comment(f"{kind} {tensor.name}: {tensor.elements} {tensor.type.name.lower()}{quant}"),
+        comment=comment(f"{kind} {tensor.name}: {tensor.elements} {tensor.type.name.lower()}{quant}"),
         lines=_wrapped([str(byte) for byte in pack_record(tensor)]),
     )
 
@@ -294,30 +292,28 @@ def _headers(folder: Path, files: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _input_texts(plan: Plan) -> list[SensorInput]:
-    return [
-        SensorInput(
+def _sensor_header(plan: Plan, name: str) -> str:
+    inputs = [
+        _SensorInput(
             number=number,
             comment=_record(end).comment,
             c_type="int8_t" if end.tensor.type is TensorType.INT8 else "float",
             elements=end.tensor.elements,
             is_int8=end.tensor.type is TensorType.INT8,
-            scale=_float(end.tensor.scale),
+            scale=float_literal(end.tensor.scale),
             zero_point=end.tensor.zero_point,
         )
         for number, end in enumerate(plan.inputs)
     ]
+    return render("elearn_sensor.h.j2", name=comment(name), inputs=inputs)
 
 
-def emit_project(
-    plan: Plan, *, name: str, bundle_sha256: str = "", sensor: SensorSource | None = None
-) -> dict[str, str]:
-    """The text of every file of the generated project, by its path in it.
+def device_files(plan: Plan, *, name: str, sensor: SensorSource | None = None) -> dict[str, str]:
+    """What every output has: the generated C in `src/`, and the runtime without a main program in `runtime/`.
 
     Args:
         plan: what is generated.
         name: of the model.
-        bundle_sha256: of the bundle it comes from.
         sensor: what reads a sensor on the board; None where all samples come from the host.
     """
     head = plan.head
@@ -325,16 +321,14 @@ def emit_project(
     sources.update((*_RUNTIME_ALWAYS, *(_RUNTIME_TRAINING if head else ())))
     sources.update(_RUNTIME_KEEPING if plan.store else ())
     sources.update(_RUNTIME_SENSING if sensor else ())
-    sources.add(_RUNTIME_MAIN[plan.output])
-    runtime = sorted(sources)
     hash_bytes = bytes.fromhex(plan.model_hash)[:8]
     low, high = struct.unpack("<II", hash_bytes)
     rate = plan.training.learning_rate
     files = {
         "src/model.c": render(
             "model.c.j2",
-            name=_comment(name),
-            head_name=_comment(head.op) if head else "",
+            name=comment(name),
+            head_name=comment(head.op) if head else "",
             board=plan.board,
             model_hash=plan.model_hash,
             headers=sorted({step.call.header for step in plan.steps if step.call}),
@@ -357,7 +351,7 @@ def emit_project(
             head_has_initial_residual=bool(head and isinstance(head.rows, IntegerRows) and head.rows.residual),
             cross_entropy=bool(head and head.loss is LossKind.CROSS_ENTROPY),
             head_arrays=_head_arrays(head) if head else [],
-            feature_scale=_float(head.feature_scale) if head else "",
+            feature_scale=float_literal(head.feature_scale) if head else "",
             learning_rate=plan.training.learning_rate,
             learning_rate_text=f"{decode_learning_rate(rate.mantissa, rate.exponent):.6g}",
         ),
@@ -382,35 +376,45 @@ def emit_project(
         "src/elearn_protocol.h": c_header(),
     }
     if sensor:
-        files["src/elearn_sensor.h"] = render("elearn_sensor.h.j2", name=_comment(name), inputs=_input_texts(plan))
+        files["src/elearn_sensor.h"] = _sensor_header(plan, name)
     folder = resources.firmware_folder()
-    for source in runtime:
+    for source in sorted(sources):
         files[f"runtime/{source}"] = (folder / "runtime" / source).read_text(encoding="utf-8")
-    if plan.output is Output.ARDUINO:
-        files |= _headers(folder / "runtime", files)
-        flat = {Path(path).name: text for path, text in files.items()}
-        files = arduino_files(plan, flat, name=_comment(name), baud=BAUD, inputs=_input_texts(plan))
-        if sensor:
-            files[f"src/{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
-    else:
-        for source in plan.board.port.sources:
-            files[f"port/{source}"] = (folder / "port" / source).read_text(encoding="utf-8")
-        files |= _headers(folder / "runtime", files)
-        files |= board_files(
-            plan.board,
-            runtime_sources=runtime,
-            generated_sources=["model.c"],
-            baud=BAUD,
-            ring_bytes=plan.ring_bytes,
-            sensor_sources=[sensor.name] if sensor else [],
-        )
-        if sensor:
-            files[f"{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
-    files[FILE_NAME] = encode_project(_describe(plan, files, name=name, bundle_sha256=bundle_sha256))
+    return files | _headers(folder / "runtime", files)
+
+
+def emit_project(
+    plan: Plan, *, name: str, bundle_sha256: str = "", sensor: SensorSource | None = None
+) -> dict[str, str]:
+    """The text of every file of the generated project, by its path in it.
+
+    Args:
+        plan: what is generated.
+        name: of the model.
+        bundle_sha256: of the bundle it comes from.
+        sensor: what reads a sensor on the board; None where all samples come from the host.
+    """
+    files = device_files(plan, name=name, sensor=sensor)
+    folder = resources.firmware_folder()
+    files[f"runtime/{_MAIN}"] = (folder / "runtime" / _MAIN).read_text(encoding="utf-8")
+    for source in plan.board.port.sources:
+        files[f"port/{source}"] = (folder / "port" / source).read_text(encoding="utf-8")
+    files |= _headers(folder / "runtime", files)
+    files |= board_files(
+        plan.board,
+        runtime_sources=[Path(path).name for path in files if path.startswith("runtime/")],
+        generated_sources=["model.c"],
+        baud=BAUD,
+        ring_bytes=plan.ring_bytes,
+        sensor_sources=[sensor.name] if sensor else [],
+    )
+    if sensor:
+        files[f"{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
+    files[FILE_NAME] = encode_project(describe(plan, files, name=name, bundle_sha256=bundle_sha256))
     return dict(sorted(files.items()))
 
 
-def _describe(plan: Plan, files: dict[str, str], *, name: str, bundle_sha256: str) -> Project:
+def describe(plan: Plan, files: dict[str, str], *, name: str, bundle_sha256: str) -> Project:
     """The plan's figures, for project.json."""
     return Project(
         format_version=FORMAT_VERSION,

@@ -182,12 +182,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def state_estimate_bytes(self) -> int:
         """RAM of link, drivers and whatever else the project is built from, beside the buffers; by estimate."""
-        core = self.board.arduino.core_ram_bytes - self.board.stack_bytes if self._is_arduino else 0
-        return STATE_ESTIMATE_BYTES + max(core, 0)
-
-    @property
-    def _is_arduino(self) -> bool:
-        return self.output is Output.ARDUINO
+        if self.output is not Output.ARDUINO or self.board.arduino is None:
+            return STATE_ESTIMATE_BYTES
+        # What the core takes is told with the stack.
+        return STATE_ESTIMATE_BYTES + max(self.board.arduino.core_ram_bytes - self.board.stack_bytes, 0)
 
     @property
     def ram_bytes(self) -> int:

@@ -29,7 +29,7 @@ SKETCH = "examples/Learn/Learn.ino"
 _CLI = "arduino-cli"
 _CC, _CXX, _AR, _OBJCOPY = "avr-gcc", "avr-g++", "avr-gcc-ar", "avr-objcopy"
 
-#: What Arduino's own build asks of its compilers, but for link-time optimisation: with it no symbol would tell its size.
+#: What Arduino asks of its compilers, but for link-time optimisation: with it no symbol would tell its size.
 _COMMON = ("-g", "-Os", "-ffunction-sections", "-fdata-sections")
 _CORE_C = ("-std=gnu11", "-w")
 #: float.h of avr-gcc 5 has DECIMAL_DIG for C only, which the core wants.
@@ -190,7 +190,11 @@ def avr_commands(
     archived = []
     for source in core_sources:
         target = f"build/core/{source}.o"
-        language = _CORE_CXX if source.endswith(".cpp") else _CORE_C if source.endswith(".c") else ()
+        language: tuple[str, ...] = ()
+        if source.endswith(".cpp"):
+            language = _CORE_CXX
+        elif source.endswith(".c"):
+            language = _CORE_C
         compiled[target] = _compile(board, str(own / source), target, language, includes)
         archived.append(target)
     linked = ["build/sketch/Learn.ino.o"]

@@ -36,14 +36,18 @@ from typing import Any
 from edgelearn import process
 from edgelearn.board import Board, Core, NonVolatileMemory
 from edgelearn.errors import EmulatorError, EmulatorMissingError, ProgramMissingError
+from edgelearn.firmware import renode
 
 _LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 10.0
+_RENODE_START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 3.0
 _QMP_TIMEOUT_S = 10.0
 _POLL_S = 0.005
 _ATTEMPTS = 5
 _PIECE_BYTES = 1 << 18
+
+_RENODE = "renode"
 
 #: What the first line of QEMU's log begins with; what comes before it is for a person.
 _LOG_BEGINS = b"IN: "
@@ -120,7 +124,7 @@ class RunningEmulator:
 
     Attributes:
         url: where its serial line is, `socket://127.0.0.1:NNNN`.
-        engine: `qemu` or `host`.
+        engine: `qemu`, `host` or `renode`.
     """
 
     def __init__(
@@ -140,6 +144,11 @@ class RunningEmulator:
         self._log_path = log_path
         self._reader = reader
         atexit.register(self.stop)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._child.pid
 
     @property
     def alive(self) -> bool:
@@ -252,6 +261,7 @@ def start(
     port: int | None = None,
     trace: Callable[[bytes], None] | None = None,
     nvm_file: Path | None = None,
+    engine: str | None = None,
 ) -> RunningEmulator:
     """Boot an image on the board's emulator.
 
@@ -265,22 +275,27 @@ def start(
         trace: takes QEMU's log of executed blocks, in pieces, in a thread of its own; what it raises is raised again
             on leaving the context. Without it nothing is traced.
         nvm_file: keeps the board's non-volatile memory from one run to the next; made where there is none.
+        engine: `qemu`, `host` or `renode`; None for the board's first one.
 
     Raises:
         EmulatorMissingError: the board has no emulator, or it is not installed.
         EmulatorError: the emulator ended, or did not start in time; the file is not this board's.
     """
-    require_emulator(board)
+    require_emulator(board, engine)
+    engine = engine or board.engines[0]
+    if engine == _RENODE and (nvm_file is not None or trace is not None):
+        raise EmulatorError(
+            "Renode is not asked for a trace or for what flash keeps", hint=f"run {board.name} without that"
+        )
     if nvm_file is not None:
         _check_nvm_file(board, nvm_file)
-    assert board.emulator is not None  # noqa: S101
     if port is not None:
         _require_free(port)
     attempts = _ATTEMPTS if port is None else 1
     for attempt in range(attempts):
-        number = port if port is not None else 0 if board.emulator.engine == "host" else _free_port()
+        number = port if port is not None else 0 if engine == "host" else _free_port()
         try:
-            return _start_once(board, image, number, trace, nvm_file)
+            return _start_once(board, image, number, engine, trace, nvm_file)
         except _PortTakenError:
             if attempt + 1 == attempts:
                 raise
@@ -302,25 +317,36 @@ def _check_nvm_file(board: Board, path: Path) -> None:
         )
 
 
-def require_emulator(board: Board) -> None:
+def require_emulator(board: Board, engine: str | None = None) -> None:
     """Find out before anything is built whether the board can be emulated here.
 
+    Args:
+        board: the board.
+        engine: the emulator; None for the board's first one.
+
     Raises:
-        EmulatorMissingError: the board has no emulator, or it is not installed.
+        EmulatorMissingError: the board has no emulator, or not this one, or it is not installed.
     """
-    if board.emulator is None:
+    if not board.engines:
         raise EmulatorMissingError(
             f"{board.name} has no emulator", hint="`edgelearn boards` says which boards have one"
         )
-    if board.emulator.engine == "qemu" and process.find_program(QEMU_PROGRAMS[board.core]) is None:
-        raise _missing(board, QEMU_PROGRAMS[board.core])
+    if engine is not None and engine not in board.engines:
+        raise EmulatorMissingError(
+            f"{engine} does not emulate {board.name}", hint=f"it is emulated by {' and '.join(board.engines)}"
+        )
+    if (engine or board.engines[0]) == _RENODE:
+        if process.find_program(renode.PROGRAM) is None:
+            raise _missing(board, renode.PROGRAM, renode.INSTALL_HINTS)
+    elif board.emulator and board.emulator.engine == "qemu" and process.find_program(QEMU_PROGRAMS[board.core]) is None:
+        raise _missing(board, QEMU_PROGRAMS[board.core], QEMU_INSTALL_HINTS)
 
 
-def _missing(board: Board, program: str) -> EmulatorMissingError:
+def _missing(board: Board, program: str, hints: tuple[str, ...]) -> EmulatorMissingError:
     return EmulatorMissingError(
         f"the emulator of {board.name} is not installed",
         cause=f"{program} was not found",
-        hint="\n".join(QEMU_INSTALL_HINTS),
+        hint="\n".join(hints),
     )
 
 
@@ -390,21 +416,22 @@ def _image(board: Board, image: Path) -> tuple[str, ...]:
 
 
 def _start_once(
-    board: Board, image: Path, port: int, trace: Callable[[bytes], None] | None, nvm_file: Path | None
+    board: Board, image: Path, port: int, engine: str, trace: Callable[[bytes], None] | None, nvm_file: Path | None
 ) -> RunningEmulator:
-    emulator = board.emulator
-    assert emulator is not None  # noqa: S101
     if not image.is_file():
         raise EmulatorError(f"there is no image {image}", hint="build it first: edgelearn build")
-    qmp_port = _free_port() if nvm_file and emulator.engine == "qemu" else None
-    argv = emulator_argv(board, image, port=port, trace=trace is not None, nvm_file=nvm_file, qmp_port=qmp_port)
+    qmp_port = _free_port() if nvm_file and engine == "qemu" else None
+    if engine == _RENODE:
+        argv = renode.argv(_write_renode_files(board, image, port), monitor_port=_free_port())
+    else:
+        argv = emulator_argv(board, image, port=port, trace=trace is not None, nvm_file=nvm_file, qmp_port=qmp_port)
     with tempfile.NamedTemporaryFile(prefix="edgelearn-emulator-", suffix=".log", delete=False) as log:
         log_path = Path(log.name)
     try:
         child = process.spawn(argv, log_path=log_path, pipe_errors=trace is not None)
     except ProgramMissingError as error:
         _remove(log_path)
-        raise _missing(board, argv[0]) from error
+        raise _missing(board, argv[0], renode.INSTALL_HINTS if engine == _RENODE else QEMU_INSTALL_HINTS) from error
     except OSError as error:
         _remove(log_path)
         raise EmulatorError(f"{image} cannot be run", cause=str(error)) from error
@@ -413,7 +440,7 @@ def _start_once(
         reader = _TraceReader(child, trace, log_path)
         reader.start()
     try:
-        url = _wait_for_url(child, log_path, reader, port=port, says_its_port=emulator.engine == "host")
+        url = _wait_for_url(child, log_path, reader, port=port, engine=engine)
     except BaseException:
         _end(child)
         if reader:
@@ -421,17 +448,30 @@ def _start_once(
         _remove(log_path)
         raise
     flash = _FlashFile(nvm_file, board.nvm, qmp_port=qmp_port) if nvm_file and board.nvm else None
-    return RunningEmulator(child, url=url, engine=emulator.engine, log_path=log_path, reader=reader, flash=flash)
+    return RunningEmulator(child, url=url, engine=engine, log_path=log_path, reader=reader, flash=flash)
+
+
+def _write_renode_files(board: Board, image: Path, port: int) -> Path:
+    """Beside the image, where a person can run them too; the path of the script."""
+    folder = image.parent / _RENODE
+    try:
+        folder.mkdir(exist_ok=True)
+        for name, text in renode.files(board, image, folder, port=port).items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EmulatorError(f"{folder} cannot be written", cause=str(error)) from error
+    return folder / "board.resc"
 
 
 def _wait_for_url(
-    child: subprocess.Popen[bytes], log_path: Path, reader: _TraceReader | None, *, port: int, says_its_port: bool
+    child: subprocess.Popen[bytes], log_path: Path, reader: _TraceReader | None, *, port: int, engine: str
 ) -> str:
-    deadline = time.monotonic() + _START_TIMEOUT_S
+    timeout_s = _RENODE_START_TIMEOUT_S if engine == _RENODE else _START_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if child.poll() is not None:
             raise _ended(child, log_path, reader)
-        if says_its_port:
+        if engine == "host":
             said = re.search(rf"^port (socket://{_LOOPBACK}:\d+)$", _read(log_path), re.MULTILINE)
             if said:
                 return said.group(1)
@@ -441,7 +481,7 @@ def _wait_for_url(
             raise _ended(child, log_path, reader)
         time.sleep(_POLL_S)
     raise EmulatorError(
-        "the emulator did not open its serial line", cause=f"it had {_START_TIMEOUT_S:g} s; {_last_lines(log_path)}"
+        "the emulator did not open its serial line", cause=f"it had {timeout_s:g} s; {_last_lines(log_path)}"
     )
 
 

@@ -262,7 +262,14 @@ def test_board_files(tmp_path: Path) -> None:
     files = board_files(
         board, runtime_sources=["main.c", "x.h"], generated_sources=["model.c"], baud=9600, ring_bytes=64
     )
-    assert sorted(files) == ["Makefile", "link.ld", "src/elearn_board.h", "src/elearn_vectors.c"]
+    assert sorted(files) == [
+        "CMakeLists.txt",
+        "Makefile",
+        "link.ld",
+        "src/elearn_board.h",
+        "src/elearn_vectors.c",
+        "toolchain.cmake",
+    ]
     assert "#define ELEARN_UART_ADDRESS 0x40000000u\n" in files["src/elearn_board.h"]
     assert "#define ELEARN_BAUD 9600u\n" in files["src/elearn_board.h"]
     assert "LENGTH = 0x4000" in files["link.ld"]

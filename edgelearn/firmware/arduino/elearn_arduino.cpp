@@ -214,16 +214,59 @@ extern "C" uint32_t elearn_port_ring_bytes(void)
     return most_waiting;
 }
 
+bool EdgeLearn::is(el_status status)
+{
+    status_ = status;
+    return status == EL_OK;
+}
+
 void EdgeLearn::begin(Stream &serial)
 {
     line = &serial;
-    el_init();
+    elearn_port_init();
+    (void)is(el_init_with_link());
 }
 
 void EdgeLearn::begin()
 {
     line = nullptr;
-    el_init();
+    elearn_port_init();
+    (void)is(el_init());
+}
+
+int32_t EdgeLearn::predict(const float *sample)
+{
+    return is(el_predict(sample, &result_)) ? static_cast<int32_t>(result_.prediction) : -1;
+}
+
+bool EdgeLearn::learn(const float *sample, uint32_t label)
+{
+    return is(el_learn(sample, label, &result_));
+}
+
+bool EdgeLearn::learn(const float *sample, const float *targets)
+{
+    return is(el_learn_targets(sample, targets, &result_));
+}
+
+bool EdgeLearn::learnItself(const float *sample)
+{
+    return is(el_learn_itself(sample, &result_));
+}
+
+bool EdgeLearn::setLearningRate(float rate)
+{
+    return is(el_set_learning_rate(rate));
+}
+
+bool EdgeLearn::save()
+{
+    return is(el_save());
+}
+
+bool EdgeLearn::reset()
+{
+    return is(el_reset());
 }
 
 bool EdgeLearn::poll()
@@ -236,7 +279,7 @@ bool EdgeLearn::poll()
         if (count == 0) {
             break;
         }
-        elearn_link_receive(bytes, count);
+        el_receive(bytes, count);
         had_come = true;
     }
 #if ELEARN_SENSOR
