@@ -1,7 +1,7 @@
 """Plan -> {path: text}: a library for Arduino, by Arduino's "Library specification" (format 1.5).
 
-Only `src/` is on the include path of such a library, and everything in it is compiled: all C lies flat in `src/`, and the
-preprocessor chooses among the kernels for the core that is compiled for.
+Only `src/` is on the include path of such a library, and everything in it is compiled: all C lies flat in `src/`, and
+the preprocessor chooses among the kernels for the core that is compiled for.
 """
 
 from __future__ import annotations
