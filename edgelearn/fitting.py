@@ -139,11 +139,11 @@ def _with_help(output: Output, board: Board, residual: Residual, plan: _Plans) -
 def _output_fit(output: Output, plan: Plan, board: Board) -> OutputFit:
     if output is Output.MICROPYTHON:
         return _micropython_fit(plan, board)
-    found = fit(plan_on(plan, board if output is Output.BARE_METAL else under_arduino(board)))
+    found = fit(plan_on(plan, under_arduino(board) if output is Output.ARDUINO else board))
     return OutputFit(
         output=output,
         fits=found.fits,
-        estimated="code" if output is Output.BARE_METAL else "code and core",
+        estimated="code and core" if output is Output.ARDUINO else "code",
         needs=(
             _need("flash", found.flash_bytes, found.flash_available_bytes),
             _need("RAM", found.ram_bytes, found.ram_available_bytes),

@@ -54,7 +54,7 @@ def size_words(size_bytes: int) -> str:
 
 def outputs_words(outputs: Iterable[Output]) -> str:
     """What can be generated, the default first."""
-    return ", ".join(_OUTPUTS[output] for output in outputs)
+    return ", ".join(_OUTPUTS.get(output, output.value) for output in outputs)
 
 
 def core_words(core: Core) -> str:
