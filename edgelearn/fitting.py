@@ -15,7 +15,7 @@ from msgspec import Struct
 from edgelearn import pipeline
 from edgelearn.board import Board, Core, Memory, MemoryKind, Output
 from edgelearn.bundle import Bundle
-from edgelearn.codegen import Plan, plan_on
+from edgelearn.codegen.plan import Plan, plan_on
 from edgelearn.inspection import fit
 from edgelearn.ir import LossKind
 from edgelearn.recipe import Residual

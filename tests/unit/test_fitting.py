@@ -8,7 +8,7 @@ import pytest
 from edgelearn import convert, pipeline
 from edgelearn.board import Arduino, Board, Core, MemoryKind, MicroPython, Output, board_names, load_board
 from edgelearn.bundle import Bundle
-from edgelearn.codegen import plan_on
+from edgelearn.codegen.plan import plan_on
 from edgelearn.fitting import OutputFit, fit_boards, under_arduino
 from edgelearn.inspection import fit
 from edgelearn.recipe import Residual
