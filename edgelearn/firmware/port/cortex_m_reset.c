@@ -92,8 +92,8 @@ void elearn_fault_note(const uint32_t *frame, uint32_t link)
     }
 }
 
-/* Every exception without a handler of its own ends here, with the registers of the fault on the stack. The stack begins
- * anew: the one in use may be what has failed. */
+/* Every exception without a handler of its own ends here, with the registers of the fault on the stack. The stack
+ * begins anew: the one in use may be what has failed. */
 __attribute__((naked, noreturn)) void elearn_fault_handler(void)
 {
     __asm volatile(

@@ -29,8 +29,9 @@
 #define DIVIDE_BY_256 6u
 #define SR_UPDATES 3u
 #define LOW_CLOCK_HZ 32000u
-/* Turns of the wait loop: five cycles of the slowest oscillator undivided by 256 are 0.3 ms, on the fastest core 8,000. */
-#define UPDATE_LOOKS 200000u
+/* Looks of the wait loop: six cycles of the slowest oscillator, divided by 256, are 90 ms. It is only waited for so
+ * that the watchdog is fed with its new settings. */
+#define UPDATE_LOOKS 400000u
 
 /* It stands still while a debugger holds the processor. */
 #define DBGMCU_APB1_FREEZE ELEARN_REGISTER(0xE0042008u)
