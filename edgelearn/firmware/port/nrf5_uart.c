@@ -1,6 +1,6 @@
 /* The UART of an nRF51, which the nRF52 has too beside the one with DMA: interrupt-driven reception, polled sending.
  * References: nRF51 Series Reference Manual v3.0, 29 (UART), 14 (GPIO: pins of peripherals); nRF52832 Product
- * Specification v1.4, 34 (UART); nRF52840 Product Specification v1.7, 6.9 (GPIO: two ports), 6.33 (UART). */
+ * Specification v1.4, 34 (UART); those of chips with two ports: GPIO, UART. */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"

@@ -3,8 +3,8 @@
  * It stands still while the processor sleeps, so that a device that waits for its host need not wake up to feed it.
  * It runs on over a reset by software: where it runs already, started by us or by a bootloader, its settings are locked
  * and it is fed as it is, in every register, for those that it does not ask for take no notice.
- * References: nRF51 Series Reference Manual v3.0, 12.1.10 and 13 (POWER: RESETREAS), 23 (WDT); nRF52840 Product
- * Specification v1.7, 5.3.7 (POWER: reset), 6.36 (WDT). */
+ * References: nRF51 Series Reference Manual v3.0, 12.1.10 and 13 (POWER: RESETREAS), 23 (WDT); nRF52832 Product
+ * Specification v1.4, 18 (POWER: reset), 33 (WDT). */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"
