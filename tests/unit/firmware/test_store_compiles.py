@@ -11,6 +11,7 @@ from edgelearn.board import COMPILE_FLAGS, COMPILERS, Core, load_board
 from edgelearn.codegen.board_files import board_files
 from tests.support.tools import require_tool
 
+
 @pytest.mark.parametrize("core", [core for core in COMPILERS if core is not Core.HOST], ids=lambda core: core.value)
 def test_the_store_compiles_for_every_core(core, tmp_path):
     flags = COMPILERS[core]
