@@ -147,6 +147,18 @@ class Region(enum.IntEnum):
     INTERFACE = 14
 
 
+class ResetCause(enum.IntEnum):
+    """Why a device started, as far as its hardware tells. FAULT: its own firmware met one, and reset the processor."""
+
+    UNKNOWN = 0
+    POWER_ON = 1
+    PIN = 2
+    SOFTWARE = 3
+    WATCHDOG = 4
+    LOCKUP = 5
+    FAULT = 6
+
+
 class LossCode(enum.IntEnum):
     """The loss on the wire."""
 
@@ -297,6 +309,13 @@ MESSAGES: tuple[Message, ...] = (
             Field("has_sensor", _U8, "1 where the firmware takes samples from a sensor of its own", True),
             Field("sensor_runs", _U8, "1 while it does", True),
             Field("multiply_accumulates", _U32, "of one inference, 0 where that is not known", True),
+            Field("reset_cause", _U8, "a ResetCause: of the start that `boot` counted last", True),
+            Field("fault", _U8, "with FAULT: number of the exception, 3: HardFault; 0: the firmware gave up", True),
+            Field("fault_pc", _U32, "with FAULT: where it happened, 0 where that is not known", True),
+            Field("fault_lr", _U32, "with FAULT: the link register there", True),
+            Field("fault_status", _U32, "with FAULT: CFSR, what kind of fault; 0 on a core without it", True),
+            Field("fault_hard", _U32, "with FAULT: HFSR, why it became a HardFault; 0 on a core without it", True),
+            Field("fault_address", _U32, "with FAULT: the address that was not reached, 0 where not known", True),
         ),
     ),
     Message(
@@ -652,6 +671,7 @@ _C_ENUMS: tuple[tuple[str, type[enum.IntEnum] | type[enum.IntFlag]], ...] = (
     ("RESULT", ResultFlag),
     ("SENSOR", SensorRun),
     ("REGION", Region),
+    ("RESET", ResetCause),
     ("LOSS", LossCode),
     ("RESIDUAL", ResidualCode),
 )

@@ -28,6 +28,7 @@ from edgelearn.errors import (
 from edgelearn.host.head import HeadState, head_parts
 from edgelearn.host.link import Link, LinkCounters, LinkOptions, Pending
 from edgelearn.host.session import Session, model_hash
+from edgelearn.host.starts import LastStart, last_start
 from edgelearn.host.transport import Transport, open_transport
 from edgelearn.host.words import count
 from edgelearn.protocol import (
@@ -113,6 +114,7 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
         static_ram_bytes: data and bss.
         stack_size_bytes: bytes reserved for the stack.
         boot: starts of the device, as far as it remembers.
+        last_start: why it started the last time.
         classes_in_use: of a trainable classifier, from 0 on; the other outputs are spare.
         label_bytes: of a name that can be changed, 0 where it cannot.
         can_save: whether the board has memory that keeps the head without power.
@@ -145,6 +147,7 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
     static_ram_bytes: int
     stack_size_bytes: int
     boot: int = 0
+    last_start: LastStart = LastStart()
     classes_in_use: int = 0
     label_bytes: int = 0
     can_save: bool = False
@@ -973,6 +976,7 @@ class Device:
             feature_scale=float(hello.values["feature_scale"]),
             can_save=bool(hello.integer("can_save")),
             has_sensor=bool(hello.integer("has_sensor")),
+            last_start=last_start(hello),
             loss=LossCode(hello.integer("loss")),
             residual=ResidualCode(hello.integer("residual")),
             **values,

@@ -190,6 +190,8 @@ class _Monitor:
                 run=str(self._folder.path) if self._folder else "",
             )
         )
+        for notice in info.last_start.notices(info.boot):
+            self._note(notice)
         if self._desk is not None:
             self._desk.is_paused = not (self._options.start or info.sensor_runs)
             label = self._options.label
@@ -417,7 +419,7 @@ class _Monitor:
             event = events.pop(0)
             if event.kind == "reset":
                 self._last_samples = None
-                self._tell(event.kind, f"the device was reset (start {event.boot})")
+                self._tell(event.kind, f"the device was reset (start {event.boot}){event.why}")
             else:
                 self._tell(event.kind, f"the port came back: {event.cause}")
 

@@ -27,6 +27,7 @@ from edgelearn.errors import (
     WrongModelError,
 )
 from edgelearn.host.link import Link, LinkOptions
+from edgelearn.host.starts import last_start
 from edgelearn.host.transport import Transport
 from edgelearn.protocol import (
     PROTOCOL_VERSION,
@@ -65,7 +66,7 @@ class SessionEvent(Struct, frozen=True, kw_only=True):
         time_s: by the monotonic clock.
         boot: the device's count of its starts.
         repeated: requests that were sent again because the device had not saved them.
-        cause: why, as a person reads it.
+        cause: why, as a person reads it: of a reset by what, as the device says, empty where it does not know.
     """
 
     kind: str
@@ -73,6 +74,11 @@ class SessionEvent(Struct, frozen=True, kw_only=True):
     boot: int
     repeated: int = 0
     cause: str = ""
+
+    @property
+    def why(self) -> str:
+        """By what a reset came, as the end of a sentence; empty where nobody knows."""
+        return f" by {self.cause}" if self.cause else ""
 
 
 class Session:
@@ -236,7 +242,7 @@ class Session:
                 hint="what it had learned since it was last saved is lost; start again",
             )
         self._starts_clean = True
-        self._tell("reset", hello, self.link.replay(saved_sequence), error.cause)
+        self._tell("reset", hello, self.link.replay(saved_sequence), str(last_start(hello)))
 
     def _tell(self, kind: str, hello: Payload, repeated: int, cause: str) -> None:
         event = SessionEvent(

@@ -107,7 +107,7 @@ class _Stream:
             trains=options.train, labels=device.info.labels, window=options.window, pass_samples=source.pass_samples
         )
         self._accuracy_name = self._metrics.accuracy_name
-        self._notices = list(source.notices)
+        self._notices = [*source.notices, *device.info.last_start.notices(device.info.boot)]
         self._learning_rate: float | None = None
         self._started_s = 0.0
         self._loop_s = 0.0
@@ -457,7 +457,8 @@ class _Stream:
         while events:
             event = events.pop(0)
             if event.kind == "reset":
-                text = f"the device was reset (start {event.boot}); {count(event.repeated, 'request')} sent again"
+                again = f"{count(event.repeated, 'request')} sent again"
+                text = f"the device was reset (start {event.boot}){event.why}; {again}"
             else:
                 text = f"the port came back: {event.cause}"
             self._tell(event.kind, text)

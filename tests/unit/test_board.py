@@ -57,9 +57,6 @@ family = 0x1234_5678
 """
 
 
-#: Drivers whose boards are still to come; tests/unit/firmware/test_drivers_compile.py compiles them.
-WAITING_DRIVERS = {"stm32l4_flash.c"}
-
 NVM = """
 [nvm]
 source = "uart_ring.c"
@@ -103,7 +100,7 @@ def test_there_are_boards_and_one_is_for_the_demonstration() -> None:
 
 
 def test_every_driver_belongs_to_a_board() -> None:
-    used = {source for name in board_names() for source in load_board(name).port.sources} | WAITING_DRIVERS
+    used = {source for name in board_names() for source in load_board(name).port.sources}
     there = {path.name for path in (resources.firmware_folder() / "port").iterdir() if path.is_file()}
     assert used == there
 

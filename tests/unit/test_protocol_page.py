@@ -11,7 +11,17 @@ from edgelearn.protocol import MESSAGES, MessageType
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 BEGIN, END = "<!-- begin messages -->\n", "<!-- end messages -->\n"
-CODES = ("Status", "SampleFlag", "ResultFlag", "SensorRun", "Region", "LossCode", "ResidualCode", "TensorType")
+CODES = (
+    "Status",
+    "SampleFlag",
+    "ResultFlag",
+    "SensorRun",
+    "Region",
+    "ResetCause",
+    "LossCode",
+    "ResidualCode",
+    "TensorType",
+)
 
 
 def tables() -> str:

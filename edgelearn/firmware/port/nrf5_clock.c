@@ -2,27 +2,29 @@
  * not start, the internal one of the same frequency, which the chip wakes up with.
  *
  * The peripherals run at 16 MHz on both; the processor at 16 MHz (nRF51) or 64 MHz (nRF52).
- * References: nRF51 Series Reference Manual v3.0, 12 (CLOCK); nRF52832 Product Specification v1.4, 19 (CLOCK). */
+ * References: nRF51 Series Reference Manual v3.0, 12 (CLOCK); nRF52832 Product Specification v1.4, 19 (CLOCK),
+ * 11.6.8 (NVMC: ICACHECNF). */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 
 #define CLOCK_HFCLKSTART ELEARN_REGISTER(0x40000000u)
-#define CLOCK_HFCLKSTARTED ELEARN_REGISTER(0x40000100u)
+#define CLOCK_HFCLKSTARTED_ADDRESS 0x40000100u
+#define CLOCK_HFCLKSTARTED ELEARN_REGISTER(CLOCK_HFCLKSTARTED_ADDRESS)
 
 #define PERIPHERAL_HZ 16000000u
 
-/* Turns of the wait loop, about 8 cycles each: 10 ms at 64 MHz, 40 ms at 16 MHz. A crystal needs about 1 ms. */
-#define WAIT_TURNS 80000u
+/* Looks of the wait loop, about 8 cycles each: 10 ms at 64 MHz, 40 ms at 16 MHz. A crystal needs about 1 ms. */
+#define WAIT_LOOKS 80000u
 
 void elearn_clock_init(void)
 {
-    uint32_t turns = WAIT_TURNS;
-
     CLOCK_HFCLKSTARTED = 0u;
     CLOCK_HFCLKSTART = 1u;
-    while (CLOCK_HFCLKSTARTED == 0u && turns > 0u) {
-        --turns;
-    }
+    (void)elearn_wait_for(CLOCK_HFCLKSTARTED_ADDRESS, 1u, 1u, WAIT_LOOKS);
+#if defined(ELEARN_FLASH_CACHE_ADDRESS)
+    /* Flash needs two wait states at 64 MHz; instructions that were fetched stay in the cache. */
+    ELEARN_REGISTER(ELEARN_FLASH_CACHE_ADDRESS) = 1u;
+#endif
 }
 
 uint32_t elearn_clock_core_hz(void)

@@ -1,11 +1,12 @@
-/* Pages of the flash of an STM32L4: 2 KiB, programmed in doublewords that check bits belong to, each once after an erase.
+/* Pages of the flash of an STM32L4 (2 KiB) or L4+ (4 KiB where it has two banks), programmed in doublewords that check
+ * bits belong to, each once after an erase.
  *
  * A doubleword whose programming was cut off, or a page whose erasing was, may have check bits that do not fit: reading
  * it raises the non-maskable interrupt. Its handler here takes note of that and returns; the bytes that were read are
  * those of no valid record. A board with this driver names elearn_flash_nmi as its `nmi_handler`. All waits are
  * bounded.
  * References: RM0351 (STM32L47x, L48x, L49x, L4Ax), 3.3.4 (error code correction), 3.3.5 (page erase), 3.3.7 (standard
- * programming), 3.7 (FLASH_ACR, KEYR, SR, CR, ECCR). */
+ * programming), 3.7 (FLASH_ACR, KEYR, SR, CR, ECCR, OPTR); RM0432 (L4R, L4S, L4P, L4Q), the same sections. */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_bytes.h"
@@ -15,6 +16,7 @@
 #define FLASH_KEYR ELEARN_REGISTER(0x40022008u)
 #define FLASH_SR ELEARN_REGISTER(0x40022010u)
 #define FLASH_CR ELEARN_REGISTER(0x40022014u)
+#define FLASH_OPTR ELEARN_REGISTER(0x40022020u)
 #define FLASH_ECCR ELEARN_REGISTER(0x40022018u)
 
 #define ACR_DATA_CACHE (1u << 10)
@@ -77,7 +79,8 @@ const uint8_t *elearn_nvm_bytes(void)
 
 bool elearn_nvm_erase(uint32_t page)
 {
-    bool done = begin();
+    /* Where an option sets the banks together, pages are larger and this would erase another one too. */
+    bool done = (FLASH_OPTR & ELEARN_NVM_TWO_BANKS_MASK) == ELEARN_NVM_TWO_BANKS_MASK && begin();
 
     if (done) {
         FLASH_CR =

@@ -70,7 +70,7 @@ void elearn_port_wait(void)
     /* Masked, so that a byte between the look and the sleep is not slept through: it ends WFI all the same. */
     __asm volatile("cpsid i" ::: "memory");
     if (ring_written == ring_read) {
-        __asm volatile("dsb\n\twfi" ::: "memory");
+        elearn_watchdog_sleep();
     }
     __asm volatile("cpsie i" ::: "memory");
 }

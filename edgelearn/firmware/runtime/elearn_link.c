@@ -83,6 +83,18 @@ static void acknowledge(uint32_t sequence, uint32_t status)
     send(ELEARN_MSG_ACK, sequence, ELEARN_ACK_BYTES, 0);
 }
 
+static void put_start(uint8_t *p)
+{
+    const elearn_port_start *start = elearn_port_last_start();
+    p[ELEARN_HELLO_REPLY_RESET_CAUSE] = start->cause;
+    p[ELEARN_HELLO_REPLY_FAULT] = start->fault;
+    elearn_put_u32(p + ELEARN_HELLO_REPLY_FAULT_PC, start->pc);
+    elearn_put_u32(p + ELEARN_HELLO_REPLY_FAULT_LR, start->lr);
+    elearn_put_u32(p + ELEARN_HELLO_REPLY_FAULT_STATUS, start->status);
+    elearn_put_u32(p + ELEARN_HELLO_REPLY_FAULT_HARD, start->hard);
+    elearn_put_u32(p + ELEARN_HELLO_REPLY_FAULT_ADDRESS, start->address);
+}
+
 static void put_model(uint8_t *p)
 {
     const elearn_model *m = &elearn_the_model;
@@ -147,6 +159,7 @@ static void hello(uint32_t sequence, const uint8_t *payload)
     reply[ELEARN_HELLO_REPLY_HAS_SENSOR] = ELEARN_SENSOR;
     reply[ELEARN_HELLO_REPLY_SENSOR_RUNS] = elearn_the_state.sensor.runs;
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_MULTIPLY_ACCUMULATES, ELEARN_MULTIPLY_ACCUMULATES);
+    put_start(reply);
     put_model(reply);
     send(ELEARN_MSG_HELLO_REPLY, sequence, ELEARN_HELLO_REPLY_BYTES, 0);
 }

@@ -34,6 +34,23 @@ uint32_t elearn_port_ring_bytes(void);
  * if that is more. */
 uint32_t elearn_port_count_start(uint32_t remembered);
 
+/* Why the device started: a code ELEARN_RESET_ of elearn_protocol.h and, for ELEARN_RESET_FAULT, what the processor knew
+ * of the fault; see HELLO_REPLY. */
+typedef struct {
+    uint8_t cause;
+    uint8_t fault;
+    uint32_t pc;
+    uint32_t lr;
+    uint32_t status;
+    uint32_t hard;
+    uint32_t address;
+} elearn_port_start;
+
+const elearn_port_start *elearn_port_last_start(void);
+
+/* Tell the watchdog, where there is one, that the firmware is alive. */
+void elearn_port_feed(void);
+
 /* Data and bss; the stack's size; the most of it that was ever in use (0 where this cannot be known). */
 uint32_t elearn_port_static_ram_bytes(void);
 uint32_t elearn_port_stack_size_bytes(void);

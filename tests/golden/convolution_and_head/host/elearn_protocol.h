@@ -85,6 +85,15 @@
 #define ELEARN_REGION_HEAD_ROW_R 13u
 #define ELEARN_REGION_INTERFACE 14u
 
+/* Why a device started, as far as its hardware tells. FAULT: its own firmware met one, and reset the processor. */
+#define ELEARN_RESET_UNKNOWN 0u
+#define ELEARN_RESET_POWER_ON 1u
+#define ELEARN_RESET_PIN 2u
+#define ELEARN_RESET_SOFTWARE 3u
+#define ELEARN_RESET_WATCHDOG 4u
+#define ELEARN_RESET_LOCKUP 5u
+#define ELEARN_RESET_FAULT 6u
+
 /* The loss on the wire. */
 #define ELEARN_LOSS_NONE 0u
 #define ELEARN_LOSS_CROSS_ENTROPY 1u
@@ -138,7 +147,14 @@
 #define ELEARN_HELLO_REPLY_HAS_SENSOR 88u /* u8: 1 where the firmware takes samples from a sensor of its own */
 #define ELEARN_HELLO_REPLY_SENSOR_RUNS 89u /* u8: 1 while it does */
 #define ELEARN_HELLO_REPLY_MULTIPLY_ACCUMULATES 90u /* u32: of one inference, 0 where that is not known */
-#define ELEARN_HELLO_REPLY_BYTES 94u
+#define ELEARN_HELLO_REPLY_RESET_CAUSE 94u /* u8: a ResetCause: of the start that `boot` counted last */
+#define ELEARN_HELLO_REPLY_FAULT 95u /* u8: with FAULT: number of the exception, 3: HardFault; 0: the firmware gave up */
+#define ELEARN_HELLO_REPLY_FAULT_PC 96u /* u32: with FAULT: where it happened, 0 where that is not known */
+#define ELEARN_HELLO_REPLY_FAULT_LR 100u /* u32: with FAULT: the link register there */
+#define ELEARN_HELLO_REPLY_FAULT_STATUS 104u /* u32: with FAULT: CFSR, what kind of fault; 0 on a core without it */
+#define ELEARN_HELLO_REPLY_FAULT_HARD 108u /* u32: with FAULT: HFSR, why it became a HardFault; 0 on a core without it */
+#define ELEARN_HELLO_REPLY_FAULT_ADDRESS 112u /* u32: with FAULT: the address that was not reached, 0 where not known */
+#define ELEARN_HELLO_REPLY_BYTES 116u
 
 /* SAMPLE: then the inputs in order from that byte on, then with HAS_TARGETS an int16 for each logit */
 #define ELEARN_SAMPLE_FLAGS 0u /* u8: SampleFlag */
