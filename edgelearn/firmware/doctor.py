@@ -11,6 +11,7 @@ from edgelearn import process
 from edgelearn.board import Core
 from edgelearn.errors import ProcessError, ProgramMissingError
 from edgelearn.firmware.emulator import QEMU_INSTALL_HINTS
+from edgelearn.firmware.flash.methods import METHODS
 from edgelearn.firmware.toolchain import INSTALL_HINTS
 
 _TIMEOUT_S = 20.0
@@ -43,6 +44,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 class _Program(Struct, frozen=True, kw_only=True):
     name: str
+    other_name: str = ""
     purpose: str
     install: tuple[str, ...]
     required: bool = False
@@ -76,6 +78,16 @@ _PROGRAMS = (
             "Windows: winget install ezwinports.make",
         ),
     ),
+    *(
+        _Program(
+            name=tool.program,
+            other_name=tool.other_program,
+            purpose=f"flash boards by {tool.reach.value}: {tool.output.value}",
+            install=tool.install,
+        )
+        for tool in METHODS.values()
+        if tool.program
+    ),
 )
 
 _PACKAGES = (
@@ -98,7 +110,12 @@ def examine() -> tuple[Finding, ...]:
     """Look at every program and package that edgelearn can use. Nothing is imported or installed."""
     programs = (
         _finding(
-            program.name, "program", program.purpose, _program_version(program.name), program.required, program.install
+            program.name,
+            "program",
+            program.purpose,
+            _program_version(program.name) or (_program_version(program.other_name) if program.other_name else ""),
+            program.required,
+            program.install,
         )
         for program in _PROGRAMS
     )

@@ -132,6 +132,11 @@ def _at_port(devices: Sequence[UsbDevice], here: Surroundings, port: str) -> lis
     return found or [one for one in devices if one.location == named.location] or list(devices)
 
 
+def is_probe(device: UsbDevice) -> bool:
+    """Whether a USB device calls itself a debug probe."""
+    return bool(_PROBES.search(device.product))
+
+
 def _by_probe(board: Board, way: Way, here: Surroundings, port: str) -> Candidate:
     own = {(usb.vid, usb.pid) for usb in board.usb if usb.mode is UsbMode.INTERFACE}
     seen = here.usb
@@ -143,7 +148,7 @@ def _by_probe(board: Board, way: Way, here: Surroundings, port: str) -> Candidat
         )
     probes = [one for one in seen if (one.vid, one.pid) in own]
     if not own:
-        probes = [one for one in seen if _PROBES.search(one.product)]
+        probes = [one for one in seen if is_probe(one)]
     probes = _at_port(probes, here, port)
     if len(probes) == 1:
         return Candidate(way=way, serial_number=probes[0].serial_number)

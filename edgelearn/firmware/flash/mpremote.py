@@ -28,9 +28,8 @@ TOOL = Tool(
         Symptom(
             pattern=r"failed to access",
             failure=Failure.BUSY,
-            hint="close the serial monitor or the other edgelearn; on Linux `sudo usermod -a -G dialout $USER` lets you use"
-            " "
-            "serial ports; `edgelearn devices` shows whether the port is there",
+            hint="close the serial monitor or the other edgelearn; `edgelearn devices` shows whether the port is "
+            "there; on Linux `sudo usermod -a -G dialout $USER` lets you use serial ports",
         ),
         Symptom(
             pattern=r"could not enter raw repl|could not exec",
