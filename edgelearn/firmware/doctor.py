@@ -45,6 +45,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 class _Program(Struct, frozen=True, kw_only=True):
     name: str
     other_name: str = ""
+    version_argument: str = "--version"
     purpose: str
     install: tuple[str, ...]
     required: bool = False
@@ -82,6 +83,7 @@ _PROGRAMS = (
         _Program(
             name=tool.program,
             other_name=tool.other_program,
+            version_argument=tool.version_argument,
             purpose=f"flash boards by {tool.reach.value}: {tool.output.value}",
             install=tool.install,
         )
@@ -113,7 +115,8 @@ def examine() -> tuple[Finding, ...]:
             program.name,
             "program",
             program.purpose,
-            _program_version(program.name) or (_program_version(program.other_name) if program.other_name else ""),
+            _program_version(program.name, program.version_argument)
+            or _program_version(program.other_name, program.version_argument),
             program.required,
             program.install,
         )
@@ -144,12 +147,14 @@ def _finding(name: str, kind: str, purpose: str, version: str, required: bool, i
     )
 
 
-def _program_version(name: str) -> str:
+def _program_version(name: str, argument: str) -> str:
     """The version a program gives of itself, `unknown` where it gives none; empty where it cannot be run."""
-    if process.find_program(name) is None:
+    if not name or process.find_program(name) is None:
         return ""
+    if not argument:
+        return "unknown"
     try:
-        lines = process.run((name, "--version"), timeout_s=_TIMEOUT_S).splitlines()
+        lines = process.run((name, argument), timeout_s=_TIMEOUT_S).splitlines()
     except (ProgramMissingError, ProcessError):
         return ""
     # A distribution's own version stands in brackets.

@@ -35,6 +35,7 @@ TOOL = Tool(
     ),
     output=Output.ARDUINO,
     reach=Reach.PORT,
+    version_argument="version",
     commands=_commands,
     symptoms=(
         Symptom(

@@ -36,6 +36,7 @@ TOOL = Tool(
     reach=Reach.PORT,
     format=Format.BIN,
     touches=True,
+    version_argument="",
     commands=_commands,
     symptoms=(
         Symptom(pattern=r"[Pp]ermission denied", failure=Failure.NO_PERMISSION),

@@ -38,6 +38,7 @@ TOOL = Tool(
     output=Output.MICROPYTHON,
     reach=Reach.PORT,
     takes_firmware=True,
+    version_argument="version",
     commands=_commands,
     symptoms=(
         Symptom(pattern=r"Permission denied", failure=Failure.NO_PERMISSION),

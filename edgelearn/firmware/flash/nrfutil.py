@@ -46,6 +46,7 @@ TOOL = Tool(
     reach=Reach.PORT,
     format=Format.HEX,
     touches=True,
+    version_argument="version",
     commands=_commands,
     success=r"Device programmed\.",
     symptoms=(

@@ -23,6 +23,8 @@ from edgelearn.firmware.flash.tool import Erases, Failure, Format, Job, Reach, f
 _FILE = "flash"
 #: How long a board may take to leave after its port was touched.
 _LEAVE_S = 3.0
+#: How long a flasher may take to say its version.
+_VERSION_S = 20.0
 #: The first byte of an image for Espressif's chips (Espressif, esptool documentation, "Firmware Image Format").
 _ESPRESSIF_MAGIC = 0xE9
 
@@ -105,7 +107,7 @@ def _version(candidate: Candidate) -> str:
     if not isinstance(candidate.way, EspTool):
         return ""
     try:
-        said = process.run((candidate.program, "version"), timeout_s=20.0)
+        said = process.run((candidate.program, candidate.tool.version_argument), timeout_s=_VERSION_S)
     except (ProcessError, ProgramMissingError):
         return ""
     found = re.search(r"\d+(\.\d+)+", said)

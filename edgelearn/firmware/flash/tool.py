@@ -177,6 +177,7 @@ class Tool(Struct, frozen=True, kw_only=True):
         symptoms: how its failures are known, the most telling first.
         format: of the file that it is given; None where it makes that itself.
         success: a pattern of what it prints where it succeeded, for one whose exit code does not tell.
+        version_argument: makes it say its version; empty where nothing does.
         takes_firmware: whether it writes a firmware that somebody else made, rather than a project.
         touches: whether its bootloader is entered by opening the serial port at 1200 baud.
     """
@@ -191,6 +192,7 @@ class Tool(Struct, frozen=True, kw_only=True):
     format: Format | None = None
     other_program: str = ""
     success: str = ""
+    version_argument: str = "--version"
     takes_firmware: bool = False
     touches: bool = False
 
