@@ -23,6 +23,7 @@ import click
 import msgspec
 
 from edgelearn import __version__
+from edgelearn.commands.boards import boards
 from edgelearn.commands.common import (
     EXISTING,
     JSON,
@@ -837,38 +838,6 @@ def _slowest_text(layers: Sequence[LayerProfile | SlowLayer]) -> str:
 
 @main.command()
 @JSON
-def boards(as_json: bool) -> None:
-    """List the boards."""
-    from rich import box
-    from rich.table import Table
-
-    from edgelearn.board import Core, board_names, load_board
-
-    loaded = [load_board(name) for name in board_names()]
-    if as_json:
-        click.echo(json.dumps([msgspec.to_builtins(board) for board in loaded]))
-        return
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("board", "chip", "core"):
-        table.add_column(column)
-    for column in ("clock MHz", "flash KiB", "RAM KiB"):
-        table.add_column(column, justify="right")
-    table.add_column("emulator")
-    for board in loaded:
-        table.add_row(
-            board.name,
-            board.chip,
-            board.core.value,
-            "-" if board.core is Core.HOST else f"{board.clock_hz / 1e6:g}",
-            f"{board.flash_bytes // 1024:,}",
-            f"{board.ram_bytes // 1024:,}",
-            board.emulator.engine if board.emulator else "-",
-        )
-    make_console().print(table)
-
-
-@main.command()
-@JSON
 def doctor(as_json: bool) -> None:
     """Say which tools are there, and how to get the rest."""
     from rich import box
@@ -925,6 +894,7 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
         print_json(found.result)
 
 
+main.add_command(boards)
 main.add_command(head)
 main.add_command(monitor)
 main.add_command(runs_group)

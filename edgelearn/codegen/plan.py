@@ -10,7 +10,7 @@ import re
 import struct
 import zlib
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from edgelearn.board import Board, Core
 from edgelearn.codegen.arena import Lifetime, Placement, place
@@ -308,6 +308,22 @@ def plan_firmware(
             steps, head, labels, label_bytes, interface_bytes=sum(len(pack_record(end.tensor)) for end in ends)
         ),
         code_estimate_bytes=_code_estimate(steps, head, board),
+    )
+
+
+def plan_on(plan: Plan, board: Board) -> Plan:
+    """The same plan for another board of the same core, without choosing its kernels again, which takes long."""
+    board = board if plan.head else board.without_nvm()
+    buffers = tuple(buffer for buffer in plan.buffers if buffer.symbol != "ring")
+    ring_bytes = _ring_bytes(board, plan.inputs, buffers)
+    if board.core is not Core.HOST:
+        buffers = (*buffers, Buffer(symbol="ring", size_bytes=ring_bytes, purpose="link"))
+    return structs.replace(
+        plan,
+        board=board,
+        ring_bytes=ring_bytes,
+        buffers=buffers,
+        code_estimate_bytes=_code_estimate(list(plan.steps), plan.head, board),
     )
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from edgelearn import process
 from edgelearn.board import Board, Output, UsbMode, board_names, load_board
-from edgelearn.board.ways import DfuUtil, Drive, Way
+from edgelearn.board.ways import DfuUtil, Drive, StFlash, Way
 from edgelearn.errors import FlashError, NoFlasherError
 from edgelearn.firmware.flash import drives as drive_list
 from edgelearn.firmware.flash.drives import FoundDrive
@@ -24,6 +24,7 @@ from edgelearn.firmware.flash.tool import Failure, Reach, Tool, flash_error, way
 
 #: What debug probes call themselves on USB.
 _PROBES = re.compile(r"CMSIS-DAP|DAPLink|J-Link|ST-?LINK|Debug Probe|Black Magic", re.IGNORECASE)
+_ST_LINK = re.compile(r"ST-?LINK", re.IGNORECASE)
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -87,22 +88,35 @@ def look() -> Surroundings:
     )
 
 
-def candidates(board: Board, ways: Iterable[Way], here: Surroundings, *, port: str = "") -> tuple[Candidate, ...]:
-    """Each of these ways with what it lacks, in their order."""
-    return tuple(_candidate(board, way, here, port) for way in ways)
+def candidates(
+    board: Board, ways: Iterable[Way], here: Surroundings, *, port: str = "", asked: bool = False
+) -> tuple[Candidate, ...]:
+    """Each of these ways with what it lacks, in their order.
+
+    Args:
+        board: what is to be flashed.
+        ways: of its file.
+        here: what is plugged in and installed.
+        port: serial port that a person names.
+        asked: whether a person asked for the way: then the interface chip of another board may be the probe.
+    """
+    return tuple(_candidate(board, way, here, port, asked) for way in ways)
 
 
-def _candidate(board: Board, way: Way, here: Surroundings, port: str) -> Candidate:
+def _candidate(board: Board, way: Way, here: Surroundings, port: str, asked: bool) -> Candidate:
     tool = tool_of(way)
     names = [name for name in (tool.program, tool.other_program) if name]
     installed = [name for name in names if name in here.programs]
     missing = (f"{tool.program} is not installed ({'; '.join(tool.install)})",) if names and not installed else ()
-    reached = {
-        Reach.PROBE: _by_probe,
-        Reach.DFU: _by_dfu,
-        Reach.PORT: _by_port,
-        Reach.DRIVE: _by_drive,
-    }[tool.reach](board, way, here, port)
+    reached = (
+        _by_probe(board, way, here, port, asked)
+        if tool.reach is Reach.PROBE
+        else _by_dfu(way, here)
+        if tool.reach is Reach.DFU
+        else _by_drive(way, here)
+        if tool.reach is Reach.DRIVE
+        else _by_port(board, way, here, port)
+    )
     return Candidate(
         way=way,
         lacks=(*missing, *reached.lacks),
@@ -137,7 +151,7 @@ def is_probe(device: UsbDevice) -> bool:
     return bool(_PROBES.search(device.product))
 
 
-def _by_probe(board: Board, way: Way, here: Surroundings, port: str) -> Candidate:
+def _by_probe(board: Board, way: Way, here: Surroundings, port: str, asked: bool) -> Candidate:
     own = {(usb.vid, usb.pid) for usb in board.usb if usb.mode is UsbMode.INTERFACE}
     seen = here.usb
     if seen is None:  # only what has a serial port is seen
@@ -148,7 +162,10 @@ def _by_probe(board: Board, way: Way, here: Surroundings, port: str) -> Candidat
         )
     probes = [one for one in seen if (one.vid, one.pid) in own]
     if not own:
-        probes = [one for one in seen if is_probe(one)]
+        kind = _ST_LINK if isinstance(way, StFlash) else _PROBES
+        probes = [one for one in seen if kind.search(one.product)]
+        # That on another board programs that board.
+        probes = [one for one in probes if asked or not boards_of(one.vid, one.pid)]
     probes = _at_port(probes, here, port)
     if len(probes) == 1:
         return Candidate(way=way, serial_number=probes[0].serial_number)
@@ -162,7 +179,7 @@ def _by_probe(board: Board, way: Way, here: Surroundings, port: str) -> Candidat
     return Candidate(way=way, lacks=(what,), maybe=here.usb is None)
 
 
-def _by_dfu(board: Board, way: Way, here: Surroundings, port: str) -> Candidate:
+def _by_dfu(way: Way, here: Surroundings) -> Candidate:
     dfu = way_as(way, DfuUtil)
     found = [one for one in here.usb or () if (one.vid, one.pid) == (dfu.vid, dfu.pid)]
     if len(found) == 1:
@@ -185,7 +202,7 @@ def _by_port(board: Board, way: Way, here: Surroundings, port: str) -> Candidate
     return Candidate(way=way, lacks=(f"no serial port of it is there{f' ({known})' if known else ''}",))
 
 
-def _by_drive(board: Board, way: Way, here: Surroundings, port: str) -> Candidate:
+def _by_drive(way: Way, here: Surroundings) -> Candidate:
     wanted = way_as(way, Drive)
     found = [drive for drive in here.drives if drive.label == wanted.volume]
     if len(found) == 1:
@@ -238,7 +255,7 @@ def choose(
             cause=f"its board file lists no way for {'a firmware' if firmware else output.value if output else 'it'}",
             hint="`edgelearn emulate DIR` boots the project" if board.emulator else "flash it with the maker's program",
         )
-    found = candidates(board, ways, here, port=port)
+    found = candidates(board, ways, here, port=port, asked=bool(method))
     wanted = [one for one in found if not method or one.method == method]
     best = next((one for one in wanted if not one.lacks and not one.several), None)
     best = best or next((one for one in wanted if one.maybe), None)

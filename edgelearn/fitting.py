@@ -1,0 +1,208 @@
+"""Which boards can hold a bundle, with what margin, and what would have to shrink where they cannot.
+
+Bare-metal figures are the plan's. An Arduino sketch is the same plan on what Arduino's core leaves of the board.
+MicroPython is an estimate: what the model needs beside Python itself, of the heap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import ceil
+
+import msgspec
+from msgspec import Struct
+
+from edgelearn import pipeline
+from edgelearn.board import Board, Core, Memory, MemoryKind, Output
+from edgelearn.bundle import Bundle
+from edgelearn.codegen import Plan, plan_on
+from edgelearn.inspection import fit
+from edgelearn.ir import LossKind
+from edgelearn.recipe import Residual
+
+#: What a single board of each core would ask for is planned once for each way to store the trainable layer.
+_Plans = Callable[[Core, Residual], Plan]
+
+
+class Need(Struct, frozen=True, kw_only=True):
+    """What is needed of one memory.
+
+    Attributes:
+        memory: `flash`, `RAM`, or `heap` for MicroPython's.
+        available_bytes: to the model and the device code around it; what Arduino's core takes is off already.
+        margin_bytes: what stays free; below zero where so many bytes are missing.
+    """
+
+    memory: str
+    needed_bytes: int
+    available_bytes: int
+    margin_bytes: int
+
+
+class OutputFit(Struct, frozen=True, kw_only=True):
+    """Whether what is generated for a board fits it.
+
+    Attributes:
+        estimated: of what is needed: `code` for bare metal, `code and core` for Arduino, `all` for MicroPython.
+        problem: what does not fit and what is largest there; empty where it fits.
+        hint: what would help.
+        residuals: other ways to store the trainable layer with which it would fit; each was planned.
+        fewer_classes: with about so many classes less it would fit too; 0 where that does not help.
+    """
+
+    output: Output
+    fits: bool
+    estimated: str
+    needs: tuple[Need, ...]
+    problem: str = ""
+    hint: str = ""
+    residuals: tuple[Residual, ...] = ()
+    fewer_classes: int = 0
+
+
+class BoardFit(Struct, frozen=True, kw_only=True):
+    """Whether a board can hold a bundle, for each output that it can take, the default first."""
+
+    board: str
+    fits: bool
+    outputs: tuple[OutputFit, ...]
+
+
+class Fitting(Struct, frozen=True, kw_only=True):
+    """What `edgelearn boards --fits` tells; the keys of its --json.
+
+    Attributes:
+        residual: how the trainable layer's weights would be stored.
+        trains: whether anything is trained.
+    """
+
+    name: str
+    model_hash: str
+    residual: Residual
+    trains: bool
+    boards: tuple[BoardFit, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether any board can hold it."""
+        return any(board.fits for board in self.boards)
+
+
+def fit_boards(bundle: Bundle, boards: Iterable[Board], *, residual: Residual = Residual.INT8) -> Fitting:
+    """Compare a bundle with boards.
+
+    Args:
+        bundle: what is to be held.
+        boards: by whom.
+        residual: how the trainable layer's weights would be stored; smaller ways are tried where it does not fit.
+
+    Raises:
+        UnsupportedOpError, OptionError: it can be planned for no board.
+    """
+    boards = tuple(boards)
+    first = {board.core: board for board in reversed(boards)}
+    planned: dict[tuple[Core, Residual], Plan] = {}
+
+    def plan(core: Core, stored: Residual) -> Plan:
+        if (core, stored) not in planned:
+            planned[core, stored] = pipeline.plan(bundle, first[core], residual=stored)
+        return planned[core, stored]
+
+    return Fitting(
+        name=bundle.name,
+        model_hash=bundle.model_hash,
+        residual=residual,
+        trains=bundle.graph.loss is not None,
+        boards=tuple(_board_fit(board, residual, plan) for board in boards),
+    )
+
+
+def _board_fit(board: Board, residual: Residual, plan: _Plans) -> BoardFit:
+    outputs = tuple(_with_help(output, board, residual, plan) for output in board.outputs)
+    return BoardFit(board=board.name, fits=any(found.fits for found in outputs), outputs=outputs)
+
+
+def _with_help(output: Output, board: Board, residual: Residual, plan: _Plans) -> OutputFit:
+    """Whether the output fits; where it does not, with what would help."""
+    asked = plan(board.core, residual)
+    found = _output_fit(output, asked, board)
+    if found.fits or asked.head is None:
+        return found
+    smaller = [other for other in Residual if other.weight_bytes < residual.weight_bytes]
+    return msgspec.structs.replace(
+        found,
+        residuals=tuple(o for o in smaller if _output_fit(output, plan(board.core, o), board).fits),
+        fewer_classes=_fewer_classes(found, asked),
+    )
+
+
+def _output_fit(output: Output, plan: Plan, board: Board) -> OutputFit:
+    if output is Output.MICROPYTHON:
+        return _micropython_fit(plan, board)
+    found = fit(plan_on(plan, under_arduino(board) if output is Output.ARDUINO else board))
+    return OutputFit(
+        output=output,
+        fits=found.fits,
+        estimated="code and core" if output is Output.ARDUINO else "code",
+        needs=(
+            _need("flash", found.flash_bytes, found.flash_available_bytes),
+            _need("RAM", found.ram_bytes, found.ram_available_bytes),
+        ),
+        problem=found.problem,
+        hint=found.hint,
+    )
+
+
+def under_arduino(board: Board) -> Board:
+    """The board as a sketch finds it: without what Arduino's core takes, its stack among it, and without our pages."""
+    if board.arduino is None:
+        return board
+    taken = {MemoryKind.FLASH: board.arduino.core_flash_bytes, MemoryKind.RAM: board.arduino.core_ram_bytes}
+    memory: list[Memory] = []
+    for region in board.memory:
+        off = min(taken[region.kind], region.size_bytes)
+        taken[region.kind] -= off
+        memory.append(msgspec.structs.replace(region, origin=region.origin + off, size_bytes=region.size_bytes - off))
+    return msgspec.structs.replace(board, memory=tuple(memory), stack_bytes=0, nvm=None)
+
+
+def _micropython_fit(plan: Plan, board: Board) -> OutputFit:
+    python = board.micropython
+    heap_bytes = python.heap_bytes if python else 0
+    constants_bytes = sum(constant.size_bytes for constant in plan.constants)
+    buffers_bytes = sum(buffer.size_bytes for buffer in plan_on(plan, board).buffers)
+    read_in_place = python is not None and constants_bytes <= python.romfs_bytes
+    need = _need("heap", buffers_bytes + (0 if read_in_place else constants_bytes), heap_bytes)
+    problem = hint = ""
+    if plan.residual is Residual.FLOAT:
+        problem, hint = "float heads exist in C only", "take another --residual"
+    elif need.margin_bytes < 0:
+        problem = (
+            f"needs about {need.needed_bytes:,} bytes of heap, {board.name} has about {heap_bytes:,} bytes; "
+            f"weights and tables are {constants_bytes:,} bytes of it, buffers {buffers_bytes:,} bytes"
+        )
+        hint = "choose a board with more heap, or shrink the model"
+    return OutputFit(
+        output=Output.MICROPYTHON, fits=not problem, estimated="all", needs=(need,), problem=problem, hint=hint
+    )
+
+
+def _need(memory: str, needed_bytes: int, available_bytes: int) -> Need:
+    return Need(
+        memory=memory,
+        needed_bytes=needed_bytes,
+        available_bytes=available_bytes,
+        margin_bytes=available_bytes - needed_bytes,
+    )
+
+
+def _fewer_classes(found: OutputFit, plan: Plan) -> int:
+    """Classes to leave out, where RAM or heap is all that is missing and that suffices."""
+    short = [need for need in found.needs if need.margin_bytes < 0]
+    head = plan.head
+    if head is None or head.loss is not LossKind.CROSS_ENTROPY or len(short) != 1 or short[0].memory == "flash":
+        return 0
+    # Every buffer of the head has the same bytes for each output.
+    each_bytes = sum(b.size_bytes for b in plan.buffers if b.purpose == "head") // head.outputs
+    fewer = ceil(-short[0].margin_bytes / each_bytes)
+    return fewer if fewer <= head.outputs - 2 else 0
