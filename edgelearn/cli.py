@@ -37,6 +37,7 @@ from edgelearn.commands.common import (
     status,
     web_options,
 )
+from edgelearn.commands.flash import devices, flash
 from edgelearn.commands.head import head
 from edgelearn.commands.monitor import monitor
 from edgelearn.commands.runs import report
@@ -457,6 +458,10 @@ def _report_stack(built: Built) -> None:
 
 
 # Devices
+
+
+main.add_command(flash)
+main.add_command(devices)
 
 
 @main.command()
