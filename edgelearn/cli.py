@@ -38,6 +38,7 @@ from edgelearn.commands.common import (
     web_options,
 )
 from edgelearn.commands.flash import devices, flash
+from edgelearn.commands.deploy import deploy
 from edgelearn.commands.head import head
 from edgelearn.commands.monitor import monitor
 from edgelearn.commands.runs import report
@@ -902,6 +903,7 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
 
 main.add_command(boards)
 main.add_command(head)
+main.add_command(deploy)
 main.add_command(monitor)
 main.add_command(runs_group)
 main.add_command(report)

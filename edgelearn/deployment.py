@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edgelearn import flashing, pipeline
 from edgelearn.board import Board, Output
@@ -46,6 +47,7 @@ class Deployed(Struct, frozen=True, kw_only=True):
         port: where the program said hello; `emulate` for an emulated board, empty where nobody could ask.
         model_hash: of the model that runs.
         flash_bytes, ram_bytes: of the image; the stack is not in them. 0 where it is built by other tools.
+        learns: whether the model has a trainable layer.
         notes: what a person should know.
     """
 
@@ -57,6 +59,7 @@ class Deployed(Struct, frozen=True, kw_only=True):
     model_hash: str
     flash_bytes: int
     ram_bytes: int
+    learns: bool
     notes: tuple[str, ...] = ()
 
 
@@ -75,7 +78,7 @@ def deploy(
     board: Board,
     folder: Path,
     *,
-    conversion: Conversion = Conversion(),
+    conversion: Conversion | None = None,
     output: Output | None = None,
     residual: Residual = Residual.INT8,
     learning_rate: float | None = None,
@@ -94,7 +97,9 @@ def deploy(
         folder: for the bundle and the project.
         conversion: of a model file.
         output: what is generated; None takes the first that the board can take.
-        residual, learning_rate, sensor: see `edgelearn.pipeline.generate`.
+        residual: see `edgelearn.pipeline.generate`.
+        learning_rate: see there.
+        sensor: see there.
         toolchain: see `edgelearn.pipeline.build`.
         port: of the board, `emulate` for an emulated one; empty to find it.
         method: to flash by; empty takes the first that can be used.
@@ -109,7 +114,7 @@ def deploy(
     if emulated:
         require_emulator(board)
     with step("convert") as say:
-        path, bundle = _convert(model, folder, conversion, say)
+        path, bundle = _convert(model, folder, conversion or Conversion(), say)
     with step("fit") as say:
         plan = pipeline.plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
         say(
@@ -141,6 +146,7 @@ def deploy(
         model_hash=bundle.model_hash,
         flash_bytes=built.flash_bytes,
         ram_bytes=built.ram_bytes,
+        learns=built.project.trains,
     )
     return _emulate(done, project, step) if emulated else _flash(done, project, port, method, force=force, step=step)
 
@@ -176,7 +182,7 @@ def _emulate(done: Deployed, project: Path, step: Step) -> Deployed:
         say("nothing to flash: the board is emulated")
     with step("hello") as say, pipeline.connect(pipeline.EMULATE, project=project) as device:
         say(f"model {device.info.model_hash[:16]} on {device.info.board}")
-    return _with(done, port=pipeline.EMULATE)
+    return replace(done, port=pipeline.EMULATE)
 
 
 def _flash(done: Deployed, project: Path, port: str, method: str, *, force: bool, step: Step) -> Deployed:
@@ -185,10 +191,4 @@ def _flash(done: Deployed, project: Path, port: str, method: str, *, force: bool
         say(f"by {flashed.method}")
     with step("hello") as say:
         say(f"model {flashed.model_hash[:16]} at {flashed.port}" if flashed.port else "nobody was asked")
-    return _with(done, port=flashed.port, notes=flashed.notes)
-
-
-def _with(done: Deployed, *, port: str, notes: tuple[str, ...] = ()) -> Deployed:
-    from msgspec.structs import replace
-
-    return replace(done, port=port, notes=notes)
+    return replace(done, port=flashed.port, notes=flashed.notes)

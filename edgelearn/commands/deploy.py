@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Shown:
-    """The steps, one under the other: on a terminal with a spinner at the one that runs, elsewhere a line when it is done."""
+    """The steps, one under the other: on a terminal with a spinner, elsewhere each in a line when it is done."""
 
     def __init__(self, progress: Progress, names: tuple[str, ...]) -> None:
         self._progress = progress
@@ -83,7 +83,7 @@ class _Shown:
 )
 @click.option("--lr", "learning_rate", type=float, default=None, help="Learning rate that the device starts with.")
 @click.option("--sensor", type=EXISTING, default=None, metavar="FILE.c", help="Your C code for a sensor on the board.")
-@click.option("--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default the first found.")
+@click.option("--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default one found.")
 @click.option("--port", "-p", default="", help="Port of the board, or `emulate`; by default found.")
 @click.option("--method", default="", help="Way to flash; by default the first that can be used.")
 @click.option("--force", is_flag=True, help="Overwrite generated files that were changed; flash what is unsafe.")
@@ -109,8 +109,8 @@ def deploy(
 ) -> None:
     """Take a model to a board: convert, generate, build, flash.
 
-    MODEL is a model file, as for `convert`, or a bundle. Stops at the first thing that you must decide; the same command
-    goes on from there.
+    MODEL is a model file, as for `convert`, or a bundle. Stops at the first thing that you must decide; the same
+    command goes on from there.
     """
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -154,4 +154,5 @@ def deploy(
         return
     project = f" --project {shlex.quote(str(done.project))}" if done.port == "emulate" else ""
     at = done.port or "PORT"
-    click.echo(f"{board.title} runs it; teach it: edgelearn stream --port {shlex.quote(at)}{project} --data FILE --train")
+    train = " --train" if done.learns else ""
+    click.echo(f"{board.title} runs it; next: edgelearn stream --port {shlex.quote(at)}{project} --data FILE{train}")
