@@ -37,8 +37,8 @@ from edgelearn.commands.common import (
     status,
     web_options,
 )
-from edgelearn.commands.flash import devices, flash
 from edgelearn.commands.deploy import deploy
+from edgelearn.commands.flash import devices, flash
 from edgelearn.commands.head import head
 from edgelearn.commands.monitor import monitor
 from edgelearn.commands.runs import report
@@ -81,6 +81,12 @@ _LEARNING_RATE = click.option(
     type=float,
     default=None,
     help=f"Learning rate that the device starts with; by default {DEFAULT_LEARNING_RATE:g}.",
+)
+_ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["qemu", "renode", "host"]),
+    default=None,
+    help="Emulator; by default the first that the board names.",
 )
 _TOOLCHAIN = click.option(
     "--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default the first one found."
@@ -471,12 +477,7 @@ main.add_command(devices)
 @click.option(
     "--flash", type=EXISTING, default=None, metavar="FILE", help="Keep the board's flash here: what it has saved stays."
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["qemu", "renode", "host"]),
-    default=None,
-    help="Emulator; by default the first that the board names.",
-)
+@_ENGINE
 def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str | None) -> None:
     """Boot a project in an emulator.
 
@@ -673,6 +674,7 @@ def _columns(text: str) -> tuple[str, ...]:
 @_LEARNING_RATE
 @_TOOLCHAIN
 @click.option("--sanitize", is_flag=True, help="Build with sanitizers (host board only).")
+@_ENGINE
 @click.option("--keep", type=EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
 @JSON
 def verify(
@@ -685,6 +687,7 @@ def verify(
     learning_rate: float | None,
     toolchain: str | None,
     sanitize: bool,
+    engine: str | None,
     keep: Path | None,
     as_json: bool,
 ) -> None:
@@ -715,6 +718,7 @@ def verify(
             learning_rate=learning_rate,
             toolchain=toolchain,
             sanitize=sanitize,
+            engine=engine,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:

@@ -343,6 +343,7 @@ def connect(
     project: Path | None = None,
     bundle: Bundle | None = None,
     earlier_session: int | None = None,
+    engine: str | None = None,
 ) -> Iterator[Device]:
     """Open a session with the device at a port: a serial device, `socket://host:port`, or `emulate`.
 
@@ -354,6 +355,7 @@ def connect(
         bundle: that the device must run.
         earlier_session: of a host that crashed, 0 for none. What the device has kept for it is not touched: call
             `Device.survive` when that has been fetched.
+        engine: that emulates: `qemu`, `host` or `renode`; None for the board's first one.
 
     Raises:
         OptionError: `emulate` without a project.
@@ -377,7 +379,7 @@ def connect(
             f"the project in {project} holds the model {made.model_hash[:16]}, {name} is {expected[:16]}",
             hint="generate the project from this bundle",
         )
-    with _booted(project) as running, _device_of(running, made) as device:
+    with _booted(project, engine=engine) as running, _device_of(running, made) as device:
         yield device
 
 
@@ -675,7 +677,7 @@ def _board_ram_bytes(device: Device) -> int | None:
 
 
 def instructions(board: Board, ticks: float) -> int | None:
-    """Instructions for ticks of an emulated board's counter; None where the emulator does not count them."""
+    """Instructions for ticks of a board's counter in its first emulator; None where that does not count them."""
     if board.emulator is None or not board.emulator.ticks_per_instruction:
         return None
     return round(ticks / board.emulator.ticks_per_instruction)
