@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edgelearn.board import Core, board_names, load_board
+from edgelearn.board import Board, Core, board_names, load_board
 from edgelearn.board.words import method
 from edgelearn.cli import main
 from tests.support.bundles import write_model
@@ -54,7 +54,7 @@ def test_the_list_as_json() -> None:
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
-def test_one_board_in_full(board) -> None:
+def test_one_board_in_full(board: Board) -> None:
     result = run(board.name)
     assert result.exit_code == 0
     assert board.title in result.output
