@@ -204,5 +204,6 @@ def test_every_board_is_told_of_a_small_model(tmp_path: Path) -> None:
     found = fit_boards(convert.convert_model(path), BOARDS)
     assert [board.board for board in found.boards] == [board.name for board in BOARDS]
     for told, board in zip(found.boards, BOARDS, strict=True):
-        assert tuple(output.output for output in told.outputs) == board.outputs
+        compared = (Output.BARE_METAL, Output.ARDUINO, Output.MICROPYTHON)
+        assert tuple(output.output for output in told.outputs) == tuple(o for o in board.outputs if o in compared)
         assert told.fits, "some 5 KB of RAM are enough"
