@@ -20,6 +20,8 @@ from edgelearn.inspection import fit
 from edgelearn.ir import LossKind
 from edgelearn.recipe import Residual
 
+#: Outputs that have a board to themselves; what becomes part of somebody's own firmware shares it.
+_COMPARED = (Output.BARE_METAL, Output.ARDUINO, Output.MICROPYTHON)
 #: What a single board of each core would ask for is planned once for each way to store the trainable layer.
 _Plans = Callable[[Core, Residual], Plan]
 
@@ -61,7 +63,7 @@ class OutputFit(Struct, frozen=True, kw_only=True):
 
 
 class BoardFit(Struct, frozen=True, kw_only=True):
-    """Whether a board can hold a bundle, for each output that it can take, the default first."""
+    """Whether a board can hold a bundle, for each output that has it to itself, the default first."""
 
     board: str
     fits: bool
@@ -118,7 +120,7 @@ def fit_boards(bundle: Bundle, boards: Iterable[Board], *, residual: Residual = 
 
 
 def _board_fit(board: Board, residual: Residual, plan: _Plans) -> BoardFit:
-    outputs = tuple(_with_help(output, board, residual, plan) for output in board.outputs)
+    outputs = tuple(_with_help(output, board, residual, plan) for output in board.outputs if output in _COMPARED)
     return BoardFit(board=board.name, fits=any(found.fits for found in outputs), outputs=outputs)
 
 

@@ -153,10 +153,10 @@ def _serial_sentence(board: Board) -> str:
     own_usb = "over the processor's own USB"
     if board.uart is None:
         return own_usb if board.usb else "given by the emulator"
-    pins = f"TX is {board.uart.tx}, RX is {board.uart.rx}"
+    pins = f"TX at {board.uart.tx}, RX at {board.uart.rx}"
     if board.uart.reaches_usb:
         return f"over USB, through the interface chip; {pins}"
-    others = [output for output in board.outputs if output is not Output.BARE_METAL]
+    others = [output for output in board.outputs if output in (Output.ARDUINO, Output.MICROPYTHON)]
     return f"{pins}: connect a 3.3 V USB serial adapter" + (
         f"; {outputs_words(others)} {own_usb}" if others and board.usb else ""
     )

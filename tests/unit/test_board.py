@@ -110,10 +110,14 @@ def test_no_board_or_chip_is_named_in_python_or_c() -> None:
     names = {name for name in board_names() if load_board(name).core is not Core.HOST}
     names |= {re.sub(r"[^a-z0-9].*", "", load_board(name).chip.lower()) for name in names}
     pattern = re.compile(rf"(?<![a-z0-9])({'|'.join(sorted(names))})")
-    files = [path for ending in ("py", "c", "h", "cpp", "j2", "robot") for path in package.rglob(f"*.{ending}")]
+    files = [path for ending in ("py", "c", "h", "cpp", "robot") for path in package.rglob(f"*.{ending}")]
     assert len(files) > 100
     for path in [*files, *resources.templates_folder().rglob("*.j2")]:
-        assert not pattern.search(path.read_text(encoding="utf-8").lower()), path
+        text = path.read_text(encoding="utf-8").lower()
+        if path.suffix in (".c", ".h", ".cpp"):
+            # Comments cite the vendors' documents.
+            text = re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
+        assert not pattern.search(text), path
 
 
 def test_valid_file(tmp_path: Path) -> None:

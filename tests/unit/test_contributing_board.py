@@ -17,6 +17,7 @@ from edgelearn.board.words import page
 from edgelearn.cli import main
 from tests.support.bundles import write_model
 from tests.support.tools import OPTIONAL, require_toolchain
+from tests.unit import test_board, test_board_facts
 
 CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
@@ -47,6 +48,15 @@ def test_it_is_listed_and_shown(board: Board) -> None:
     assert f"\n## {board.name}\n\n{board.title}: " in shown
     assert board.name in CliRunner().invoke(main, ["boards"]).output
     assert board.title in CliRunner().invoke(main, ["boards", board.name]).output
+
+
+def test_no_other_file_knows_it_and_no_test_minds(board: Board) -> None:
+    test_board.test_no_board_or_chip_is_named_in_python_or_c()
+    test_board.test_every_board_is_valid(board.name)
+    test_board_facts.test_usb_identifiers_are_plausible(board)
+    test_board_facts.test_every_bootloader_in_flash_is_kept(board)
+    test_board_facts.test_arduino_and_micropython_agree_with_the_board(board)
+    test_board_facts.test_stacks_and_serial_lines(board)
 
 
 @pytest.mark.parametrize("toolchain", ["gnu", "zig"])

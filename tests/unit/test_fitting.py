@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -34,7 +36,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     return {name: convert.convert_model(folder / f"{name}.tflite") for name in ("small", "wide")}
 
 
-def wide(tmp_path, units: int) -> Bundle:
+def wide(tmp_path: Path, units: int) -> Bundle:
     path = tmp_path / "wide.tflite"
     path.write_bytes(wide_model(units))
     return convert.convert_model(path)
@@ -110,7 +112,7 @@ def test_a_smaller_way_to_store_the_layer_helps_where_that_is_said(bundles: dict
     assert fits_nowhere_near.residuals == (Residual.STOCHASTIC, Residual.NONE)
 
 
-def test_so_many_classes_less_and_it_fits(bundles: dict[str, Bundle], tmp_path) -> None:
+def test_so_many_classes_less_and_it_fits(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     board = bare(bundles, 90_000)
     short = only(bundles["wide"], board)[Output.BARE_METAL]
     assert 0 < short.fewer_classes < 98
@@ -188,7 +190,7 @@ def test_float_heads_exist_in_c_only(bundles: dict[str, Bundle]) -> None:
     assert set(told.residuals) == {Residual.INT8, Residual.STOCHASTIC, Residual.NONE}
 
 
-def test_the_smallest_board_by_hand(tmp_path) -> None:
+def test_the_smallest_board_by_hand(tmp_path: Path) -> None:
     """10 x 512 weights at 2 bytes and 5,120 constants: too much for 8 KiB with Arduino's core, not for 16 KiB."""
     boards = {board.core: board for board in BOARDS}
     told = {b.board: b for b in fit_boards(wide(tmp_path, 10), BOARDS).boards}
@@ -196,11 +198,12 @@ def test_the_smallest_board_by_hand(tmp_path) -> None:
     assert told[boards[Core.CORTEX_M0].name].fits
 
 
-def test_every_board_is_told_of_a_small_model(tmp_path) -> None:
+def test_every_board_is_told_of_a_small_model(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(small_model())
     found = fit_boards(convert.convert_model(path), BOARDS)
     assert [board.board for board in found.boards] == [board.name for board in BOARDS]
     for told, board in zip(found.boards, BOARDS, strict=True):
-        assert tuple(output.output for output in told.outputs) == board.outputs
+        compared = (Output.BARE_METAL, Output.ARDUINO, Output.MICROPYTHON)
+        assert tuple(output.output for output in told.outputs) == tuple(o for o in board.outputs if o in compared)
         assert told.fits, "some 5 KB of RAM are enough"
