@@ -55,6 +55,7 @@ REPLIES: dict[MessageType, MessageType] = {
     MessageType.SET_AUTOSAVE: MessageType.ACK,
     MessageType.SET_CLASS: MessageType.ACK,
     MessageType.SET_SENSOR: MessageType.ACK,
+    MessageType.GOODBYE: MessageType.ACK,
 }
 
 #: What each refusal means to a person.
@@ -76,6 +77,7 @@ STATUS_TEXT: dict[Status, str] = {
     Status.BAD_CLASS: "it has no such class, no room for another, or the name is empty or too long",
     Status.SENSOR_RUNS: "it takes its samples from its own sensor just now, which has to be stopped first",
     Status.NO_SENSOR: "its firmware was generated without a sensor",
+    Status.SENSOR_IDLE: "its sensor was not started, or has taken all the samples that it was started for",
 }
 
 

@@ -141,6 +141,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         learned: whether the device changed its head; None where it does not tell.
         self_labelled: whether the device took its own prediction as the label.
         saved_step: training steps in the newest head in the device's flash, None where it keeps none.
+        taken: samples that the device has taken since the result before it, this one included. A stream has a result
+            for each; a device that takes them from its own sensor may report only some.
+        paused_s: how much of `time_s` the run was paused.
     """
 
     number: int
@@ -161,6 +164,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     learned: bool | None = None
     self_labelled: bool = False
     saved_step: int | None = None
+    taken: int = 1
+    paused_s: float = 0.0
 
     @property
     def correct(self) -> bool | None:
@@ -211,7 +216,9 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         ended: `complete`, `interrupted` (Ctrl-C) or `error`.
         error: the message, if it ended with one.
-        samples: results received.
+        samples: that the device has taken, as far as it has told: of a stream the results received; of its own sensor
+            those too that it does not report one by one.
+        results: received, each of one sample: what accuracy and loss are formed from; 0 in older runs.
         step: training steps of the device since its reset.
         learning_rate: that was in force, None where nothing was learned.
         accuracy_name: what the accuracy of the first pass is called.
@@ -219,6 +226,8 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
         training_accuracy: of the last pass, if it was not the first; the device had learned its samples before.
         passes: the figures of each pass.
         elapsed_s: from the first sample to the last result.
+        paused_s: how much of it the run was paused.
+        samples_per_s: over the time in which it was not paused.
         inference_ticks: mean of the device's counter.
         train_ticks: mean of the device's counter, over the samples that were learned.
         stack_bytes: high-water mark of the stack.
@@ -252,6 +261,8 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
     statistics: Statistics | None = None
     lost_results: int = 0
     resumed: int = 0
+    results: int = 0
+    paused_s: float = 0.0
     labels: tuple[str, ...] = ()
 
 

@@ -1,5 +1,5 @@
-/* From reset to main() on a Cortex-M: paint the stack, fill .data and .bss, switch on the FPU; what a fault does; and the
- * count of resets, in words that nothing of this fills.
+/* From reset to main() on a Cortex-M: paint the stack, fill .data and .bss, switch on the FPU; what a fault does; the
+ * count of resets, in words that nothing of this fills; and a clock, from the board's counter.
  * References: Armv7-M Architecture Reference Manual (DDI0403), B1.5 (exceptions), B3.2.20 (CPACR);
  * Cortex-M4 Technical Reference Manual (DDI0439), 7.3.1 (enabling the FPU). */
 #include <stdint.h>
@@ -76,6 +76,21 @@ uint32_t elearn_port_count_start(uint32_t remembered)
     kept[1] = starts;
     kept[2] = ~starts;
     return starts;
+}
+
+uint32_t elearn_port_clock_ms(void)
+{
+    static uint32_t seen_ticks;
+    static uint32_t rest_ticks;
+    static uint32_t clock_ms;
+    const uint32_t ms_ticks = elearn_port_counter_hz() / 1000u;
+    const uint32_t now_ticks = elearn_port_ticks();
+
+    rest_ticks += now_ticks - seen_ticks;
+    seen_ticks = now_ticks;
+    clock_ms += rest_ticks / ms_ticks;
+    rest_ticks %= ms_ticks;
+    return clock_ms;
 }
 
 void elearn_port_init(void)
