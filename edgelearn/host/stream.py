@@ -28,7 +28,7 @@ from edgelearn.host.diary import Diary, RunClock
 from edgelearn.host.interrupt import StopOnInterrupt
 from edgelearn.host.link import Pending
 from edgelearn.host.metrics import Metrics
-from edgelearn.host.resume import Resumption
+from edgelearn.host.resume import CHANGES, Resumption
 from edgelearn.host.telemetry import Record, RunFolder, Sent, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
@@ -247,14 +247,16 @@ class _Stream:
             self._folder.write_head_before(self._device.read_head())
 
     def _log_from(self, folder: RunFolder | None) -> None:
-        """From here on write down as which request each sample goes, before it goes."""
+        """From here on write down as which request each sample, and each change of a person, goes, before it goes."""
         if folder is None:
             return
         session, link = self._device.session, self._device.link
 
         def numbered(pending: Pending) -> None:
-            assert pending.sample is not None  # noqa: S101 - the link tells of no others
-            folder.append_sent(Sent(session.number, pending.sequence, pending.sample))
+            if pending.sample is not None:
+                folder.append_sent(Sent(session.number, pending.sequence, pending.sample))
+            elif pending.type in CHANGES:
+                folder.append_sent(Sent(session.number, pending.sequence, 0, change=CHANGES[pending.type]))
 
         folder.append_sent(Sent(session.number, link.first_sequence, self._first, is_start=True))
         link.numbered = numbered
@@ -295,7 +297,7 @@ class _Stream:
         # Only now: what changes the device's state makes it forget the oldest result that it has kept.
         if resumption.survive is not None:
             resumption.survive()
-        if self._options.train and first == 0:
+        if self._options.train and first == 0 and not resumption.is_set_up:
             self._set_up()
         text = f"carried on after sample {recorded}"
         if resumption.kept:
@@ -369,7 +371,7 @@ class _Stream:
         desk = self._desk
         if desk is None:
             return
-        desk.serve()
+        self._serve(desk)
         if not desk.is_paused:
             return
         self._clock.pause()
@@ -379,8 +381,16 @@ class _Stream:
                 self._take_what_is_done(waiting, total)
             else:
                 time.sleep(_MOST_SLEEP_S)
-            desk.serve()
+            self._serve(desk)
         self._clock.go_on()
+
+    def _serve(self, desk: Desk) -> None:
+        link = self._device.link
+        link.is_asked = True
+        try:
+            desk.serve()
+        finally:
+            link.is_asked = False
 
     def _pause(self, _: Command) -> str:
         assert self._desk is not None  # noqa: S101 - only it calls

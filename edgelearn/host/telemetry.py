@@ -3,8 +3,9 @@
 <UTC time>-<board>-<hash>/
     manifest.json     what was run, on what, with what; written before the first sample
     results.jsonl     one line for each result, flushed as it arrives: a crash loses nothing that was received
-    sent.jsonl        where something is learned: as which request of which session each sample goes to the device,
-                      written before it goes; with it `stream --resume` finds out what the device has learned
+    sent.jsonl        where something is learned: as which request of which session each sample goes to the device, and
+                      what a person changes meanwhile, written before it goes; with it `stream --resume` finds out
+                      what the device has learned
     events.jsonl      one line for each thing that happened beside the results (resets, saves, ...); absent without any
     summary.json      how it ended and the figures; absent after a crash
     head-before.npz   the head before the first sample, where it was read
@@ -182,12 +183,14 @@ class Sent(msgspec.Struct, frozen=True, array_like=True):
         number: of the sample in the run, as in `Record`.
         is_start: no request: here a host begins with that sample, and the session's next request is `sequence`; what
             stands above of this and later requests of the session was never carried out.
+        change: no sample: what a person changes, such as RESET_HEAD; `number` says nothing then. "" for a sample.
     """
 
     session: int
     sequence: int
     number: int
     is_start: bool = False
+    change: str = ""
 
 
 class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
