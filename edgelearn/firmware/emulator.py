@@ -131,6 +131,7 @@ class RunningEmulator:
         url: str,
         engine: str,
         log_path: Path,
+        guard: process.Guard,
         reader: _TraceReader | None = None,
         flash: _FlashFile | None = None,
     ) -> None:
@@ -138,6 +139,7 @@ class RunningEmulator:
         self.engine = engine
         self._flash = flash
         self._child = child
+        self._guard = guard
         self._log_path = log_path
         self._reader = reader
         atexit.register(self.stop)
@@ -150,7 +152,10 @@ class RunningEmulator:
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return self._child.poll() is None
+        is_alive = self._child.poll() is None
+        if not is_alive:
+            self._guard.release()
+        return is_alive
 
     @property
     def output(self) -> str:
@@ -186,6 +191,7 @@ class RunningEmulator:
             if self._flash and self.alive:
                 self._flash.store(stop=True)
         finally:
+            self._guard.release()
             self._child.kill()
             self._finish()
 
@@ -203,6 +209,7 @@ class RunningEmulator:
 
     def _finish(self) -> None:
         atexit.unregister(self.stop)
+        self._guard.release()
         _end(self._child)
         if self._reader:
             self._reader.join()
@@ -427,6 +434,7 @@ def _start_once(
     except OSError as error:
         _remove(log_path)
         raise EmulatorError(f"{image} cannot be run", cause=str(error)) from error
+    guard = process.Guard(child)
     reader = None
     if trace is not None:
         reader = _TraceReader(child, trace, log_path)
@@ -434,13 +442,16 @@ def _start_once(
     try:
         url = _wait_for_url(child, log_path, reader, port=port, engine=engine)
     except BaseException:
+        guard.release()
         _end(child)
         if reader:
             reader.join()
         _remove(log_path)
         raise
     flash = _FlashFile(nvm_file, board.nvm, qmp_port=qmp_port) if nvm_file and board.nvm else None
-    return RunningEmulator(child, url=url, engine=engine, log_path=log_path, reader=reader, flash=flash)
+    return RunningEmulator(
+        child, url=url, engine=engine, log_path=log_path, guard=guard, reader=reader, flash=flash
+    )
 
 
 def _write_renode_files(board: Board, image: Path, port: int) -> Path:

@@ -55,6 +55,7 @@ REPLIES: dict[MessageType, MessageType] = {
     MessageType.SET_AUTOSAVE: MessageType.ACK,
     MessageType.SET_CLASS: MessageType.ACK,
     MessageType.SET_SENSOR: MessageType.ACK,
+    MessageType.GOODBYE: MessageType.ACK,
 }
 
 #: What each refusal means to a person.
@@ -76,6 +77,7 @@ STATUS_TEXT: dict[Status, str] = {
     Status.BAD_CLASS: "it has no such class, no room for another, or the name is empty or too long",
     Status.SENSOR_RUNS: "it takes its samples from its own sensor just now, which has to be stopped first",
     Status.NO_SENSOR: "its firmware was generated without a sensor",
+    Status.SENSOR_IDLE: "its sensor was not started, or has taken all the samples that it was started for",
 }
 
 
@@ -195,6 +197,8 @@ class Pending:
         self.data = encode_frame(type_, sequence, payload)
         #: Number of the sample that it carries, for whoever keeps a record.
         self.sample: int | None = None
+        #: Whether it changes something that a person asked for meanwhile, see `Link.is_asked`.
+        self.is_asked = False
         self.reply: Frame | None = None
         self.attempts = 0
         self.first_sent_s = 0.0
@@ -262,8 +266,10 @@ class Link:
         self._journal_bytes = 0
         #: Called with what happened; it opens the session again, or raises.
         self.recovery: Callable[[DeviceResetError | PortError], None] | None = None
-        #: Called with each request that carries a sample when it has got its number, before it is sent.
+        #: Called with each request that carries a sample, or was asked for, when it has got its number, before it goes.
         self.numbered: Callable[[Pending], None] | None = None
+        #: Set while what a person asks for is carried out.
+        self.is_asked = False
         self._is_recovering = False
         #: SENSOR_EVENTs that nobody has looked at yet.
         self.unasked: deque[Frame] = deque(maxlen=MOST_UNASKED)
@@ -428,7 +434,7 @@ class Link:
         return self._has_room(encoded_bytes(payload_bytes), self._next_change if changes_state else None)
 
     def _tell_number(self, pending: Pending) -> None:
-        if self.numbered is not None and pending.sample is not None:
+        if self.numbered is not None and (pending.sample is not None or pending.is_asked):
             self.numbered(pending)
 
     def _fits(self, pending: Pending) -> bool:
@@ -459,6 +465,7 @@ class Link:
             self.poll()
         pending = Pending(type_, self._next_change if changes else READING | self._next_reading, payload)
         pending.sample = sample
+        pending.is_asked = changes and self.is_asked
         self._tell_number(pending)
         sequence = pending.sequence
         if changes:

@@ -44,6 +44,8 @@ from edgelearn.protocol import (
 #: HELLO is repeated fast at first: a board that is just starting hears none of the first ones.
 _HELLO_TIMES = LinkOptions(first_timeout_s=0.1, min_timeout_s=0.1, max_timeout_s=0.5)
 _REOPEN_PAUSE_S = 0.1
+#: Who leaves waits no longer for an answer.
+_GOODBYE_S = 2.0
 #: What an inference takes at most: portable kernels on the smallest core, whose counter may count something else.
 _CLOCKS_PER_MAC, _SLOWEST_HZ = 16, 16_000_000
 
@@ -179,6 +181,22 @@ class Session:
         self._starts_clean = self._starts_clean or was_saved
         self.link.keep_journal()
         self.link.recovery = self._recover
+
+    def close(self) -> None:
+        """Say that the session is over: the device tells nothing more unasked. Nobody waits long for its answer.
+
+        Nothing is said where requests are still under way: the device has stopped answering.
+
+        Raises:
+            DeviceTimeoutError: it does not answer.
+            PortError: the port failed.
+        """
+        self.link.recovery = None
+        self.link.options = _HELLO_TIMES
+        if self.link.under_way == 0:
+            self.link.exchange(
+                MessageType.GOODBYE, pack(MessageType.GOODBYE, session=self._number), give_up_s=_GOODBYE_S
+            )
 
     def _recover(self, error: DeviceResetError | PortError) -> None:
         if isinstance(error, PortError) and self._reopen is None:

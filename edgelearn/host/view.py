@@ -52,13 +52,13 @@ class StreamEvent(Struct, frozen=True, kw_only=True):
     """One result, and where the stream stands after it.
 
     Attributes:
-        done: results received.
-        total: results expected.
+        done: samples that the device has taken.
+        total: of them expected, 0 where nobody knows.
         accuracy_name: what the accuracy of this pass is called.
         accuracy: of this pass so far; None without classes.
         window_accuracy: of the last samples.
         window_loss: mean of the last samples.
-        samples_per_s: since the start.
+        samples_per_s: since the start, without pauses.
         left_s: time left at that rate.
     """
 
@@ -447,8 +447,10 @@ def heading(start: StreamStart) -> str:
 def closing(summary: StreamSummary) -> list[str]:
     """How it ended, in lines."""
     how = {"complete": "done", "interrupted": "interrupted", "error": "ended by an error"}[summary.ended]
+    reported = f" ({summary.results:,} reported)" if summary.results != summary.samples else ""
+    paused = f" ({duration(summary.paused_s)} of it paused)" if summary.paused_s >= 1 else ""
     lines = [
-        f"{how}: {count(summary.samples, 'sample')} in {duration(summary.elapsed_s)}, "
+        f"{how}: {count(summary.samples, 'sample')}{reported} in {duration(summary.elapsed_s)}{paused}, "
         f"{summary.samples_per_s:.1f} samples/s, "
         f"{count(summary.link.retries, 'retry', 'retries')}, {count(summary.link.bad_frames, 'bad frame')}"
     ]

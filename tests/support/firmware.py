@@ -90,6 +90,8 @@ void elearn_port_wait(void) { }
 void elearn_port_pause(void) { }
 uint32_t elearn_port_ticks(void) { return 0; }
 uint32_t elearn_port_counter_hz(void) { return 0; }
+int elearn_port_can_write(void) { return 1; }
+uint32_t elearn_port_clock_ms(void) { return 0; }
 uint32_t elearn_port_overruns(void) { return 0; }
 uint32_t elearn_port_ring_bytes(void) { return 0; }
 uint32_t elearn_port_count_start(uint32_t remembered) { return remembered + 1u; }

@@ -20,6 +20,11 @@ WEAK uint32_t elearn_port_counter_hz(void)
     return 0;
 }
 
+WEAK uint32_t elearn_port_clock_ms(void)
+{
+    return 0;
+}
+
 WEAK uint32_t elearn_port_overruns(void)
 {
     return 0;

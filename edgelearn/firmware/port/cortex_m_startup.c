@@ -1,5 +1,5 @@
 /* From reset to main() on a Cortex-M: undo what a bootloader may have left on, paint the stack, fill .data and .bss,
- * switch on the FPU and the instruction cache.
+ * switch on the FPU and the instruction cache; and a clock, from the board's counter.
  *
  * An image may be entered by the reset of the processor, or by a bootloader: then interrupts may be enabled or pending,
  * SysTick may run, the memory protection unit or a data cache may be on, and the stack may be any.
@@ -175,6 +175,21 @@ void elearn_start(void)
     (void)main();
     for (;;) {
     }
+}
+
+uint32_t elearn_port_clock_ms(void)
+{
+    static uint32_t seen_ticks;
+    static uint32_t rest_ticks;
+    static uint32_t clock_ms;
+    const uint32_t ms_ticks = elearn_port_counter_hz() / 1000u;
+    const uint32_t now_ticks = elearn_port_ticks();
+
+    rest_ticks += now_ticks - seen_ticks;
+    seen_ticks = now_ticks;
+    clock_ms += rest_ticks / ms_ticks;
+    rest_ticks %= ms_ticks;
+    return clock_ms;
 }
 
 void elearn_port_init(void)

@@ -14,6 +14,10 @@ uint32_t elearn_port_read(uint8_t *destination, uint32_t size);
  * is given up. */
 void elearn_port_write(const uint8_t *source, uint32_t size);
 
+/* Whether so few bytes as a report of the sensor has can be sent without waiting for somebody to read them. 1 always on a
+ * line that holds nobody back. */
+int elearn_port_can_write(void);
+
 /* Wait until something may have been received; may return early. */
 void elearn_port_wait(void);
 
@@ -25,6 +29,9 @@ uint32_t elearn_port_ticks(void);
 
 /* Its ticks a second, by the clock that really runs; 0 where the board has none. */
 uint32_t elearn_port_counter_hz(void);
+
+/* Milliseconds that have passed, modulo 2^32. Right only where it is called again and again: at least every ten seconds. */
+uint32_t elearn_port_clock_ms(void);
 
 /* Received bytes that were lost because the ring was full, and the most bytes that ever waited in it. */
 uint32_t elearn_port_overruns(void);
