@@ -23,6 +23,7 @@ import click
 import msgspec
 
 from edgelearn import __version__
+from edgelearn.board import Output
 from edgelearn.commands.boards import boards
 from edgelearn.commands.common import (
     EXISTING,
@@ -376,6 +377,12 @@ def _print_inspection(found: Inspection) -> None:
     metavar="FILE.c",
     help="Your C code for a sensor on the board, which becomes part of the firmware; see examples/sensor_window.c.",
 )
+@click.option(
+    "--target",
+    type=click.Choice([output.value for output in Output]),
+    default=None,
+    help="What to generate; by default the first that the board can take.",
+)
 @click.option("--force", is_flag=True, help="Overwrite generated files although they were changed.")
 def generate(
     bundle: Path,
@@ -384,9 +391,10 @@ def generate(
     residual: str,
     learning_rate: float | None,
     sensor: Path | None,
+    target: str | None,
     force: bool,
 ) -> None:
-    """Generate a C project, which builds with `make` alone."""
+    """Generate a C project, which builds with `make` alone, or an Arduino library."""
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
@@ -399,6 +407,7 @@ def generate(
         learning_rate=learning_rate,
         force=force,
         sensor=sensor,
+        output=Output(target) if target else None,
     )
     click.echo(
         f"wrote {folder} for {plan.board.title}: arena {plan.arena_bytes:,} bytes, "
@@ -406,7 +415,12 @@ def generate(
         f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes"
     )
     quoted = shlex.quote(str(folder))
-    click.echo(f"build it with `make -C {quoted}` or `edgelearn build {quoted}`")
+    if plan.output is Output.ARDUINO:
+        click.echo(
+            f"copy it into the libraries of your Arduino sketchbook, or build it with `edgelearn build {quoted}`"
+        )
+    else:
+        click.echo(f"build it with `make -C {quoted}` or `edgelearn build {quoted}`")
 
 
 @main.command()

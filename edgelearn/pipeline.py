@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from edgelearn import codegen, training
 from edgelearn import convert as converter
-from edgelearn.board import Board, Core, MemoryKind, board_names, load_board
+from edgelearn.board import Board, Core, MemoryKind, Output, board_names, load_board
 from edgelearn.bundle import Bundle, bundle_bytes, file_sha256, read_bundle, write_atomically, write_bundle
 from edgelearn.codegen import Plan, SensorSource
 from edgelearn.errors import (
@@ -44,6 +44,7 @@ from edgelearn.errors import (
     WrongModelError,
 )
 from edgelearn.firmware import emulator
+from edgelearn.firmware.arduino_build import build_library
 from edgelearn.firmware.emulator import RunningEmulator
 from edgelearn.firmware.stack_usage import StackBound, stack_bound
 from edgelearn.firmware.toolchain import BuildResult, build_project
@@ -72,10 +73,10 @@ EMULATE = "emulate"
 #: The data's name for "lines of standard input, as they come".
 STANDARD_INPUT = Path("-")
 #: Firmware sources that are the model: its constants, its kernels and its trainable layer. The rest is link and board.
-_MODEL_SOURCES = ("src/model.c", "runtime/elearn_head")
+_MODEL_SOURCES = ("src/model.c", "runtime/elearn_head", "src/elearn_head")
 
 #: Where the plan's buffers and constants are defined.
-_PLANNED_SOURCES = ("src/model.c", "runtime/elearn_link.c", "port/uart_ring.c")
+_PLANNED_SOURCES = ("src/model.c", "runtime/elearn_link.c", "src/elearn_link.c", "port/uart_ring.c")
 #: RAM beyond the planned buffers: the state of link, drivers and C library.
 _MOST_STATE_BYTES = 1024
 
@@ -151,6 +152,7 @@ def plan(
     *,
     residual: Residual = Residual.INT8,
     learning_rate: float | None = None,
+    output: Output | None = None,
 ) -> Plan:
     """Decide how the bundle trains and where everything lies on the board. Does not check that it fits."""
     recipe = training.plan_training(
@@ -163,6 +165,7 @@ def plan(
         model_hash=bundle.model_hash,
         labels=bundle.labels,
         spare_classes=bundle.spare_classes,
+        output=output,
     )
 
 
@@ -175,6 +178,7 @@ def generate(
     learning_rate: float | None = None,
     force: bool = False,
     sensor: Path | None = None,
+    output: Output | None = None,
 ) -> Plan:
     """Write the project into `folder`: a new or empty one, or one that was generated before.
 
@@ -186,21 +190,40 @@ def generate(
         learning_rate: that the device starts with; None takes the default.
         force: overwrite generated files although a person has changed them.
         sensor: C file that reads a sensor on the board; a copy of it becomes part of the project.
+        output: what is generated; None takes the first that the board can take.
 
     Raises:
-        OptionError: the file is not what reads a sensor.
+        OptionError: the file is not what reads a sensor; the board cannot take that output.
         DoesNotFitError: before anything is written.
         StorageError: the folder holds something else or changed files, or could not be written.
     """
     source = _sensor_source(sensor) if sensor else None
-    made = plan(bundle, board, residual=residual, learning_rate=learning_rate)
+    _check_output(board, output or board.outputs[0])
+    made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
     codegen.check_fit(made)
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
-    files = codegen.emit_project(made, name=bundle.name, bundle_sha256=digest, sensor=source)
+    emit = codegen.emit_arduino if made.output is Output.ARDUINO else codegen.emit_project
+    files = emit(made, name=bundle.name, bundle_sha256=digest, sensor=source)
     _prepare_folder(folder, files, force=force)
     for path, text in files.items():
         write_atomically(folder / path, text.encode())
     return made
+
+
+def _check_output(board: Board, output: Output) -> None:
+    """Refuse what the board cannot take, or what is not made yet."""
+    if output not in board.outputs:
+        raise OptionError(
+            f"{board.name} cannot take {output.value}",
+            cause=f"it takes {', '.join(one.value for one in board.outputs)}",
+            hint="leave --target out, or choose another board",
+        )
+    if output is Output.MICROPYTHON:
+        others = [one.value for one in board.outputs if one is not output]
+        raise OptionError(
+            "MicroPython cannot be generated yet",
+            hint=f"take --target {others[0]}" if others else f"{board.name} takes nothing else",
+        )
 
 
 def _sensor_source(path: Path) -> SensorSource:
@@ -267,14 +290,46 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
             hint="leave --sanitize out, or generate for the board that is this machine",
         )
     try:
-        result = build_project(folder, core=board.core, toolchain=toolchain, sanitize=sanitize)
+        if project.output == Output.ARDUINO.value:
+            result = _build_library(folder, project, board, toolchain)
+        else:
+            result = build_project(folder, core=board.core, toolchain=toolchain, sanitize=sanitize)
     except BuildError as error:
         raise (_overflow(error, board) or error) from error
     _check_figures(project, board, result)
-    stack = None if board.core is Core.HOST else stack_bound(result.elf, board)
+    is_bare_metal = board.core is not Core.HOST and project.output == Output.BARE_METAL.value
+    stack = stack_bound(result.elf, board) if is_bare_metal else None
     _check_stack(board, stack)
     model_bytes = sum(symbol.size_bytes for symbol in result.symbols if _is_model_flash(symbol.source, symbol.section))
     return Built(project=project, board=board, result=result, flash_model_bytes=model_bytes, stack=stack)
+
+
+def _build_library(folder: Path, project: Project, board: Board, toolchain: str | None) -> BuildResult:
+    """Build the sketch of an Arduino library; its linker does not know how much memory the board has."""
+    if board.arduino is None:
+        raise OptionError(f"{board.name} has no Arduino core", hint="generate the project again")
+    if toolchain is not None:
+        raise OptionError(
+            f"an Arduino library is not built with {toolchain}",
+            cause="its core comes with a compiler of its own",
+            hint="leave --toolchain out",
+        )
+    sources = tuple(path for path in project.files if path.startswith("src/") and path.endswith((".c", ".cpp")))
+    result = build_library(folder, fqbn=board.arduino.fqbn, sources=sources)
+    for memory, needed, available in (
+        ("flash", result.flash_bytes, board.flash_bytes),
+        ("RAM", result.ram_bytes + project.stack_bytes, board.ram_bytes),
+    ):
+        if needed > available:
+            raise DoesNotFitError(
+                memory=memory,
+                needed_bytes=needed,
+                available_bytes=available,
+                board=board.name,
+                cause=f"linked with the Arduino core{' and with the stack' if memory == 'RAM' else ''}",
+                hint="`edgelearn inspect BUNDLE --board BOARD` shows what takes most",
+            )
+    return result
 
 
 def _overflow(error: BuildError, board: Board) -> DoesNotFitError | None:
@@ -307,6 +362,8 @@ def _check_figures(project: Project, board: Board, result: BuildResult) -> None:
             f"{planned.symbol} has {sizes.get(planned.symbol, 0):,} bytes, the plan says {planned.size_bytes:,}",
             hint="this is a defect of edgelearn; please report it with the bundle",
         )
+    if project.output != Output.BARE_METAL.value:
+        return  # how much RAM an Arduino core takes nobody has promised
     in_ram = {section.name for section in result.sections if section.in_ram}
     own = [symbol for symbol in result.symbols if symbol.source.startswith(f"{SENSOR_FOLDER}/")]
     spare = result.ram_bytes - project.buffers_bytes
@@ -332,7 +389,7 @@ def _check_stack(board: Board, stack: StackBound | None) -> None:
 
 
 def _is_model_flash(source: str, section: str) -> bool:
-    kernel = source.startswith("runtime/elearn_") and source.endswith("_s8.c")
+    kernel = source.startswith(("runtime/elearn_", "src/elearn_")) and source.endswith("_s8.c")
     return (kernel or source.startswith(_MODEL_SOURCES)) and not section.startswith((".bss", ".noinit"))
 
 

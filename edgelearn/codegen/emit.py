@@ -17,7 +17,6 @@ from edgelearn.codegen.plan import (
     AUTOSAVE_STEPS,
     BAUD,
     REPLY_PAYLOAD_BYTES,
-    STATE_ESTIMATE_BYTES,
     WINDOW,
     End,
     Place,
@@ -32,7 +31,6 @@ from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
 _RUNTIME_ALWAYS = (
-    "main.c",
     "elearn_link.c",
     "elearn_frame.c",
     "elearn_regions.c",
@@ -42,6 +40,7 @@ _RUNTIME_ALWAYS = (
 _RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
 _RUNTIME_KEEPING = ("elearn_store.c",)
 _RUNTIME_SENSING = ("elearn_sensing.c",)
+_MAIN = "main.c"
 
 
 _C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT32: "float"}
@@ -309,15 +308,12 @@ def _sensor_header(plan: Plan, name: str) -> str:
     return render("elearn_sensor.h.j2", name=comment(name), inputs=inputs)
 
 
-def emit_project(
-    plan: Plan, *, name: str, bundle_sha256: str = "", sensor: SensorSource | None = None
-) -> dict[str, str]:
-    """The text of every file of the generated project, by its path in it.
+def device_files(plan: Plan, *, name: str, sensor: SensorSource | None = None) -> dict[str, str]:
+    """What every output has: the generated C in `src/`, and the runtime without a main program in `runtime/`.
 
     Args:
         plan: what is generated.
         name: of the model.
-        bundle_sha256: of the bundle it comes from.
         sensor: what reads a sensor on the board; None where all samples come from the host.
     """
     head = plan.head
@@ -325,7 +321,6 @@ def emit_project(
     sources.update((*_RUNTIME_ALWAYS, *(_RUNTIME_TRAINING if head else ())))
     sources.update(_RUNTIME_KEEPING if plan.store else ())
     sources.update(_RUNTIME_SENSING if sensor else ())
-    runtime = sorted(sources)
     hash_bytes = bytes.fromhex(plan.model_hash)[:8]
     low, high = struct.unpack("<II", hash_bytes)
     rate = plan.training.learning_rate
@@ -383,14 +378,31 @@ def emit_project(
     if sensor:
         files["src/elearn_sensor.h"] = _sensor_header(plan, name)
     folder = resources.firmware_folder()
-    for source in runtime:
+    for source in sorted(sources):
         files[f"runtime/{source}"] = (folder / "runtime" / source).read_text(encoding="utf-8")
+    return files | _headers(folder / "runtime", files)
+
+
+def emit_project(
+    plan: Plan, *, name: str, bundle_sha256: str = "", sensor: SensorSource | None = None
+) -> dict[str, str]:
+    """The text of every file of the generated project, by its path in it.
+
+    Args:
+        plan: what is generated.
+        name: of the model.
+        bundle_sha256: of the bundle it comes from.
+        sensor: what reads a sensor on the board; None where all samples come from the host.
+    """
+    files = device_files(plan, name=name, sensor=sensor)
+    folder = resources.firmware_folder()
+    files[f"runtime/{_MAIN}"] = (folder / "runtime" / _MAIN).read_text(encoding="utf-8")
     for source in plan.board.port.sources:
         files[f"port/{source}"] = (folder / "port" / source).read_text(encoding="utf-8")
     files |= _headers(folder / "runtime", files)
     files |= board_files(
         plan.board,
-        runtime_sources=runtime,
+        runtime_sources=[Path(path).name for path in files if path.startswith("runtime/")],
         generated_sources=["model.c"],
         baud=BAUD,
         ring_bytes=plan.ring_bytes,
@@ -416,7 +428,8 @@ def describe(plan: Plan, files: dict[str, str], *, name: str, bundle_sha256: str
         constants=plan.constants,
         arena_bytes=plan.arena_bytes,
         code_estimate_bytes=plan.code_estimate_bytes,
-        state_estimate_bytes=STATE_ESTIMATE_BYTES,
+        state_estimate_bytes=plan.state_estimate_bytes,
         stack_bytes=plan.board.stack_bytes,
+        output=plan.output.value,
         files={path: hashlib.sha256(text.encode()).hexdigest() for path, text in sorted(files.items())},
     )

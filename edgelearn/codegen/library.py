@@ -18,7 +18,8 @@ from edgelearn.protocol import TensorInfo, TensorType
 
 #: Files of a bare-metal project that somebody's own firmware has instead.
 _NOT_THEIRS = ("runtime/main.c", "src/elearn_vectors.c")
-_API = ("elearn_api.c", "elearn_quantize.h")
+#: What edgelearn.h is made of, in firmware/runtime/.
+API_FILES = ("elearn_api.c", "elearn_quantize.h")
 _DEFAULTS = "elearn_port_default.c"
 #: What drivers of non-volatile memory include.
 _DRIVER_HEADER = "cortex_m_port.h"
@@ -40,7 +41,7 @@ def emit_library(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
         name: of the model.
         bundle_sha256: of the bundle it comes from.
     """
-    files = {"src/edgelearn.h": _header(plan, name)}
+    files = {"src/edgelearn.h": api_header(plan, name)}
     for path, text in emit_project(plan, name=name, bundle_sha256=bundle_sha256).items():
         folder, _, file = path.rpartition("/")
         if (folder in ("src", "runtime") and path not in _NOT_THEIRS) or (
@@ -48,7 +49,7 @@ def emit_library(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
         ):
             files[f"src/{file}"] = text
     firmware = resources.firmware_folder()
-    for file in _API:
+    for file in API_FILES:
         files[f"src/{file}"] = (firmware / "runtime" / file).read_text(encoding="utf-8")
     files[f"src/{_DEFAULTS}"] = (firmware / "library" / _DEFAULTS).read_text(encoding="utf-8")
     sources = sorted(PurePosixPath(path).name for path in files if path.endswith(".c"))
@@ -86,7 +87,8 @@ def _targets(plan: Plan) -> int:
     return plan.head.outputs if plan.head and plan.head.loss is not LossKind.CROSS_ENTROPY else 0
 
 
-def _header(plan: Plan, name: str) -> str:
+def api_header(plan: Plan, name: str) -> str:
+    """The text of edgelearn.h."""
     head = plan.head
     labels = [comment(label) for label in plan.labels]
     return render(

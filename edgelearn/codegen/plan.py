@@ -12,7 +12,7 @@ import zlib
 
 from msgspec import Struct, structs
 
-from edgelearn.board import Board, Core
+from edgelearn.board import Board, Core, Output
 from edgelearn.codegen.arena import Lifetime, Placement, place
 from edgelearn.codegen.lowering import CONSTANT_SUFFIXES, Call, Target, lower
 from edgelearn.codegen.lowering.call import DOT
@@ -39,6 +39,8 @@ BAUD = 115_200
 #: powers of two. Two samples do that, a third takes up what is uneven; where samples are small, the delays of a USB
 #: serial port want more.
 LEAST_RING_BYTES, USUAL_RING_BYTES, MOST_RING_BYTES = 256, 512, 4096
+#: What the serial line of any Arduino core holds at least: 64 bytes less the one that tells full from empty.
+ARDUINO_RING_BYTES = 63
 #: Requests that may be under way; the device keeps as many replies. A power of two.
 WINDOW = 8
 #: Larger samples come in parts, so that the receive buffer need not hold them.
@@ -55,6 +57,8 @@ REPLY_PAYLOAD_BYTES = 256
 CODE_BASE_BYTES = 5_950
 CODE_TRAINING_BYTES = 2_600
 CODE_STORE_BYTES = 2_480
+#: The same code for an AVR, whose registers have 8 bits, is larger by so much.
+AVR_CODE = 2.0
 #: The state of link and drivers beside the buffers.
 STATE_ESTIMATE_BYTES = 236
 
@@ -108,11 +112,13 @@ class Plan(Struct, frozen=True, kw_only=True):
         classes: in use, from 0 on; the other outputs are spare. 0 where nothing is classified and learned.
         label_bytes: of a name that the device can change, 0 where it cannot.
         ring_bytes: of the receive ring.
+        output: what is generated.
         identity: of what is saved: a head saved by firmware with another one is not loaded.
     """
 
     graph: Graph
     board: Board
+    output: Output
     training: TrainingPlan
     model_hash: str
     labels: tuple[str, ...]
@@ -174,9 +180,17 @@ class Plan(Struct, frozen=True, kw_only=True):
         return sum(constant.size_bytes for constant in self.constants) + self.code_estimate_bytes
 
     @property
+    def state_estimate_bytes(self) -> int:
+        """RAM of link, drivers and whatever else the project is built from, beside the buffers; by estimate."""
+        if self.output is not Output.ARDUINO or self.board.arduino is None:
+            return STATE_ESTIMATE_BYTES
+        # What the core takes is told with the stack.
+        return STATE_ESTIMATE_BYTES + max(self.board.arduino.core_ram_bytes - self.board.stack_bytes, 0)
+
+    @property
     def ram_bytes(self) -> int:
         """Buffers, and the state of link and drivers by estimate, and the stack."""
-        return sum(b.size_bytes for b in self.buffers) + STATE_ESTIMATE_BYTES + self.board.stack_bytes
+        return sum(b.size_bytes for b in self.buffers) + self.state_estimate_bytes + self.board.stack_bytes
 
 
 #: C99 tells names apart by their first 63 characters; what a suffix and a number need is left free.
@@ -237,6 +251,7 @@ def plan_firmware(
     labels: tuple[str, ...],
     spare_classes: int = 0,
     target: Target | None = None,
+    output: Output | None = None,
 ) -> Plan:
     """Plan the firmware of a graph for a board. Nothing is refused here: see `check_fit`.
 
@@ -248,8 +263,11 @@ def plan_firmware(
         labels: of the outputs.
         spare_classes: outputs of the trainable layer, at its end, that are no class yet.
         target: what kernels may use of the processor; by default what the board's core has.
+        output: what is to be generated; by default the board's first.
     """
-    board = board if training.layers else board.without_nvm()
+    output = output or board.outputs[0]
+    # Only our own drivers write pages of flash.
+    board = board if training.layers and output is Output.BARE_METAL else board.without_nvm()
     trainable = {layer.op for layer in training.layers}
     identifiers = _unique_identifiers(graph.ops)
     # This machine runs the portable twins of the DSP kernels, so that tests here see what a Cortex-M4 gets.
@@ -284,12 +302,13 @@ def plan_firmware(
     max_payload_bytes = _max_payload_bytes(inputs, head)
     label_bytes = _label_bytes(head, labels)
     buffers = _buffers(head, placement.size_bytes, max_payload_bytes, label_bytes)
-    ring_bytes = _ring_bytes(board, inputs, buffers)
-    if board.core is not Core.HOST:
+    ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, inputs, buffers)
+    if board.core is not Core.HOST and output is Output.BARE_METAL:
         buffers = (*buffers, Buffer(symbol="ring", size_bytes=ring_bytes, purpose="link"))
     return Plan(
         graph=graph,
         board=board,
+        output=output,
         training=training,
         model_hash=model_hash,
         labels=labels,
@@ -307,7 +326,7 @@ def plan_firmware(
         constants=_constants(
             steps, head, labels, label_bytes, interface_bytes=sum(len(pack_record(end.tensor)) for end in ends)
         ),
-        code_estimate_bytes=_code_estimate(steps, head, board),
+        code_estimate_bytes=_code_estimate(steps, head, board, output),
     )
 
 
@@ -554,14 +573,16 @@ def labels_bytes(labels: tuple[str, ...]) -> int:
     return len("\n".join(labels).encode())
 
 
-def _code_estimate(steps: list[Step], head: DenseHead | None, board: Board) -> int:
+def _code_estimate(steps: list[Step], head: DenseHead | None, board: Board, output: Output) -> int:
     sources = {source for step in steps if step.call for source in step.call.sources}
     if head:
         sources.add(DOT)
     code = CODE_BASE_BYTES + sum(source.code_bytes for source in sources)
     if head:
         code += CODE_TRAINING_BYTES + (CODE_STORE_BYTES if board.nvm else 0)
-    return code
+    if board.core is Core.AVR:
+        code = round(code * AVR_CODE)
+    return code + (board.arduino.core_flash_bytes if board.arduino and output is Output.ARDUINO else 0)
 
 
 def check_fit(plan: Plan) -> None:
@@ -570,6 +591,7 @@ def check_fit(plan: Plan) -> None:
     Raises:
         DoesNotFitError: with what it needs, what the board has, what is largest and what would help.
     """
+    _check_compiler(plan)
     for memory, needed, available in (
         ("RAM", plan.ram_bytes, plan.board.ram_bytes),
         ("flash", plan.flash_bytes, plan.board.flash_bytes),
@@ -584,6 +606,39 @@ def check_fit(plan: Plan) -> None:
                 hint=_what_would_help(plan, needed - available, memory),
             )
     _check_store(plan)
+
+
+#: The largest object of avr-gcc.
+_AVR_LARGEST_BYTES = 32_767
+
+
+def _check_compiler(plan: Plan) -> None:
+    """Refuse what no compiler for an AVR can express: float64, and an array beyond 15 bits."""
+    if plan.board.core is not Core.AVR:
+        return
+    in_float64 = [
+        step
+        for step in plan.steps
+        if step.call and any(constant.c_type == "double" for constant in step.call.constants)
+    ]
+    if in_float64:
+        raise UnsupportedOpError(
+            tuple(
+                f"{step.op.TITLE} (op #{step.op.index}) with its scales: {plan.board.name} has no float64"
+                for step in in_float64
+            ),
+            hint="choose a board with a 32-bit processor, or a layer with fewer inputs or smaller biases",
+        )
+    largest = max(plan.constants, key=lambda constant: constant.size_bytes)
+    if largest.size_bytes > _AVR_LARGEST_BYTES:
+        raise DoesNotFitError(
+            memory="one array of constants",
+            needed_bytes=largest.size_bytes,
+            available_bytes=_AVR_LARGEST_BYTES,
+            board=plan.board.name,
+            cause=f"the largest is that of {largest.purpose}",
+            hint="split the layer, or choose a board with a 32-bit processor",
+        )
 
 
 def _check_store(plan: Plan) -> None:

@@ -53,11 +53,14 @@ _RENODE = "renode"
 _LOG_BEGINS = b"IN: "
 
 #: QEMU's program for each core.
-QEMU_PROGRAMS = dict.fromkeys((Core.CORTEX_M0, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F), "qemu-system-arm")
+QEMU_PROGRAMS = {
+    **dict.fromkeys((Core.CORTEX_M0, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F), "qemu-system-arm"),
+    Core.AVR: "qemu-system-avr",
+}
 
 #: Ways to QEMU, for a message.
 QEMU_INSTALL_HINTS = (
-    "Debian, Ubuntu: sudo apt install qemu-system-arm",
+    "Debian, Ubuntu: sudo apt install qemu-system-arm, for AVR boards qemu-system-misc",
     "macOS: brew install qemu",
     "Windows: winget install SoftwareFreedomConservancy.QEMU",
 )
@@ -397,10 +400,7 @@ def emulator_argv(
         QEMU_PROGRAMS[board.core],
         "-machine",
         board.emulator.machine,
-        "-kernel",
-        str(image),
-        "-icount",
-        f"shift={board.emulator.icount_shift},sleep=on",
+        *_image(board, image),
         "-display",
         "none",
         "-monitor",
@@ -412,6 +412,14 @@ def emulator_argv(
         *flash,
         *(("-d", "exec,nochain,in_asm") if trace else ()),
     )
+
+
+def _image(board: Board, image: Path) -> tuple[str, ...]:
+    """What QEMU boots, and what time an instruction takes. Its AVR has no counter that an Arduino core would use."""
+    if board.core is Core.AVR:
+        return ("-bios", str(image))
+    assert board.emulator is not None  # noqa: S101
+    return ("-kernel", str(image), "-icount", f"shift={board.emulator.icount_shift},sleep=on")
 
 
 def _start_once(

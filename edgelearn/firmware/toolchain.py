@@ -274,21 +274,21 @@ def build_project(
         (folder / _object(source)).parent.mkdir(parents=True, exist_ok=True)
 
     with concurrent.futures.ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
-        compiled = [pool.submit(_run, compile_argv(tools, source), folder, source) for source in sources]
+        compiled = [pool.submit(run_step, compile_argv(tools, source), folder, source) for source in sources]
         try:
             for future in compiled:
                 future.result()
         except BuildError:
             pool.shutdown(cancel_futures=True)
             raise
-    _run(link_argv(tools, sources), folder, "the image")
+    run_step(link_argv(tools, sources), folder, "the image")
 
     elf = build / "firmware.elf"
     files = []
     if tools.objcopy:
         for kind, suffix in (("ihex", "hex"), ("binary", "bin")):
             image = f"build/firmware.{suffix}"
-            _run((*tools.objcopy, "-O", kind, "build/firmware.elf", image), folder, image)
+            run_step((*tools.objcopy, "-O", kind, "build/firmware.elf", image), folder, image)
             files.append(folder / image)
     if tools.writes_map:
         files.append(build / "firmware.map")
@@ -312,7 +312,12 @@ def _clear(build: Path) -> None:
             path.unlink()
 
 
-def _run(argv: tuple[str, ...], folder: Path, what: str) -> None:
+def run_step(argv: tuple[str, ...], folder: Path, what: str) -> None:
+    """Run one command of a build in the project's folder.
+
+    Raises:
+        BuildError: `what` could not be built: the first error is the cause.
+    """
     try:
         process.run(argv, cwd=folder)
     except ProcessError as error:

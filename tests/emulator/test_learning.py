@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgelearn import pipeline
-from edgelearn.board import Core, board_names, load_board
+from edgelearn.board import Core, Output, board_names, load_board
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
 from edgelearn.errors import DeviceRefusedError, DeviceResetError
@@ -28,7 +28,12 @@ from tests.support.models import reference_model
 from tests.support.tools import require_tool, require_toolchain
 from tests.unit.training.heads import head_graph
 
-EMULATED = [name for name in board_names() if (e := load_board(name).emulator) and e.engine == "qemu"]
+#: Bare metal; for Arduino see test_arduino.py.
+EMULATED = [
+    name
+    for name in board_names()
+    if (e := (b := load_board(name)).emulator) and e.engine == "qemu" and Output.BARE_METAL in b.outputs
+]
 #: Boards whose flash cannot be written under QEMU.
 READ_ONLY = ["netduinoplus2"]
 #: For what one board is enough for: a Cortex-M4F.

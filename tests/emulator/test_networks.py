@@ -11,7 +11,9 @@ from tests.support.tools import require_package, require_tool, require_toolchain
 
 #: A board of each core that is emulated.
 BOARDS = {
-    board.core: board.name for board in map(load_board, board_names()) if board.emulator and board.core is not Core.HOST
+    board.core: board.name
+    for board in map(load_board, board_names())
+    if board.emulator and board.port.sources and board.core is not Core.HOST
 }
 #: Its arena alone is larger than the RAM of 16 KiB.
 TOO_LARGE = {("mobilenet", Core.CORTEX_M0)}

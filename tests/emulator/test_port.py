@@ -16,7 +16,7 @@ from edgelearn.firmware.toolchain import TOOLCHAINS, BuildResult, build_project
 from tests.support.echo import RING_BYTES, EchoClient, write_echo_project
 from tests.support.tools import require_tool, require_toolchain
 
-BOARDS = [name for name in board_names() if load_board(name).emulator]
+BOARDS = [name for name in board_names() if (b := load_board(name)).emulator and b.port.sources]
 
 
 class Running(NamedTuple):

@@ -10,14 +10,19 @@ import pytest
 from click.testing import CliRunner
 
 from edgelearn import process, profiling
-from edgelearn.board import Core, board_names, load_board
+from edgelearn.board import Core, Output, board_names, load_board
 from edgelearn.cli import main
 from edgelearn.errors import EmulatorError
 from tests.support.bundles import write_model
 from tests.support.models import reference_model
 from tests.support.tools import require_tool, require_toolchain
 
-EMULATED = [name for name in board_names() if (e := load_board(name).emulator) and e.engine == "qemu"]
+#: Bare metal; for Arduino see test_arduino.py.
+EMULATED = [
+    name
+    for name in board_names()
+    if (e := (b := load_board(name)).emulator) and e.engine == "qemu" and Output.BARE_METAL in b.outputs
+]
 BOARD = next(name for name in EMULATED if load_board(name).core is Core.CORTEX_M4F)
 
 

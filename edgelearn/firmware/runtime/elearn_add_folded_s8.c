@@ -66,7 +66,7 @@ static uint32_t unsigned_bytes(int32_t value)
     return (uint32_t)(value + 128) * 0x01010101u;
 }
 
-void elearn_add_folded_s8(const elearn_add_folded_params *p, const int8_t *input1, const int8_t *input2,
+void elearn_add_folded_s8(const ELEARN_FLASH elearn_add_folded_params *p, const int8_t *input1, const int8_t *input2,
                           int8_t *output)
 {
     const form f = {

@@ -17,7 +17,7 @@ typedef struct {
     int32_t is_clamped; /* whether output_min and output_max are narrower than int8 */
 } elearn_add_folded_params;
 
-void elearn_add_folded_s8(const elearn_add_folded_params *p, const int8_t *input1, const int8_t *input2,
+void elearn_add_folded_s8(const ELEARN_FLASH elearn_add_folded_params *p, const int8_t *input1, const int8_t *input2,
                           int8_t *output);
 
 #endif

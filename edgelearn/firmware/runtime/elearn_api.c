@@ -69,7 +69,7 @@ static el_status put(const float *real)
         const end_type *type = &input_types[i];
         void *bytes = elearn_the_model.inputs[i].bytes;
         if (type->type == EL_FLOAT32) {
-            memcpy(bytes, real, type->elements * sizeof *real);
+            memcpy(bytes, real, (size_t)type->elements * sizeof *real);
         } else if (type->type == EL_INT8) {
             int8_t *values = bytes;
             for (uint32_t k = 0; k < type->elements; k++) {
@@ -119,7 +119,7 @@ el_status el_learn_targets(const float *input, const float *targets, el_result *
 {
 #if EL_TARGETS
     const elearn_sample_rule rule = {ELEARN_SAMPLE_TRAIN | ELEARN_SAMPLE_HAS_TARGETS, 0, 0};
-    const elearn_head_params *p = elearn_the_model.trainable[0].params;
+    const ELEARN_FLASH elearn_head_params *p = elearn_the_model.trainable[0].params;
     uint8_t bytes[2 * EL_TARGETS];
     for (uint32_t i = 0; i < EL_TARGETS; i++) {
         const float scaled = times_power(targets[i], p->logit_fraction_bits - p->target_shift);
@@ -143,7 +143,7 @@ el_status el_learn_itself(const float *input, el_result *result)
 float el_output(uint32_t element)
 {
 #if ELEARN_TRAINABLE_COUNT
-    const elearn_trainable *t = &elearn_the_model.trainable[0];
+    const ELEARN_FLASH elearn_trainable *t = &elearn_the_model.trainable[0];
     if (element >= (uint32_t)t->params->outputs) {
         return 0.0f;
     }
@@ -177,7 +177,7 @@ uint32_t el_steps(void)
 el_status el_set_learning_rate(float rate)
 {
 #if ELEARN_TRAINABLE_COUNT
-    const elearn_trainable *t = &elearn_the_model.trainable[0];
+    const ELEARN_FLASH elearn_trainable *t = &elearn_the_model.trainable[0];
     int32_t mantissa = 0;
     uint8_t exponent = 0;
     if (!(rate >= 0.0f) || !(rate <= 1.0f)) {

@@ -1,7 +1,7 @@
 /* ARG_MAX, int8. Portable. */
 #include "elearn_arg_max_s8.h"
 
-void elearn_arg_max_s8(const elearn_arg_max_params *p, const int8_t *input, void *output)
+void elearn_arg_max_s8(const ELEARN_FLASH elearn_arg_max_params *p, const int8_t *input, void *output)
 {
     int32_t *words = output;
     for (int32_t i = 0; i < p->outer; i++) {

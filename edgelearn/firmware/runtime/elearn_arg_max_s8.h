@@ -12,6 +12,6 @@ typedef struct {
 } elearn_arg_max_params;
 
 /* The place of the largest element, the first of equal ones, as little-endian integers of one word or two. */
-void elearn_arg_max_s8(const elearn_arg_max_params *p, const int8_t *input, void *output);
+void elearn_arg_max_s8(const ELEARN_FLASH elearn_arg_max_params *p, const int8_t *input, void *output);
 
 #endif

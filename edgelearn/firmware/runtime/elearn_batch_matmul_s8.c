@@ -3,14 +3,15 @@
 
 #include "elearn_math.h"
 
-static int8_t requantized(const elearn_batch_matmul_params *p, int32_t sum)
+static int8_t requantized(const ELEARN_FLASH elearn_batch_matmul_params *p, int32_t sum)
 {
     sum = elearn_requantize_twice(sum, p->scale.multiplier, p->scale.shift) + p->output_zero_point;
     return (int8_t)elearn_clamp(sum, INT8_MIN, INT8_MAX);
 }
 
 /* A row of the left matrix without its zero point; returns the sum, times the zero point of the right one. */
-static int32_t expand_row(const elearn_batch_matmul_params *p, const int8_t *left, int16_t *row)
+static int32_t expand_row(
+    const ELEARN_FLASH elearn_batch_matmul_params *p, const ELEARN_FLASH int8_t *left, int16_t *row)
 {
     const int32_t zero_point = p->left_zero_point;
     const int32_t step = p->left_strides[4];
@@ -25,8 +26,8 @@ static int32_t expand_row(const elearn_batch_matmul_params *p, const int8_t *lef
 }
 
 /* Add the products of a row and four columns to their sums. Not inlined: there its loop would lack registers. */
-static __attribute__((noinline)) void add_products(const elearn_batch_matmul_params *p, const int16_t *row,
-                                                   const int8_t *right, int32_t *sums)
+static __attribute__((noinline)) void add_products(const ELEARN_FLASH elearn_batch_matmul_params *p, const int16_t *row,
+                                                   const ELEARN_FLASH int8_t *right, int32_t *sums)
 {
     const int16_t *const end = row + p->depth;
     const int32_t step = p->right_strides[3];
@@ -49,19 +50,21 @@ static __attribute__((noinline)) void add_products(const elearn_batch_matmul_par
     sums[3] = d;
 }
 
-static int8_t one_column(const elearn_batch_matmul_params *p, const int16_t *row, int32_t of_row, const int8_t *right)
+static int8_t one_column(
+    const ELEARN_FLASH elearn_batch_matmul_params *p, const int16_t *row, int32_t of_row,
+    const ELEARN_FLASH int8_t *right)
 {
     const int32_t step = p->right_strides[3];
     int32_t sum = -of_row;
     for (int32_t k = 0; k < p->depth; k++) {
-        sum += row[k] * *right;
+        sum += (int32_t)row[k] * *right;
         right += step;
     }
     return requantized(p, sum);
 }
 
-static int8_t *matrix(const elearn_batch_matmul_params *p, const int8_t *left, const int8_t *right, int8_t *output,
-                      int16_t *row)
+static int8_t *matrix(const ELEARN_FLASH elearn_batch_matmul_params *p, const ELEARN_FLASH int8_t *left,
+                      const ELEARN_FLASH int8_t *right, int8_t *output, int16_t *row)
 {
     for (int32_t m = 0; m < p->rows; m++) {
         const int32_t of_row = expand_row(p, left, row);
@@ -81,30 +84,30 @@ static int8_t *matrix(const elearn_batch_matmul_params *p, const int8_t *left, c
     return output;
 }
 
-void elearn_batch_matmul_s8(const elearn_batch_matmul_params *p, const int8_t *left, const int8_t *right,
-                            int8_t *output, int8_t *scratch)
+void elearn_batch_matmul_s8(const ELEARN_FLASH elearn_batch_matmul_params *p, const ELEARN_FLASH int8_t *left,
+                            const ELEARN_FLASH int8_t *right, int8_t *output, int8_t *scratch)
 {
-    const int32_t *const ls = p->left_strides;
-    const int32_t *const rs = p->right_strides;
+    const ELEARN_FLASH int32_t *const ls = &p->left_strides[0];
+    const ELEARN_FLASH int32_t *const rs = &p->right_strides[0];
     for (int32_t i = 0; i < p->batches[0]; i++) {
         for (int32_t j = 0; j < p->batches[1]; j++) {
             for (int32_t k = 0; k < p->batches[2]; k++) {
-                const int8_t *const of_left = left + i * ls[0] + j * ls[1] + k * ls[2];
-                const int8_t *const of_right = right + i * rs[0] + j * rs[1] + k * rs[2];
+                const ELEARN_FLASH int8_t *const of_left = left + i * ls[0] + j * ls[1] + k * ls[2];
+                const ELEARN_FLASH int8_t *const of_right = right + i * rs[0] + j * rs[1] + k * rs[2];
                 output = matrix(p, of_left, of_right, output, (int16_t *)(void *)scratch);
             }
         }
     }
 }
 
-void elearn_batch_matmul_by_constant_s8(const elearn_batch_matmul_params *p, const int8_t *left, int8_t *output,
-                                        int8_t *scratch)
+void elearn_batch_matmul_by_constant_s8(
+    const ELEARN_FLASH elearn_batch_matmul_params *p, const int8_t *left, int8_t *output, int8_t *scratch)
 {
     elearn_batch_matmul_s8(p, left, p->constant, output, scratch);
 }
 
-void elearn_batch_matmul_of_constant_s8(const elearn_batch_matmul_params *p, const int8_t *right, int8_t *output,
-                                        int8_t *scratch)
+void elearn_batch_matmul_of_constant_s8(
+    const ELEARN_FLASH elearn_batch_matmul_params *p, const int8_t *right, int8_t *output, int8_t *scratch)
 {
     elearn_batch_matmul_s8(p, p->constant, right, output, scratch);
 }

@@ -16,15 +16,16 @@ typedef struct {
     int32_t right_zero_point;
     int32_t output_zero_point;
     elearn_scale scale;
-    const int8_t *constant; /* the operand that is one */
+    const ELEARN_FLASH int8_t *constant; /* the operand that is one */
 } elearn_batch_matmul_params;
 
-/* output [batches][row][column]; scratch, aligned to two bytes: two bytes for each element of a row of `left`. */
-void elearn_batch_matmul_s8(const elearn_batch_matmul_params *p, const int8_t *left, const int8_t *right,
-                            int8_t *output, int8_t *scratch);
-void elearn_batch_matmul_by_constant_s8(const elearn_batch_matmul_params *p, const int8_t *left, int8_t *output,
-                                        int8_t *scratch);
-void elearn_batch_matmul_of_constant_s8(const elearn_batch_matmul_params *p, const int8_t *right, int8_t *output,
-                                        int8_t *scratch);
+/* output [batches][row][column]; scratch, aligned to two bytes: two bytes for each element of a row of `left`.
+ * Either matrix may be a constant. */
+void elearn_batch_matmul_s8(const ELEARN_FLASH elearn_batch_matmul_params *p, const ELEARN_FLASH int8_t *left,
+                            const ELEARN_FLASH int8_t *right, int8_t *output, int8_t *scratch);
+void elearn_batch_matmul_by_constant_s8(
+    const ELEARN_FLASH elearn_batch_matmul_params *p, const int8_t *left, int8_t *output, int8_t *scratch);
+void elearn_batch_matmul_of_constant_s8(
+    const ELEARN_FLASH elearn_batch_matmul_params *p, const int8_t *right, int8_t *output, int8_t *scratch);
 
 #endif

@@ -10,13 +10,14 @@
 #include "elearn_matmul_s8.h"
 #include "elearn_windows_s8.h"
 
-static elearn_corner corner_of(const elearn_conv2d_pairs_params *p, int32_t x, int32_t y)
+static elearn_corner corner_of(const ELEARN_FLASH elearn_conv2d_pairs_params *p, int32_t x, int32_t y)
 {
     const elearn_corner c = {y * p->window.stride_h - p->window.pad_top, x * p->window.stride_w - p->window.pad_left};
     return c;
 }
 
-void elearn_conv2d_pairs_s8(const elearn_conv2d_pairs_params *p, const int8_t *input, int8_t *output, int8_t *scratch)
+void elearn_conv2d_pairs_s8(
+    const ELEARN_FLASH elearn_conv2d_pairs_params *p, const int8_t *input, int8_t *output, int8_t *scratch)
 {
     const int32_t depth = p->output.channels;
     const int32_t pixels = p->output.height * p->output.width;

@@ -3,9 +3,9 @@
 
 #include "elearn_math.h"
 
-void elearn_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t *output)
+void elearn_conv2d_s8(const ELEARN_FLASH elearn_conv2d_params *p, const int8_t *input, int8_t *output)
 {
-    const elearn_window *w = &p->window;
+    const ELEARN_FLASH elearn_window *w = &p->window;
     const int32_t channels = p->input.channels;
     const int32_t depth = p->group_inputs;
     const int32_t row_stride = p->input.width * channels;
@@ -29,7 +29,8 @@ void elearn_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t
                     outputs = p->group_outputs;
                 }
                 for (int32_t i = rows.first; i < rows.end; i++) {
-                    const int8_t *weights = p->weights + ((c * w->kernel_h + i) * w->kernel_w + columns.first) * depth;
+                    const ELEARN_FLASH int8_t *weights =
+                        p->weights + ((c * w->kernel_h + i) * w->kernel_w + columns.first) * depth;
                     const int8_t *pixel = group + (top + i * w->dilation_h) * row_stride
                                           + (left + columns.first * w->dilation_w) * channels;
                     for (int32_t j = 0; j < products; j++) {

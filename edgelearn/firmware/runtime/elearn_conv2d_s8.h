@@ -11,12 +11,12 @@ typedef struct {
     elearn_offsets offsets;
     int32_t group_inputs; /* the input channels that an output channel sees; 1 for DEPTHWISE_CONV_2D */
     int32_t group_outputs; /* the output channels that see the same ones */
-    const int8_t *weights;
-    const int32_t *bias;
-    const elearn_scale *scales;
+    const ELEARN_FLASH int8_t *weights;
+    const ELEARN_FLASH int32_t *bias;
+    const ELEARN_FLASH elearn_scale *scales;
 } elearn_conv2d_params;
 
 /* weights [output channel][kernel_h][kernel_w][input channel of its group] */
-void elearn_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t *output);
+void elearn_conv2d_s8(const ELEARN_FLASH elearn_conv2d_params *p, const int8_t *input, int8_t *output);
 
 #endif

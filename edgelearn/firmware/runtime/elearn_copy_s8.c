@@ -3,7 +3,11 @@
 
 #include "elearn_runs.h"
 
-static void copy_piece(const elearn_copy_piece *p, const elearn_copy_axis *axes, const int8_t *input, int8_t *output)
+static void copy_piece(
+    const ELEARN_FLASH elearn_copy_piece *p,
+    const ELEARN_FLASH elearn_copy_axis *axes,
+    const int8_t *input,
+    int8_t *output)
 {
     /* Copies of what the pieces say: the compiler must take any byte written for a change of it. */
     const elearn_copy_axis last = axes[p->axis_count - 1];
@@ -39,11 +43,11 @@ static void copy_piece(const elearn_copy_piece *p, const elearn_copy_axis *axes,
     } while (axis >= 0);
 }
 
-void elearn_copy_s8(const elearn_copy_params *p, const int8_t *const *inputs, int8_t *const *outputs)
+void elearn_copy_s8(const ELEARN_FLASH elearn_copy_params *p, const int8_t *const *inputs, int8_t *const *outputs)
 {
     elearn_fill_run(outputs[0], p->fill, p->fill_bytes);
     for (int32_t i = 0; i < p->piece_count; i++) {
-        const elearn_copy_piece *piece = &p->pieces[i];
+        const ELEARN_FLASH elearn_copy_piece *piece = &p->pieces[i];
         copy_piece(piece, &p->axes[piece->first_axis], inputs[piece->input] + piece->input_start,
                    outputs[piece->output] + piece->output_start);
     }

@@ -27,14 +27,14 @@ typedef struct {
 } elearn_copy_piece;
 
 typedef struct {
-    const elearn_copy_piece *pieces;
+    const ELEARN_FLASH elearn_copy_piece *pieces;
     int32_t piece_count;
-    const elearn_copy_axis *axes;
+    const ELEARN_FLASH elearn_copy_axis *axes;
     int32_t fill_bytes; /* so many bytes of the first output are set to `fill` before */
     int8_t fill;
 } elearn_copy_params;
 
 /* Within a piece bytes are written in the order of the axes, each after it was read, and pieces one after another. */
-void elearn_copy_s8(const elearn_copy_params *p, const int8_t *const *inputs, int8_t *const *outputs);
+void elearn_copy_s8(const ELEARN_FLASH elearn_copy_params *p, const int8_t *const *inputs, int8_t *const *outputs);
 
 #endif

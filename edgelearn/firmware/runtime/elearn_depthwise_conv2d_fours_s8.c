@@ -14,7 +14,7 @@
 
 /* A sweep of one channel over lines of 3x3 windows, two outputs at a time. */
 typedef struct {
-    const uint32_t *stream;
+    const ELEARN_FLASH uint32_t *stream;
     const uint32_t *values; /* the first line of the first window */
     int32_t line_bytes;     /* from a line to the next */
     int32_t pairs_bytes;    /* of the values of whole pairs of outputs of a line */
@@ -177,7 +177,7 @@ __attribute__((naked, noinline)) static void sweep2_twice(const sweep *s __attri
 #endif
 
 /* One sum requantised, with a channel's constants. */
-static int8_t requantized(int32_t sum, const uint32_t *constants, int32_t is_folded)
+static int8_t requantized(int32_t sum, const ELEARN_FLASH uint32_t *constants, int32_t is_folded)
 {
     const int32_t multiplier = (int32_t)constants[1];
     const int32_t offset = (int32_t)constants[2];
@@ -189,7 +189,7 @@ static int8_t requantized(int32_t sum, const uint32_t *constants, int32_t is_fol
 #if !defined(__ARM_FEATURE_DSP)
 
 /* One output: w0 and w1 by the places at `values`, w2 by the place behind them, for each line. */
-static int32_t sum_even(const uint32_t *weights, const uint32_t *values, int32_t line_words, int32_t sum)
+static int32_t sum_even(const ELEARN_FLASH uint32_t *weights, const uint32_t *values, int32_t line_words, int32_t sum)
 {
     for (int32_t line = 0; line < 3; line++) {
         sum = elearn_dual_multiply_add(weights[0], values[0], sum);
@@ -201,7 +201,7 @@ static int32_t sum_even(const uint32_t *weights, const uint32_t *values, int32_t
 }
 
 /* The output one place further on. */
-static int32_t sum_odd(const uint32_t *weights, const uint32_t *values, int32_t line_words, int32_t sum)
+static int32_t sum_odd(const ELEARN_FLASH uint32_t *weights, const uint32_t *values, int32_t line_words, int32_t sum)
 {
     for (int32_t line = 0; line < 3; line++) {
         sum += elearn_low_lane(weights[0]) * elearn_high_lane(values[0]);
@@ -214,7 +214,7 @@ static int32_t sum_odd(const uint32_t *weights, const uint32_t *values, int32_t 
 
 static void sweep_all(const sweep *s, int32_t stride, int32_t is_folded)
 {
-    const uint32_t *const weights = s->stream + CONSTANTS;
+    const ELEARN_FLASH uint32_t *const weights = s->stream + CONSTANTS;
     const int32_t first = (int32_t)s->stream[0];
     const int32_t line_words = s->line_bytes / 4;
     const int32_t pairs = s->pairs_bytes / (16 * stride);
@@ -251,8 +251,12 @@ static void sweep_threes(const sweep *s, int32_t stride, int32_t is_folded)
 }
 
 /* Any window: one channel over `lines` lines of outputs. */
-static void sweep_any(const elearn_depthwise_conv2d_fours_params *p, const uint32_t *stream, const uint32_t *values,
-                      int8_t *output, int32_t lines)
+static void sweep_any(
+    const ELEARN_FLASH elearn_depthwise_conv2d_fours_params *p,
+    const ELEARN_FLASH uint32_t *stream,
+    const uint32_t *values,
+    int8_t *output,
+    int32_t lines)
 {
     const int32_t span = p->place.taps / 2 + 1;
     const int32_t line_words = WORD_STEP * p->words;
@@ -260,7 +264,7 @@ static void sweep_any(const elearn_depthwise_conv2d_fours_params *p, const uint3
         const uint32_t *const top = values + y * p->line.stride * line_words;
         for (int32_t x = 0; x < p->place.outputs; x++) {
             const int32_t place = x * p->place.stride;
-            const uint32_t *weights = stream + CONSTANTS + (place & 1) * p->line.taps * span;
+            const ELEARN_FLASH uint32_t *weights = stream + CONSTANTS + (place & 1) * p->line.taps * span;
             const uint32_t *line = top + WORD_STEP * (place >> 1);
             int32_t sum = (int32_t)stream[0];
             for (int32_t i = 0; i < p->line.taps; i++) {
@@ -318,7 +322,7 @@ static uint32_t *expand_places(uint32_t *destination, const int8_t *values, int3
 }
 
 /* A line of padding. */
-static void fill_line(const elearn_depthwise_conv2d_fours_params *p, uint32_t *destination)
+static void fill_line(const ELEARN_FLASH elearn_depthwise_conv2d_fours_params *p, uint32_t *destination)
 {
     const uint32_t zeros = elearn_lanes(p->input_zero_point, p->input_zero_point);
     uint32_t *const end = destination + WORD_STEP * p->words;
@@ -332,7 +336,7 @@ static void fill_line(const elearn_depthwise_conv2d_fours_params *p, uint32_t *d
 }
 
 /* Expand one line of four channels, with the padding at its ends. */
-static void expand_line(const elearn_depthwise_conv2d_fours_params *p, const int8_t *input, int32_t line,
+static void expand_line(const ELEARN_FLASH elearn_depthwise_conv2d_fours_params *p, const int8_t *input, int32_t line,
                         uint32_t *destination)
 {
     const uint32_t zeros = 0x01010101u * (uint8_t)p->input_zero_point;
@@ -363,14 +367,18 @@ static void expand_line(const elearn_depthwise_conv2d_fours_params *p, const int
 }
 
 /* All output channels of four input channels, over the lines of a band. */
-static void sweep_channels(const elearn_depthwise_conv2d_fours_params *p, const uint32_t *values, int32_t channel,
-                           int8_t *output, int32_t lines)
+static void sweep_channels(
+    const ELEARN_FLASH elearn_depthwise_conv2d_fours_params *p,
+    const uint32_t *values,
+    int32_t channel,
+    int8_t *output,
+    int32_t lines)
 {
     const int32_t stride = p->place.stride;
     const int32_t is_threes = p->place.taps == 3 && p->line.taps == 3 && stride <= 2 && p->line.stride == stride;
     for (int32_t i = 0; i < 4 * p->multiplier; i++) {
         const int32_t number = channel * p->multiplier + i;
-        const uint32_t *const stream = p->stream + number * p->channel_words;
+        const ELEARN_FLASH uint32_t *const stream = p->stream + number * p->channel_words;
         if (is_threes) {
             sweep s;
             s.stream = stream;
@@ -390,8 +398,8 @@ static void sweep_channels(const elearn_depthwise_conv2d_fours_params *p, const 
     }
 }
 
-void elearn_depthwise_conv2d_fours_s8(const elearn_depthwise_conv2d_fours_params *p, const int8_t *input, int8_t *output,
-                                      int8_t *scratch)
+void elearn_depthwise_conv2d_fours_s8(
+    const ELEARN_FLASH elearn_depthwise_conv2d_fours_params *p, const int8_t *input, int8_t *output, int8_t *scratch)
 {
     uint32_t *const values = (uint32_t *)(void *)scratch;
     const int32_t line_words = WORD_STEP * p->words;

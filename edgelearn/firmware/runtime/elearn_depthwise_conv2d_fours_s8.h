@@ -31,14 +31,14 @@ typedef struct {
     int32_t output_max;
     int32_t is_folded;      /* requantisation, see elearn_matmul_s8.h */
     int32_t channel_words;  /* of the stream, for one output channel */
-    const uint32_t *stream; /* for each output channel: first sum, multiplier, offset, shift, weights */
+    const ELEARN_FLASH uint32_t *stream; /* for each output channel: first sum, multiplier, offset, shift, weights */
 } elearn_depthwise_conv2d_fours_params;
 
 /* Weights of 3x3 taps with one stride of 1 or 2 for both axes: for each line (w0, w1) and (w1, w2). Of other windows: for
  * each line (w0, w1), (w2, w3) ..., then, for windows that begin at an odd place, for each line (0, w0), (w1, w2) ...
  * scratch, aligned to four bytes: 16 * words for each input line of a band. The output may be the input where its shape
  * is the same, the stride is 1 and the channels are a multiple of four; there must be four at least. */
-void elearn_depthwise_conv2d_fours_s8(const elearn_depthwise_conv2d_fours_params *p, const int8_t *input, int8_t *output,
-                                      int8_t *scratch);
+void elearn_depthwise_conv2d_fours_s8(
+    const ELEARN_FLASH elearn_depthwise_conv2d_fours_params *p, const int8_t *input, int8_t *output, int8_t *scratch);
 
 #endif

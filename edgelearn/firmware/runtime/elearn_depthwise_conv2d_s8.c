@@ -3,9 +3,9 @@
 
 #include "elearn_math.h"
 
-void elearn_depthwise_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t *output)
+void elearn_depthwise_conv2d_s8(const ELEARN_FLASH elearn_conv2d_params *p, const int8_t *input, int8_t *output)
 {
-    const elearn_window *w = &p->window;
+    const ELEARN_FLASH elearn_window *w = &p->window;
     const int32_t depth = p->input.channels;
     const int32_t outputs = p->output.channels;
     const int32_t zero_point = p->offsets.input_zero_point;
@@ -22,7 +22,8 @@ void elearn_depthwise_conv2d_s8(const elearn_conv2d_params *p, const int8_t *inp
                 for (int32_t m = 0; m < p->group_outputs; m++, channel++) {
                     int32_t sum = p->bias[channel];
                     for (int32_t i = rows.first; i < rows.end; i++) {
-                        const int8_t *weights = p->weights + (i * w->kernel_w + columns.first) * outputs + channel;
+                        const ELEARN_FLASH int8_t *weights =
+                            p->weights + (i * w->kernel_w + columns.first) * outputs + channel;
                         const int8_t *value = input + (top + i * w->dilation_h) * p->input.width * depth
                                               + (left + columns.first * w->dilation_w) * depth + c;
                         for (int32_t j = columns.first; j < columns.end; j++) {

@@ -5,6 +5,6 @@
 #include "elearn_conv2d_s8.h"
 
 /* weights [kernel_h][kernel_w][output channel] */
-void elearn_depthwise_conv2d_s8(const elearn_conv2d_params *p, const int8_t *input, int8_t *output);
+void elearn_depthwise_conv2d_s8(const ELEARN_FLASH elearn_conv2d_params *p, const int8_t *input, int8_t *output);
 
 #endif

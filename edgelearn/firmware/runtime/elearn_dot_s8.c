@@ -3,12 +3,12 @@
 #include "elearn_lanes.h"
 #include "elearn_math.h"
 
-int32_t elearn_dot_s8(const int8_t *weights, const int8_t *values, int32_t zero_point, int32_t count)
+int32_t elearn_dot_s8(const ELEARN_FLASH int8_t *weights, const int8_t *values, int32_t zero_point, int32_t count)
 {
-    const int8_t *const end = weights + count;
+    const ELEARN_FLASH int8_t *const end = weights + count;
     int32_t sum = 0;
 #if defined(__ARM_FEATURE_DSP)
-    const int8_t *const end_of_eights = weights + (count & ~7);
+    const ELEARN_FLASH int8_t *const end_of_eights = weights + (count & ~7);
     const uint32_t minus = elearn_lanes(-zero_point, -zero_point);
     while (weights != end_of_eights) {
         __asm__ volatile(
@@ -33,7 +33,7 @@ int32_t elearn_dot_s8(const int8_t *weights, const int8_t *values, int32_t zero_
             : "r4", "r5", "r6", "r8", "r9", "r10", "memory");
     }
 #else
-    const int8_t *const end_of_fours = weights + (count & ~3);
+    const ELEARN_FLASH int8_t *const end_of_fours = weights + (count & ~3);
     while (weights != end_of_fours) {
         sum += weights[0] * (values[0] - zero_point);
         sum += weights[1] * (values[1] - zero_point);

@@ -9,7 +9,7 @@
 /* Beyond this every quotient saturates, whatever the zero point. */
 #define LIMIT 512.0f
 
-void elearn_quantize_s8(const elearn_edge_params *p, const float *input, int8_t *output)
+void elearn_quantize_s8(const ELEARN_FLASH elearn_edge_params *p, const float *input, int8_t *output)
 {
     for (int32_t i = 0; i < p->elements; i++) {
         const float ratio = input[i] / p->scale;
@@ -26,7 +26,7 @@ void elearn_quantize_s8(const elearn_edge_params *p, const float *input, int8_t 
     }
 }
 
-void elearn_dequantize_s8(const elearn_edge_params *p, const int8_t *input, float *output)
+void elearn_dequantize_s8(const ELEARN_FLASH elearn_edge_params *p, const int8_t *input, float *output)
 {
     for (int32_t i = 0; i < p->elements; i++) {
         output[i] = p->scale * (float)(input[i] - p->zero_point);

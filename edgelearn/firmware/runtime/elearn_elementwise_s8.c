@@ -11,19 +11,19 @@
 #define LAST (ELEARN_ELEMENTWISE_AXES - 1)
 
 typedef struct {
-    const int8_t *input1;
-    const int8_t *input2;
+    const ELEARN_FLASH int8_t *input1;
+    const ELEARN_FLASH int8_t *input2;
     int8_t *output;
 } places;
 
 /* One run along the last axis. */
-typedef void (*run)(const elearn_elementwise_params *p, places at);
+typedef void (*run)(const ELEARN_FLASH elearn_elementwise_params *p, places at);
 
-static void sum_run(const elearn_elementwise_params *p, places at)
+static void sum_run(const ELEARN_FLASH elearn_elementwise_params *p, places at)
 {
     for (int32_t i = 0; i < p->sizes[LAST]; i++) {
-        const int32_t a = (*at.input1 - p->input1_zero_point) * (1 << LEFT_SHIFT);
-        const int32_t b = (*at.input2 - p->input2_zero_point) * (1 << LEFT_SHIFT);
+        const int32_t a = (*at.input1 - p->input1_zero_point) * ((int32_t)1 << LEFT_SHIFT);
+        const int32_t b = (*at.input2 - p->input2_zero_point) * ((int32_t)1 << LEFT_SHIFT);
         int32_t sum = elearn_requantize_twice(a, p->input1_scale.multiplier, p->input1_scale.shift)
                       + elearn_requantize_twice(b, p->input2_scale.multiplier, p->input2_scale.shift);
         sum = elearn_requantize_twice(sum, p->output_scale.multiplier, p->output_scale.shift) + p->output_zero_point;
@@ -68,7 +68,7 @@ static inline __attribute__((always_inline)) void form_run(form f, places at, in
     }
 }
 
-static void sum_folded_run(const elearn_elementwise_params *p, places at)
+static void sum_folded_run(const ELEARN_FLASH elearn_elementwise_params *p, places at)
 {
     const form f = {
         .multiplier1 = p->input1_scale.multiplier,
@@ -83,7 +83,7 @@ static void sum_folded_run(const elearn_elementwise_params *p, places at)
     }
 }
 
-static void mul_right_run(const elearn_elementwise_params *p, places at)
+static void mul_right_run(const ELEARN_FLASH elearn_elementwise_params *p, places at)
 {
     const int32_t right = -p->output_scale.shift;
     const form f = {
@@ -100,7 +100,7 @@ static void mul_right_run(const elearn_elementwise_params *p, places at)
     }
 }
 
-static void mul_run(const elearn_elementwise_params *p, places at)
+static void mul_run(const ELEARN_FLASH elearn_elementwise_params *p, places at)
 {
     const elearn_scale scale = p->output_scale;
     for (int32_t i = 0; i < p->sizes[LAST]; i++) {
@@ -112,7 +112,7 @@ static void mul_run(const elearn_elementwise_params *p, places at)
     }
 }
 
-static void maximum_run(const elearn_elementwise_params *p, places at)
+static void maximum_run(const ELEARN_FLASH elearn_elementwise_params *p, places at)
 {
     for (int32_t i = 0; i < p->sizes[LAST]; i++) {
         *at.output++ = *at.input1 > *at.input2 ? *at.input1 : *at.input2;
@@ -121,7 +121,7 @@ static void maximum_run(const elearn_elementwise_params *p, places at)
     }
 }
 
-static void minimum_run(const elearn_elementwise_params *p, places at)
+static void minimum_run(const ELEARN_FLASH elearn_elementwise_params *p, places at)
 {
     for (int32_t i = 0; i < p->sizes[LAST]; i++) {
         *at.output++ = *at.input1 < *at.input2 ? *at.input1 : *at.input2;
@@ -131,7 +131,8 @@ static void minimum_run(const elearn_elementwise_params *p, places at)
 }
 
 /* All runs in the order of the output. */
-static void walk(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs, run one)
+static void walk(
+    const ELEARN_FLASH elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs, run one)
 {
     int32_t place[LAST] = {0};
     int32_t axis;
@@ -158,13 +159,13 @@ static void walk(const elearn_elementwise_params *p, const int8_t *const *inputs
     } while (axis >= 0);
 }
 
-void elearn_sum_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
+void elearn_sum_s8(const ELEARN_FLASH elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
 {
     walk(p, inputs, outputs, sum_run);
 }
 
-static void walk_and_clamp(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs,
-                           run one)
+static void walk_and_clamp(
+    const ELEARN_FLASH elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs, run one)
 {
     walk(p, inputs, outputs, one);
     if (p->output_min > -128 || p->output_max < 127) {
@@ -176,27 +177,31 @@ static void walk_and_clamp(const elearn_elementwise_params *p, const int8_t *con
     }
 }
 
-void elearn_sum_folded_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
+void elearn_sum_folded_s8(
+    const ELEARN_FLASH elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
 {
     walk_and_clamp(p, inputs, outputs, sum_folded_run);
 }
 
-void elearn_mul_right_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
+void elearn_mul_right_s8(
+    const ELEARN_FLASH elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
 {
     walk_and_clamp(p, inputs, outputs, mul_right_run);
 }
 
-void elearn_mul_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
+void elearn_mul_s8(const ELEARN_FLASH elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
 {
     walk(p, inputs, outputs, mul_run);
 }
 
-void elearn_maximum_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
+void elearn_maximum_s8(
+    const ELEARN_FLASH elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
 {
     walk(p, inputs, outputs, maximum_run);
 }
 
-void elearn_minimum_s8(const elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
+void elearn_minimum_s8(
+    const ELEARN_FLASH elearn_elementwise_params *p, const int8_t *const *inputs, int8_t *const *outputs)
 {
     walk(p, inputs, outputs, minimum_run);
 }

@@ -5,6 +5,10 @@
 
 #include "elearn_math.h"
 
+#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8
+#error "this layer needs float64, which this compiler does not have"
+#endif
+
 /* Beyond this every output saturates, whatever the zero point. */
 #define LIMIT 512.0
 
@@ -18,10 +22,10 @@ static int32_t nearest(double value)
 }
 
 void elearn_fully_connected_double_s8(
-    const elearn_fully_connected_double_params *p, const int8_t *input, int8_t *output)
+    const ELEARN_FLASH elearn_fully_connected_double_params *p, const int8_t *input, int8_t *output)
 {
     for (int32_t row = 0; row < p->rows; row++) {
-        const int8_t *weights = p->weights;
+        const ELEARN_FLASH int8_t *weights = p->weights;
         for (int32_t c = 0; c < p->outputs; c++) {
             const int32_t dot = elearn_dot_s8(weights, input, p->offsets.input_zero_point, p->features);
             int32_t sum = elearn_wrapping_add(p->bias[c], dot);

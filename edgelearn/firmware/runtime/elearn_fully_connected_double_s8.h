@@ -9,13 +9,13 @@ typedef struct {
     int32_t features;
     int32_t outputs;
     elearn_offsets offsets;
-    const int8_t *weights;
-    const int32_t *bias;
-    const double *factors;
+    const ELEARN_FLASH int8_t *weights;
+    const ELEARN_FLASH int32_t *bias;
+    const ELEARN_FLASH double *factors;
 } elearn_fully_connected_double_params;
 
 /* input [row][feature], weights [output][feature], output [row][output] */
 void elearn_fully_connected_double_s8(
-    const elearn_fully_connected_double_params *p, const int8_t *input, int8_t *output);
+    const ELEARN_FLASH elearn_fully_connected_double_params *p, const int8_t *input, int8_t *output);
 
 #endif

@@ -7,8 +7,8 @@
 #include "elearn_math.h"
 #include "elearn_matmul_s8.h"
 
-void elearn_fully_connected_fours_s8(const elearn_fully_connected_fours_params *p, const int8_t *input, int8_t *output,
-                                     int8_t *scratch)
+void elearn_fully_connected_fours_s8(
+    const ELEARN_FLASH elearn_fully_connected_fours_params *p, const int8_t *input, int8_t *output, int8_t *scratch)
 {
     const int32_t eights = (p->features + 7) / 8;
     const int32_t whole = p->outputs & ~3;
@@ -17,7 +17,7 @@ void elearn_fully_connected_fours_s8(const elearn_fully_connected_fours_params *
     elearn_vector_walk walk = {0};
 
     walk.values = values;
-    walk.constants = p->is_uniform ? p->constants : NULL;
+    walk.constants = p->is_uniform ? &p->constants[0] : NULL;
     walk.shift = p->shift;
     walk.is_odd = eights & 1;
     for (int32_t row = 0; row < p->rows; row++) {

@@ -14,12 +14,12 @@ typedef struct {
     int32_t shift;
     int32_t is_uniform;    /* whether `constants` serve all outputs */
     int32_t constants[8];  /* multiplier and offset, four times */
-    const uint32_t *stream; /* weights and constants, see elearn_matmul_s8.h */
+    const ELEARN_FLASH uint32_t *stream; /* weights and constants, see elearn_matmul_s8.h */
 } elearn_fully_connected_fours_params;
 
 /* scratch, aligned to four bytes: two bytes for each feature, their number rounded up to a multiple of eight, and
  * eight bytes. */
-void elearn_fully_connected_fours_s8(const elearn_fully_connected_fours_params *p, const int8_t *input, int8_t *output,
-                                     int8_t *scratch);
+void elearn_fully_connected_fours_s8(
+    const ELEARN_FLASH elearn_fully_connected_fours_params *p, const int8_t *input, int8_t *output, int8_t *scratch);
 
 #endif

@@ -3,10 +3,10 @@
 
 #include "elearn_math.h"
 
-void elearn_fully_connected_s8(const elearn_fully_connected_params *p, const int8_t *input, int8_t *output)
+void elearn_fully_connected_s8(const ELEARN_FLASH elearn_fully_connected_params *p, const int8_t *input, int8_t *output)
 {
     for (int32_t row = 0; row < p->rows; row++) {
-        const int8_t *weights = p->weights;
+        const ELEARN_FLASH int8_t *weights = p->weights;
         for (int32_t c = 0; c < p->outputs; c++) {
             const int32_t dot = elearn_dot_s8(weights, input, p->offsets.input_zero_point, p->features);
             int32_t sum = elearn_wrapping_add(p->bias[c], dot);

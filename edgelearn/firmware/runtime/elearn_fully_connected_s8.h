@@ -9,12 +9,13 @@ typedef struct {
     int32_t features;
     int32_t outputs;
     elearn_offsets offsets;
-    const int8_t *weights;
-    const int32_t *bias;
-    const elearn_scale *scales;
+    const ELEARN_FLASH int8_t *weights;
+    const ELEARN_FLASH int32_t *bias;
+    const ELEARN_FLASH elearn_scale *scales;
 } elearn_fully_connected_params;
 
 /* input [row][feature], weights [output][feature], output [row][output] */
-void elearn_fully_connected_s8(const elearn_fully_connected_params *p, const int8_t *input, int8_t *output);
+void elearn_fully_connected_s8(
+    const ELEARN_FLASH elearn_fully_connected_params *p, const int8_t *input, int8_t *output);
 
 #endif

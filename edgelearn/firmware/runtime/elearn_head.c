@@ -18,39 +18,39 @@
 
 #define RANDOM_SEED 2463534242u
 
-void elearn_head_reset(const elearn_head_params *p, elearn_head_state *s)
+void elearn_head_reset(const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s)
 {
     const uint32_t outputs = (uint32_t)p->outputs;
     const uint32_t weights = outputs * (uint32_t)p->features;
-    memcpy(s->weights, p->initial_weights, weights);
+    elearn_copy_constant(s->weights, p->initial_weights, weights);
 #if ELEARN_HEAD_HAS_RESIDUAL
     if (p->initial_residual != NULL) {
-        memcpy(s->residual, p->initial_residual, weights);
+        elearn_copy_constant(s->residual, p->initial_residual, weights);
     } else {
-        memset(s->residual, 128, weights);
+        memset(s->residual, 128, (size_t)weights);
     }
 #endif
-    memcpy(s->bias, p->initial_bias, outputs * sizeof(int32_t));
-    memcpy(s->row_t, p->initial_row_t, outputs);
-    memcpy(s->row_rho, p->initial_row_rho, outputs);
+    elearn_copy_constant(s->bias, p->initial_bias, outputs * sizeof(int32_t));
+    elearn_copy_constant(s->row_t, p->initial_row_t, outputs);
+    elearn_copy_constant(s->row_rho, p->initial_row_rho, outputs);
     s->random = RANDOM_SEED;
     (void)elearn_head_set_learning_rate(p, s, p->learning_rate_mantissa, p->learning_rate_exponent);
 }
 
 /* The right shift of a row's update: w -= lr g s_x (x - z_x) in units of s_w / 256. */
-static int32_t update_shift(const elearn_head_params *p, const elearn_head_state *s, int32_t row_rho)
+static int32_t update_shift(const ELEARN_FLASH elearn_head_params *p, const elearn_head_state *s, int32_t row_rho)
 {
     return s->learning_rate_exponent + row_rho + p->gradient_fraction_bits - 30;
 }
 
 /* The right shift of a bias's update. */
-static int32_t bias_shift(const elearn_head_params *p, uint8_t exponent)
+static int32_t bias_shift(const ELEARN_FLASH elearn_head_params *p, uint8_t exponent)
 {
     return exponent + p->gradient_fraction_bits - p->logit_fraction_bits - 8;
 }
 
 bool elearn_head_set_learning_rate(
-    const elearn_head_params *p, elearn_head_state *s, uint16_t mantissa, uint8_t exponent)
+    const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s, uint16_t mantissa, uint8_t exponent)
 {
     const uint16_t old_mantissa = s->learning_rate_mantissa;
     const uint8_t old_exponent = s->learning_rate_exponent;
@@ -75,7 +75,7 @@ bool elearn_head_set_learning_rate(
     return true;
 }
 
-bool elearn_head_accepts_row_t(const elearn_head_params *p, const uint8_t *values, uint32_t count)
+bool elearn_head_accepts_row_t(const ELEARN_FLASH elearn_head_params *p, const uint8_t *values, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         const int32_t t = values[i] < 128 ? values[i] : -1;
@@ -87,7 +87,7 @@ bool elearn_head_accepts_row_t(const elearn_head_params *p, const uint8_t *value
 }
 
 bool elearn_head_accepts_row_rho(
-    const elearn_head_params *p, const elearn_head_state *s, const uint8_t *values, uint32_t count)
+    const ELEARN_FLASH elearn_head_params *p, const elearn_head_state *s, const uint8_t *values, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         const int32_t rho = values[i] < 128 ? values[i] : values[i] - 256;
@@ -98,7 +98,8 @@ bool elearn_head_accepts_row_rho(
     return true;
 }
 
-static int32_t row_logit(const elearn_head_params *p, const elearn_head_state *s, int32_t row, const int8_t *features)
+static int32_t row_logit(
+    const ELEARN_FLASH elearn_head_params *p, const elearn_head_state *s, int32_t row, const int8_t *features)
 {
     const int32_t m = p->row_m[row];
     const int32_t t = s->row_t[row];
@@ -118,10 +119,10 @@ static int32_t row_logit(const elearn_head_params *p, const elearn_head_state *s
 }
 
 /* Softmax in Q15 by a table of 2^-(i/64); `sum` gets the sum of exponentials, Q15. */
-static void softmax(const elearn_head_params *p, elearn_head_state *s, int32_t largest, uint32_t *sum)
+static void softmax(const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s, int32_t largest, uint32_t *sum)
 {
     /* round(2^(15 - i/64)) */
-    static const uint16_t table[65] = {
+    static const ELEARN_FLASH uint16_t table[65] = {
         32768, 32415, 32066, 31720, 31379, 31041, 30706, 30376, 30048, 29725, 29405, 29088, 28774, 28464, 28158, 27855,
         27554, 27258, 26964, 26674, 26386, 26102, 25821, 25543, 25268, 24995, 24726, 24460, 24196, 23936, 23678, 23423,
         23170, 22921, 22674, 22430, 22188, 21949, 21713, 21479, 21247, 21019, 20792, 20568, 20347, 20127, 19911, 19696,
@@ -155,7 +156,7 @@ static void softmax(const elearn_head_params *p, elearn_head_state *s, int32_t l
 }
 
 void elearn_head_forward(
-    const elearn_head_params *p, elearn_head_state *s, const int8_t *features, elearn_head_result *result)
+    const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s, const int8_t *features, elearn_head_result *result)
 {
     int32_t best = 0;
     for (int32_t row = 0; row < p->outputs; row++) {
@@ -185,7 +186,8 @@ static uint32_t next_random(uint32_t v)
 
 /* u -= (k (x - z_x)) >> shift, rounded, for one row; true if a weight saturated. */
 static bool update_row(
-    const elearn_head_params *p, elearn_head_state *s, int32_t row, const int8_t *features, int32_t k, int32_t shift)
+    const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s, int32_t row, const int8_t *features,
+    int32_t k, int32_t shift)
 {
     /* A copy: stores through int8_t could change what p points to, as far as the compiler knows. */
     const int32_t count = p->features;
@@ -206,7 +208,7 @@ static bool update_row(
 #else
         const int32_t low = 128;
 #endif
-        int32_t u = weights[i] * 256 + low - ((k * features[i] + constant) >> shift);
+        int32_t u = (int32_t)weights[i] * 256 + low - ((k * features[i] + constant) >> shift);
         if ((uint32_t)(u - INT16_MIN) > 0xFFFFu) {
             u = u > 0 ? INT16_MAX : INT16_MIN;
             saturated = true;
@@ -223,16 +225,16 @@ static bool update_row(
 }
 
 /* Twice the row scale, half the numbers: (u - 128) / 2 + 128, rounded. */
-static void rescale_row(const elearn_head_params *p, elearn_head_state *s, int32_t row)
+static void rescale_row(const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s, int32_t row)
 {
     int8_t *weights = s->weights + row * p->features;
     for (int32_t i = 0; i < p->features; i++) {
 #if ELEARN_HEAD_HAS_RESIDUAL
         uint8_t *residual = s->residual + row * p->features + i;
-        const int32_t u = ((weights[i] * 256 + *residual - 127) >> 1) + 128;
+        const int32_t u = (((int32_t)weights[i] * 256 + *residual - 127) >> 1) + 128;
         *residual = (uint8_t)(u & 255);
 #else
-        const int32_t u = ((weights[i] * 256 + 128 - 127) >> 1) + 128;
+        const int32_t u = (((int32_t)weights[i] * 256 + 128 - 127) >> 1) + 128;
 #endif
         weights[i] = (int8_t)(u >> 8);
     }
@@ -252,7 +254,7 @@ static int32_t subtract_saturating(int32_t a, int32_t b)
 }
 
 void elearn_head_learn(
-    const elearn_head_params *p,
+    const ELEARN_FLASH elearn_head_params *p,
     elearn_head_state *s,
     const int8_t *features,
     uint16_t label,

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "elearn_config.h"
+#include "elearn_flash.h"
 #include "elearn_protocol.h"
 
 #define ELEARN_HEAD_IS_FLOAT (ELEARN_RESIDUAL == ELEARN_RESIDUAL_FLOAT)
@@ -37,16 +38,16 @@ typedef struct {
     int8_t input_target_shift;
     float feature_scale;
 #if ELEARN_HEAD_IS_FLOAT
-    const float *initial_weights;
-    const float *initial_bias;
+    const ELEARN_FLASH float *initial_weights;
+    const ELEARN_FLASH float *initial_bias;
 #else
-    const int8_t *initial_weights;
-    const uint8_t *initial_residual; /* INT8 only; NULL where every element is 128 */
-    const int32_t *initial_bias;     /* logit_fraction_bits + 8 fraction bits */
-    const int8_t *initial_row_t;     /* 2^logit_fraction_bits s_x s_w = m 2^-t */
-    const int8_t *initial_row_rho;   /* 256 s_x / s_w = r 2^-rho */
-    const uint16_t *row_m;
-    const uint16_t *row_r;
+    const ELEARN_FLASH int8_t *initial_weights;
+    const ELEARN_FLASH uint8_t *initial_residual; /* INT8 only; NULL where every element is 128 */
+    const ELEARN_FLASH int32_t *initial_bias;     /* logit_fraction_bits + 8 fraction bits */
+    const ELEARN_FLASH int8_t *initial_row_t;     /* 2^logit_fraction_bits s_x s_w = m 2^-t */
+    const ELEARN_FLASH int8_t *initial_row_rho;   /* 256 s_x / s_w = r 2^-rho */
+    const ELEARN_FLASH uint16_t *row_m;
+    const ELEARN_FLASH uint16_t *row_r;
 #endif
 } elearn_head_params;
 
@@ -78,22 +79,22 @@ typedef struct {
 } elearn_head_result;
 
 /* Back to the weights the model came with, and its learning rate. */
-void elearn_head_reset(const elearn_head_params *p, elearn_head_state *s);
+void elearn_head_reset(const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s);
 
 /* Set lr = mantissa 2^-exponent; false, and nothing changes, where an update could not represent it. */
 bool elearn_head_set_learning_rate(
-    const elearn_head_params *p, elearn_head_state *s, uint16_t mantissa, uint8_t exponent);
+    const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s, uint16_t mantissa, uint8_t exponent);
 
 #if !ELEARN_HEAD_IS_FLOAT
 /* Whether the layer could work with these values in row_t or row_rho for some outputs. */
-bool elearn_head_accepts_row_t(const elearn_head_params *p, const uint8_t *values, uint32_t count);
+bool elearn_head_accepts_row_t(const ELEARN_FLASH elearn_head_params *p, const uint8_t *values, uint32_t count);
 bool elearn_head_accepts_row_rho(
-    const elearn_head_params *p, const elearn_head_state *s, const uint8_t *values, uint32_t count);
+    const ELEARN_FLASH elearn_head_params *p, const elearn_head_state *s, const uint8_t *values, uint32_t count);
 #endif
 
 /* Logits, probabilities and prediction of the features. */
 void elearn_head_forward(
-    const elearn_head_params *p, elearn_head_state *s, const int8_t *features, elearn_head_result *result);
+    const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s, const int8_t *features, elearn_head_result *result);
 
 /* Where the loss of squared error takes its targets from. */
 typedef struct {
@@ -102,15 +103,16 @@ typedef struct {
 } elearn_head_targets;
 
 /* Squared error: the target of one output, in the fixed point of the logits. */
-int32_t elearn_head_target(const elearn_head_params *p, int32_t row, elearn_head_targets targets);
+int32_t elearn_head_target(const ELEARN_FLASH elearn_head_params *p, int32_t row, elearn_head_targets targets);
 
 /* The gradient of the loss by one logit, with gradient_fraction_bits fraction bits, within +-32767. */
 int32_t elearn_head_gradient(
-    const elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label, elearn_head_targets targets);
+    const ELEARN_FLASH elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label,
+    elearn_head_targets targets);
 
 /* The loss of the last forward pass against a class (cross-entropy) or targets (squared error). */
 void elearn_head_loss(
-    const elearn_head_params *p,
+    const ELEARN_FLASH elearn_head_params *p,
     const elearn_head_state *s,
     uint16_t label,
     elearn_head_targets targets,
@@ -118,7 +120,7 @@ void elearn_head_loss(
 
 /* One step of stochastic gradient descent on the last forward pass. */
 void elearn_head_learn(
-    const elearn_head_params *p,
+    const ELEARN_FLASH elearn_head_params *p,
     elearn_head_state *s,
     const int8_t *features,
     uint16_t label,

@@ -8,16 +8,16 @@
 
 #include "elearn_math.h"
 
-void elearn_head_reset(const elearn_head_params *p, elearn_head_state *s)
+void elearn_head_reset(const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s)
 {
     const uint32_t outputs = (uint32_t)p->outputs;
-    memcpy(s->weights, p->initial_weights, outputs * (uint32_t)p->features * sizeof(float));
-    memcpy(s->bias, p->initial_bias, outputs * sizeof(float));
+    elearn_copy_constant(s->weights, p->initial_weights, outputs * (uint32_t)p->features * sizeof(float));
+    elearn_copy_constant(s->bias, p->initial_bias, outputs * sizeof(float));
     (void)elearn_head_set_learning_rate(p, s, p->learning_rate_mantissa, p->learning_rate_exponent);
 }
 
 bool elearn_head_set_learning_rate(
-    const elearn_head_params *p, elearn_head_state *s, uint16_t mantissa, uint8_t exponent)
+    const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s, uint16_t mantissa, uint8_t exponent)
 {
     (void)p;
     if (mantissa >= (1u << 15) || exponent > 63) {
@@ -41,16 +41,16 @@ static int32_t to_fixed(float v, int bits)
 {
     const float scaled = v * power_of_two(bits);
     if (scaled >= 1073741824.0f) {
-        return 1 << 30;
+        return (int32_t)1 << 30;
     }
     if (!(scaled > -1073741824.0f)) {
-        return -(1 << 30); /* what is no number too */
+        return -((int32_t)1 << 30); /* what is no number too */
     }
     return (int32_t)(scaled + (scaled < 0.0f ? -0.5f : 0.5f));
 }
 
 void elearn_head_forward(
-    const elearn_head_params *p, elearn_head_state *s, const int8_t *features, elearn_head_result *result)
+    const ELEARN_FLASH elearn_head_params *p, elearn_head_state *s, const int8_t *features, elearn_head_result *result)
 {
     const float unit = power_of_two(-p->logit_fraction_bits);
     int32_t best = 0;
@@ -84,7 +84,8 @@ void elearn_head_forward(
 
 /* The gradient of the loss by the logit. */
 static float gradient(
-    const elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label, elearn_head_targets targets)
+    const ELEARN_FLASH elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label,
+    elearn_head_targets targets)
 {
     if (p->loss == ELEARN_LOSS_CROSS_ENTROPY) {
         return (float)(s->probabilities[row] - (row == label ? 32768 : 0)) * power_of_two(-15);
@@ -94,7 +95,7 @@ static float gradient(
 }
 
 void elearn_head_learn(
-    const elearn_head_params *p,
+    const ELEARN_FLASH elearn_head_params *p,
     elearn_head_state *s,
     const int8_t *features,
     uint16_t label,

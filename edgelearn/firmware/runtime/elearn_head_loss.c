@@ -3,20 +3,21 @@
 #include "elearn_head.h"
 #include "elearn_math.h"
 
-int32_t elearn_head_target(const elearn_head_params *p, int32_t row, elearn_head_targets targets)
+int32_t elearn_head_target(const ELEARN_FLASH elearn_head_params *p, int32_t row, elearn_head_targets targets)
 {
     int32_t product;
     if (targets.targets != NULL) {
         const int32_t target = (int32_t)(elearn_get_u16(targets.targets + 2 * row) ^ 0x8000u) - 0x8000;
         return target * ((int32_t)1 << p->target_shift);
     }
-    product = (targets.input[row] - p->input_zero_point) * p->input_target_mantissa;
+    product = (int32_t)(targets.input[row] - p->input_zero_point) * p->input_target_mantissa;
     return p->input_target_shift >= 0 ? elearn_round_shift(product, p->input_target_shift)
                                       : product * ((int32_t)1 << -p->input_target_shift);
 }
 
 int32_t elearn_head_gradient(
-    const elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label, elearn_head_targets targets)
+    const ELEARN_FLASH elearn_head_params *p, const elearn_head_state *s, int32_t row, uint16_t label,
+    elearn_head_targets targets)
 {
     int32_t g;
     if (p->loss == ELEARN_LOSS_CROSS_ENTROPY) {
@@ -28,7 +29,7 @@ int32_t elearn_head_gradient(
 }
 
 void elearn_head_loss(
-    const elearn_head_params *p,
+    const ELEARN_FLASH elearn_head_params *p,
     const elearn_head_state *s,
     uint16_t label,
     elearn_head_targets targets,

@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "elearn_flash.h"
+
 /* Requantisation of one output channel: multiplier in Q31, shift > 0 is to the left. */
 typedef struct {
     int32_t multiplier;

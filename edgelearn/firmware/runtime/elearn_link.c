@@ -100,12 +100,12 @@ static void put_start(uint8_t *p)
 
 static void put_model(uint8_t *p)
 {
-    const elearn_model *m = &elearn_the_model;
+    const ELEARN_FLASH elearn_model *m = &elearn_the_model;
     elearn_put_u32(p + ELEARN_HELLO_REPLY_MODEL_HASH_LOW, m->hash_low);
     elearn_put_u32(p + ELEARN_HELLO_REPLY_MODEL_HASH_HIGH, m->hash_high);
 #if ELEARN_TRAINABLE_COUNT
     {
-        const elearn_head_params *h = m->trainable[0].params;
+        const ELEARN_FLASH elearn_head_params *h = m->trainable[0].params;
         const elearn_head_state *s = m->trainable[0].state;
         elearn_put_u32(p + ELEARN_HELLO_REPLY_FEATURE_ELEMENTS, (uint32_t)h->features);
         elearn_put_f32(p + ELEARN_HELLO_REPLY_FEATURE_SCALE, h->feature_scale);
@@ -213,7 +213,7 @@ static uint32_t set_learning_rate(const uint8_t *payload)
     const uint16_t mantissa = (uint16_t)elearn_get_u16(payload + ELEARN_SET_LEARNING_RATE_MANTISSA);
     const uint8_t exponent = payload[ELEARN_SET_LEARNING_RATE_EXPONENT];
     for (uint32_t i = 0; i < ELEARN_TRAINABLE_COUNT; i++) {
-        const elearn_trainable *t = &elearn_the_model.trainable[i];
+        const ELEARN_FLASH elearn_trainable *t = &elearn_the_model.trainable[i];
         if (!elearn_head_set_learning_rate(t->params, t->state, mantissa, exponent)) {
             return ELEARN_STATUS_LEARNING_RATE;
         }
@@ -335,7 +335,7 @@ static void change(uint32_t type, uint32_t sequence, const uint8_t *payload, uin
     uint32_t status = ELEARN_STATUS_BAD_LENGTH;
     if (behind != 0 && behind <= kept_count) {
         repeats++;
-        memcpy(reply_buffer, kept, ELEARN_FRAME_HEADER_BYTES + kept[1]);
+        memcpy(reply_buffer, kept, (size_t)(ELEARN_FRAME_HEADER_BYTES + kept[1]));
         elearn_frame_send(reply_buffer, ELEARN_FRAME_HEADER_BYTES + kept[1], elearn_port_write);
         return;
     }
@@ -357,7 +357,7 @@ static void change(uint32_t type, uint32_t sequence, const uint8_t *payload, uin
     } else {
         acknowledge(sequence, status);
     }
-    memcpy(kept, reply_buffer, ELEARN_FRAME_HEADER_BYTES + reply_buffer[1]);
+    memcpy(kept, reply_buffer, (size_t)(ELEARN_FRAME_HEADER_BYTES + reply_buffer[1]));
     elearn_the_state.next_sequence = (elearn_the_state.next_sequence + 1u) & ~ELEARN_READING;
     if (kept_count < ELEARN_WINDOW) {
         kept_count++;
@@ -410,7 +410,7 @@ static void dispatch(uint8_t *frame, uint32_t frame_bytes)
         size = 0; /* what is missing must not be filled up from the tail */
     } else if (fixed != UINT32_MAX && sent_fixed > fixed) {
         /* fields of a later version, before the tail */
-        memmove(payload + fixed, payload + sent_fixed, size - sent_fixed);
+        memmove(payload + fixed, payload + sent_fixed, (size_t)(size - sent_fixed));
         size -= sent_fixed - fixed;
     }
     if (sequence & ELEARN_READING) {

@@ -7,7 +7,7 @@
 
 #define LOG_FRACTION_BITS 26                       /* logarithms and differences are Q5.26 */
 #define OUTPUT_SHIFT (LOG_FRACTION_BITS - 4)       /* from Q5.26 to steps of 1/16 */
-#define HALF_STEP ((1 << (OUTPUT_SHIFT - 1)) - 1)  /* rounds what is not positive, halves away from zero */
+#define HALF_STEP (((int32_t)1 << (OUTPUT_SHIFT - 1)) - 1)  /* rounds what is not positive, halves away from zero */
 #define OUTPUT_ZERO_POINT 127
 
 /* log(r 2^(1/4)) in Q6.25 for 1/sqrt(2) <= r <= 1 in Q0.31: a quotient of polynomials in the distance to 2^(-1/4). */
@@ -45,12 +45,12 @@ static int32_t log_of_sum(int32_t sum)
         r = 2 * elearn_multiply_high(r, sqrt_half);
         quarters += 1;
     }
-    return 2 * (elearn_multiply_high(quarters * (1 << (LOG_FRACTION_BITS - 3)), log_2) + log_near_root(r));
+    return 2 * (elearn_multiply_high(quarters * ((int32_t)1 << (LOG_FRACTION_BITS - 3)), log_2) + log_near_root(r));
 }
 
-void elearn_log_softmax_s8(const elearn_log_softmax_params *p, const int8_t *input, int8_t *output)
+void elearn_log_softmax_s8(const ELEARN_FLASH elearn_log_softmax_params *p, const int8_t *input, int8_t *output)
 {
-    const elearn_log_softmax_entry *table = p->table;
+    const ELEARN_FLASH elearn_log_softmax_entry *table = p->table;
     const int32_t count = p->count;
     const int32_t columns = p->columns;
     for (int32_t row = p->rows; row > 0; row--) {

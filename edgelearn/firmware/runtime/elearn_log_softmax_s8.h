@@ -13,11 +13,11 @@ typedef struct {
 typedef struct {
     int32_t rows;
     int32_t columns; /* at most 4095, so that the sum of a row fits in Q12.19 */
-    const elearn_log_softmax_entry *table;
+    const ELEARN_FLASH elearn_log_softmax_entry *table;
     int32_t count; /* of entries; an input beyond them counts nothing, and its output is -128 */
 } elearn_log_softmax_params;
 
 /* The output may be the input. */
-void elearn_log_softmax_s8(const elearn_log_softmax_params *p, const int8_t *input, int8_t *output);
+void elearn_log_softmax_s8(const ELEARN_FLASH elearn_log_softmax_params *p, const int8_t *input, int8_t *output);
 
 #endif

@@ -3,9 +3,9 @@
 
 #include "elearn_lanes.h"
 
-void elearn_lookup_s8(const elearn_lookup_params *p, const int8_t *input, int8_t *output)
+void elearn_lookup_s8(const ELEARN_FLASH elearn_lookup_params *p, const int8_t *input, int8_t *output)
 {
-    const uint8_t *table = p->table;
+    const ELEARN_FLASH uint8_t *table = p->table;
     int32_t left = p->elements;
     for (; left >= 4; left -= 4) {
         const uint32_t word = elearn_load4(input);

@@ -7,10 +7,10 @@
 
 typedef struct {
     int32_t elements;
-    const uint8_t *table; /* 256 outputs, by the input's bits as an unsigned number */
+    const ELEARN_FLASH uint8_t *table; /* 256 outputs, by the input's bits as an unsigned number */
 } elearn_lookup_params;
 
 /* The output may be the input. */
-void elearn_lookup_s8(const elearn_lookup_params *p, const int8_t *input, int8_t *output);
+void elearn_lookup_s8(const ELEARN_FLASH elearn_lookup_params *p, const int8_t *input, int8_t *output);
 
 #endif

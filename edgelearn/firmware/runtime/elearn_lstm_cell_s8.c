@@ -23,7 +23,7 @@ static int32_t multiply_q15(int32_t a, int32_t b)
 static int32_t exp_negative(int32_t a, int32_t integer_bits)
 {
     /* exp(-2^n) in Q0.15 for n = -2 to 4 */
-    static const int16_t factors[] = {25520, 19875, 12055, 4435, 600, 11, 0};
+    static const ELEARN_FLASH int16_t factors[] = {25520, 19875, 12055, 4435, 600, 11, 0};
     const int32_t exp_minus_eighth = 28918;
     const int32_t third = 10923;
     const int32_t quarter = 1 << (13 - integer_bits);
@@ -46,7 +46,7 @@ static int32_t exp_negative(int32_t a, int32_t integer_bits)
         result = exp_minus_eighth + multiply_q15(exp_minus_eighth, x + high);
         result = result > INT16_MAX ? INT16_MAX : result;
     }
-    for (const int16_t *factor = factors; quarters != 0; factor++) {
+    for (const ELEARN_FLASH int16_t *factor = factors; quarters != 0; factor++) {
         if (quarters & 1) {
             result = multiply_q15(result, *factor);
         }
@@ -58,7 +58,7 @@ static int32_t exp_negative(int32_t a, int32_t integer_bits)
 /* 2 / (1 + a) in Q2.13 for 0 <= a < 1 in Q0.15: three Newton steps. */
 static int32_t reciprocal(int32_t a)
 {
-    const int32_t half_denominator = (a + (1 << 15)) >> 1;
+    const int32_t half_denominator = (a + ((int32_t)1 << 15)) >> 1;
     int32_t x = 23130 + multiply_q15(half_denominator, -15420); /* 48/17 - 32/17 d */
     for (int32_t i = 0; i < 3; i++) {
         const int32_t error = (1 << 13) - multiply_q15(half_denominator, x);
@@ -90,16 +90,16 @@ static int32_t hyperbolic_tangent(int32_t a, int32_t integer_bits)
 }
 
 /* The sum of a gate in Q3.12, saturated after each of its two parts. */
-static int32_t gate_sum(const elearn_lstm_params *p, const int32_t *sums, int32_t gate)
+static int32_t gate_sum(const ELEARN_FLASH elearn_lstm_params *p, const int32_t *sums, int32_t gate)
 {
-    const elearn_scale *const of_input = p->scales + gate;
-    const elearn_scale *const recurrent = p->scales + 4 + gate;
+    const ELEARN_FLASH elearn_scale *const of_input = p->scales + gate;
+    const ELEARN_FLASH elearn_scale *const recurrent = p->scales + 4 + gate;
     const int32_t first = saturate16(elearn_requantize_twice(sums[gate], of_input->multiplier, of_input->shift));
     const int32_t second = elearn_requantize_twice(sums[4 + gate], recurrent->multiplier, recurrent->shift);
     return saturate16((int32_t)((uint32_t)first + (uint32_t)second));
 }
 
-int8_t elearn_lstm_unit_s8(const elearn_lstm_params *p, const int32_t *sums, int16_t *cell)
+int8_t elearn_lstm_unit_s8(const ELEARN_FLASH elearn_lstm_params *p, const int32_t *sums, int16_t *cell)
 {
     const int32_t input_gate = logistic(gate_sum(p, sums, 0));
     const int32_t forget_gate = logistic(gate_sum(p, sums, 1));

@@ -16,33 +16,33 @@ static inline int32_t exp_negative(int32_t z)
 {
     const int32_t u = z - 1; /* its bits from the 13th on tell how many quarters there are beyond the first */
     const int32_t x = (int32_t)((uint32_t)(4096 - z) << 19) >> 19; /* -4096 to 4095 */
-    const int32_t x17 = x * (1 << 17);
+    const int32_t x17 = x * ((int32_t)1 << 17);
     const int32_t x2 = elearn_multiply_rounded(x17, x);
     const int32_t x3 = elearn_multiply_rounded(x17, x2);
-    const int32_t x4 = elearn_multiply_rounded(x2 * (1 << 17), x2);
-    const int32_t high = elearn_multiply_rounded_add(((x4 + 2) >> 2) + x3, 10923 << 17, x2);
-    int32_t e = elearn_multiply_rounded_add(2 * (x + ((high + 1) >> 1)), 28918 << 16, 28918);
+    const int32_t x4 = elearn_multiply_rounded(x2 * ((int32_t)1 << 17), x2);
+    const int32_t high = elearn_multiply_rounded_add(((x4 + 2) >> 2) + x3, (int32_t)10923 << 17, x2);
+    int32_t e = elearn_multiply_rounded_add(2 * (x + ((high + 1) >> 1)), (int32_t)28918 << 16, 28918);
     /* A factor f of a half or more is 1 - (1 - f), which fits 32 bits. */
-    if (u & 1 << 13) {
-        e = elearn_multiply_rounded_add(e, (25520 - 32768) * (1 << 17), e);
+    if (u & (int32_t)1 << 13) {
+        e = elearn_multiply_rounded_add(e, ((int32_t)25520 - 32768) * ((int32_t)1 << 17), e);
     }
-    if (u & 1 << 14) {
-        e = elearn_multiply_rounded_add(e, (19875 - 32768) * (1 << 17), e);
+    if (u & (int32_t)1 << 14) {
+        e = elearn_multiply_rounded_add(e, ((int32_t)19875 - 32768) * ((int32_t)1 << 17), e);
     }
-    if (u & 1 << 15) {
-        e = elearn_multiply_rounded(e, 12055 << 17);
+    if (u & (int32_t)1 << 15) {
+        e = elearn_multiply_rounded(e, (int32_t)12055 << 17);
     }
-    if (u >= 1 << 16) {
-        if (u & 1 << 16) {
-            e = elearn_multiply_rounded(e, 4435 << 17);
+    if (u >= (int32_t)1 << 16) {
+        if (u & (int32_t)1 << 16) {
+            e = elearn_multiply_rounded(e, (int32_t)4435 << 17);
         }
-        if (u & 1 << 17) {
-            e = elearn_multiply_rounded(e, 600 << 17);
+        if (u & (int32_t)1 << 17) {
+            e = elearn_multiply_rounded(e, (int32_t)600 << 17);
         }
-        if (u & 1 << 18) {
-            e = elearn_multiply_rounded(e, 11 << 17);
+        if (u & (int32_t)1 << 18) {
+            e = elearn_multiply_rounded(e, (int32_t)11 << 17);
         }
-        if (u >= 1 << 19) {
+        if (u >= (int32_t)1 << 19) {
             e = 0;
         }
     }
@@ -52,16 +52,16 @@ static inline int32_t exp_negative(int32_t z)
 /* One step of Newton's method; x is the reference's Q2.13 times 2^16. */
 static inline int32_t nearer(int32_t denominator, int32_t x)
 {
-    const int32_t error = (1 << 14) - 2 * elearn_multiply_rounded(denominator, x);
-    return x + elearn_multiply_rounded(x, error) * (1 << 18);
+    const int32_t error = ((int32_t)1 << 14) - 2 * elearn_multiply_rounded(denominator, x);
+    return x + elearn_multiply_rounded(x, error) * ((int32_t)1 << 18);
 }
 
 /* 2^29 * 2 / (1 + exp(-z)), of z as above. */
 static inline int32_t reciprocal(int32_t z)
 {
-    const int32_t denominator = (exp_negative(z) | 1 << 15) & ~1;
+    const int32_t denominator = (exp_negative(z) | (int32_t)1 << 15) & ~1;
     /* 48/17 - 32/17 d for half the denominator d */
-    const int32_t x = elearn_multiply_rounded_add(denominator, -15420 * (1 << 16), 23130) * (1 << 16);
+    const int32_t x = elearn_multiply_rounded_add(denominator, -15420 * ((int32_t)1 << 16), 23130) * ((int32_t)1 << 16);
     return nearer(denominator, nearer(denominator, nearer(denominator, x)));
 }
 
@@ -72,7 +72,7 @@ static inline int32_t logistic(int32_t a)
     if (a == 0) {
         return 1 << 14;
     }
-    positive = elearn_saturate16(reciprocal((a < 0 ? -a : a) * (1 << GATE_INTEGER_BITS)) >> 15);
+    positive = elearn_saturate16(reciprocal((a < 0 ? -a : a) * ((int32_t)1 << GATE_INTEGER_BITS)) >> 15);
     return a < 0 ? INT16_MAX - positive : positive;
 }
 
@@ -83,7 +83,7 @@ static inline int32_t hyperbolic_tangent(int32_t a, int32_t integer_bits)
     if (a == 0) {
         return 0;
     }
-    positive = reciprocal((a < 0 ? -a : a) * (1 << (integer_bits + 1))) - (1 << 29);
+    positive = reciprocal((a < 0 ? -a : a) * ((int32_t)1 << (integer_bits + 1))) - ((int32_t)1 << 29);
     positive = elearn_saturate16(positive >> 14);
     return a < 0 ? -positive : positive;
 }
@@ -91,11 +91,12 @@ static inline int32_t hyperbolic_tangent(int32_t a, int32_t integer_bits)
 /* Shift right, rounding halves away from zero; n > 0, and v leaves room for the half. */
 static inline int32_t shift_right(int32_t v, int32_t n)
 {
-    return (v + (v >> 31) + (1 << (n - 1))) >> n;
+    return (v + (v >> 31) + ((int32_t)1 << (n - 1))) >> n;
 }
 
 /* One step of all units from their gates. */
-static void step_units(const elearn_lstm_fours_params *p, const int16_t *gates, int16_t *cells, int8_t *output)
+static void step_units(
+    const ELEARN_FLASH elearn_lstm_fours_params *p, const int16_t *gates, int16_t *cells, int8_t *output)
 {
     for (int32_t u = 0; u < p->units; u++) {
         const int32_t input_gate = logistic(gates[0]);
@@ -114,7 +115,8 @@ static void step_units(const elearn_lstm_fours_params *p, const int16_t *gates, 
     }
 }
 
-void elearn_lstm_fours_s8(const elearn_lstm_fours_params *p, const int8_t *input, int8_t *output, int8_t *scratch)
+void elearn_lstm_fours_s8(
+    const ELEARN_FLASH elearn_lstm_fours_params *p, const int8_t *input, int8_t *output, int8_t *scratch)
 {
     const int32_t input_eights = (p->features + 7) / 8;
     const int32_t unit_eights = (p->units + 7) / 8;

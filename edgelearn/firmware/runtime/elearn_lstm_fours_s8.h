@@ -16,11 +16,12 @@ typedef struct {
     int32_t input_words;       /* of the stream, before those of the recurrent weights */
     elearn_gate_scale input_scales[4]; /* to int16 with 12 fraction bits */
     elearn_gate_scale recurrent_scales[4];
-    const uint32_t *stream; /* for each unit its four gates, see elearn_lstm_gates_s8.h */
+    const ELEARN_FLASH uint32_t *stream; /* for each unit its four gates, see elearn_lstm_gates_s8.h */
 } elearn_lstm_fours_params;
 
 /* input [step][feature], output [step][unit]. The state begins as zero. scratch, aligned to four bytes: 16 bytes for
  * each eight features or units, whichever are more, ten for each unit, and four. */
-void elearn_lstm_fours_s8(const elearn_lstm_fours_params *p, const int8_t *input, int8_t *output, int8_t *scratch);
+void elearn_lstm_fours_s8(
+    const ELEARN_FLASH elearn_lstm_fours_params *p, const int8_t *input, int8_t *output, int8_t *scratch);
 
 #endif

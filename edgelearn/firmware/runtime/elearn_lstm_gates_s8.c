@@ -51,10 +51,11 @@ __attribute__((naked)) void elearn_lstm_gates_s8(const elearn_vector_walk *w __a
 
 void elearn_lstm_gates_s8(const elearn_vector_walk *w)
 {
-    const elearn_gate_scale *const scales = (const elearn_gate_scale *)(const void *)w->constants;
+    const ELEARN_FLASH elearn_gate_scale *const scales =
+        (const ELEARN_FLASH elearn_gate_scale *)(const ELEARN_FLASH void *)w->constants;
     int16_t *gates = (int16_t *)(void *)w->output;
     int16_t *const end = (int16_t *)(void *)w->output_end;
-    const uint32_t *stream = w->stream;
+    const ELEARN_FLASH uint32_t *stream = w->stream;
     while (gates != end) {
         int32_t sums[4];
         stream = elearn_vector_sums(w, stream, sums);

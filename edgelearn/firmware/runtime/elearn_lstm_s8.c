@@ -4,7 +4,8 @@
 #include "elearn_lstm_cell_s8.h"
 
 /* Add the products of `count` values to the sums of the four gates; returns the weights behind. */
-static const int8_t *add_products(const int8_t *weights, const int8_t *values, int32_t count, int32_t *sums)
+static const ELEARN_FLASH int8_t *add_products(
+    const ELEARN_FLASH int8_t *weights, const int8_t *values, int32_t count, int32_t *sums)
 {
     const int8_t *const end = values + count;
     const int8_t *const end_of_fours = values + (count & ~3);
@@ -39,7 +40,7 @@ static const int8_t *add_products(const int8_t *weights, const int8_t *values, i
     return weights;
 }
 
-void elearn_lstm_s8(const elearn_lstm_params *p, const int8_t *input, int8_t *output, int8_t *scratch)
+void elearn_lstm_s8(const ELEARN_FLASH elearn_lstm_params *p, const int8_t *input, int8_t *output, int8_t *scratch)
 {
     int16_t *const cells = (int16_t *)(void *)scratch;
     const int32_t recurrent_bytes = 16 * ((p->units + 3) / 4);
@@ -48,8 +49,8 @@ void elearn_lstm_s8(const elearn_lstm_params *p, const int8_t *input, int8_t *ou
         cells[u] = 0;
     }
     for (int32_t t = 0; t < p->steps; t++) {
-        const int8_t *weights = p->weights;
-        const int32_t *bias = p->bias;
+        const ELEARN_FLASH int8_t *weights = p->weights;
+        const ELEARN_FLASH int32_t *bias = p->bias;
         for (int32_t u = 0; u < p->units; u++) {
             int32_t sums[8] = {bias[0], bias[1], bias[2], bias[3], 0, 0, 0, 0};
             weights = add_products(weights, input, p->features, sums);

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "elearn_flash.h"
+
 /* Shift right, rounding halves up: (v + 2^(n-1)) >> n; n = 0 is v itself. `>>` is arithmetic on every compiler we use. */
 static inline int32_t elearn_round_shift(int32_t v, int32_t n)
 {
@@ -66,7 +68,7 @@ static inline int32_t elearn_requantize_once(int32_t v, int32_t multiplier, int3
 
 /* sum of weights[i] * (values[i] - zero_point), of so few that it stays within 32 bits: any 65,793 do. A function of its
  * own: inlined, its loop would lack registers. */
-int32_t elearn_dot_s8(const int8_t *weights, const int8_t *values, int32_t zero_point, int32_t count);
+int32_t elearn_dot_s8(const ELEARN_FLASH int8_t *weights, const int8_t *values, int32_t zero_point, int32_t count);
 
 /* The part [first, end) of a window's taps 0 .. taps-1 that lies inside an axis of `limit` elements, where tap i lies at
  * start + i * dilation. */

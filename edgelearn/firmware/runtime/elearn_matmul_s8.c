@@ -211,13 +211,13 @@ static int32_t high_product(int32_t a, int32_t b)
     return (int32_t)(((int64_t)a * b) >> 32);
 }
 
-static int8_t folded(int32_t sum, const uint32_t *constants, int32_t shift)
+static int8_t folded(int32_t sum, const ELEARN_FLASH uint32_t *constants, int32_t shift)
 {
     const int32_t value = (int32_t)constants[1] + high_product(sum, (int32_t)constants[0]);
     return (int8_t)elearn_clamp(value >> shift, -128, 127);
 }
 
-static int8_t twice(int32_t sum, const uint32_t *constants, uint32_t shift)
+static int8_t twice(int32_t sum, const ELEARN_FLASH uint32_t *constants, uint32_t shift)
 {
     const int32_t value = elearn_multiply_high(sum, (int32_t)constants[0]) + (sum < 0 ? -1 : 0);
     return (int8_t)elearn_clamp(((int32_t)constants[1] + value) >> shift, -128, 127);
@@ -225,7 +225,7 @@ static int8_t twice(int32_t sum, const uint32_t *constants, uint32_t shift)
 
 static void walk_pixels(const elearn_pixels_walk *w, int32_t is_folded)
 {
-    const uint32_t *stream = w->stream;
+    const ELEARN_FLASH uint32_t *stream = w->stream;
     int8_t *output1 = w->output1;
     int8_t *output2 = w->output2;
     while (output1 != w->output1_end) {
@@ -261,14 +261,17 @@ void elearn_pixels_twice_s8(const elearn_pixels_walk *w)
 
 void elearn_vector_folded_s8(const elearn_vector_walk *w)
 {
-    const uint32_t *stream = w->stream;
+    const ELEARN_FLASH uint32_t *stream = w->stream;
     int8_t *output = w->output;
     while (output != w->output_end) {
         int32_t sums[4];
         stream = elearn_vector_sums(w, stream, sums);
         for (int32_t i = 0; i < 4; i++) {
             uint32_t constants[2];
-            memcpy(constants, w->constants ? (const void *)(w->constants + 2 * i) : stream + 2 * i, sizeof constants);
+            elearn_copy_constant(
+                constants,
+                w->constants ? (const ELEARN_FLASH void *)(w->constants + 2 * i) : stream + 2 * i,
+                sizeof constants);
             *output++ = folded(sums[i], constants, w->shift);
         }
         stream += w->constants ? 0 : 8;

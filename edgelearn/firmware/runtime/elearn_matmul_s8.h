@@ -16,11 +16,13 @@
 
 #include <stdint.h>
 
+#include "elearn_flash.h"
+
 /* The stream for each pair of channels: sum of A + 256 B and of A to begin with, the weights, then the constants:
  *   folded  multiplier A, offset A, multiplier B, offset B
  *   twice   the same, and shift A + 256 shift B */
 typedef struct {
-    const uint32_t *stream;
+    const ELEARN_FLASH uint32_t *stream;
     const uint32_t *values; /* two pixels: a word of one, a word of the other */
     const uint32_t *values_end;
     int8_t *output1;
@@ -36,12 +38,12 @@ void elearn_pixels_twice_s8(const elearn_pixels_walk *w);
 /* The stream for each four channels A, B, C and D: sums of A + 256 B, A, C + 256 D and C to begin with, the weights, a
  * word of A and B, a word of C and D; then, where `constants` is null, multiplier and offset of each. */
 typedef struct {
-    const uint32_t *stream;
+    const ELEARN_FLASH uint32_t *stream;
     const uint32_t *values;
     const uint32_t *values_end;
     int8_t *output;
     int8_t *output_end;
-    const int32_t *constants; /* multiplier and offset, four times, where they serve all channels */
+    const ELEARN_FLASH int32_t *constants; /* multiplier and offset, four times, where they serve all channels */
     int32_t shift;
     int32_t is_odd;
 } elearn_vector_walk;

@@ -11,7 +11,8 @@ static inline int32_t smaller(int32_t a, int32_t b)
 }
 
 /* The part of a window that lies inside the input, and the offset of its first element. */
-static inline elearn_grid window_inside(const elearn_pool2d_params *p, int32_t y, int32_t x, int32_t *first)
+static inline elearn_grid window_inside(
+    const ELEARN_FLASH elearn_pool2d_params *p, int32_t y, int32_t x, int32_t *first)
 {
     const int32_t top = y * p->window.stride_h - p->window.pad_top;
     const int32_t left = x * p->window.stride_w - p->window.pad_left;
@@ -47,13 +48,14 @@ static inline uint32_t four_averages(uint32_t even, uint32_t odd, int32_t recipr
 }
 
 /* One channel, by a division: halves away from zero. */
-static int8_t divided(const elearn_pool2d_params *p, const int8_t *input, const elearn_grid *grid, int32_t count)
+static int8_t divided(
+    const ELEARN_FLASH elearn_pool2d_params *p, const int8_t *input, const elearn_grid *grid, int32_t count)
 {
     const int32_t sum = elearn_sum_one(input, grid);
     return (int8_t)elearn_clamp((sum > 0 ? sum + count / 2 : sum - count / 2) / count, p->output_min, p->output_max);
 }
 
-void elearn_average_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input, int8_t *output)
+void elearn_average_pool2d_s8(const ELEARN_FLASH elearn_pool2d_params *p, const int8_t *input, int8_t *output)
 {
     const int32_t depth = p->input.channels;
     const uint32_t low = (uint32_t)(uint8_t)p->output_min * 0x01010101u;
@@ -66,7 +68,7 @@ void elearn_average_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input
             const int8_t *window = input + first;
             int32_t c = 0;
             if (p->has_reciprocals) {
-                const int32_t reciprocal = (1 << 30) / count + 1;
+                const int32_t reciprocal = ((int32_t)1 << 30) / count + 1;
                 for (; c + 8 <= depth; c += 8) {
                     uint32_t lanes[4];
                     elearn_sum_eight(window + c, &grid, lanes);
@@ -87,7 +89,7 @@ void elearn_average_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input
     }
 }
 
-void elearn_max_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input, int8_t *output)
+void elearn_max_pool2d_s8(const ELEARN_FLASH elearn_pool2d_params *p, const int8_t *input, int8_t *output)
 {
     const int32_t depth = p->input.channels;
     const int32_t high = p->output_max;

@@ -17,7 +17,7 @@ typedef struct {
 } elearn_pool2d_params;
 
 /* Each writes an output pixel after it has read all of its window. */
-void elearn_average_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input, int8_t *output);
-void elearn_max_pool2d_s8(const elearn_pool2d_params *p, const int8_t *input, int8_t *output);
+void elearn_average_pool2d_s8(const ELEARN_FLASH elearn_pool2d_params *p, const int8_t *input, int8_t *output);
+void elearn_max_pool2d_s8(const ELEARN_FLASH elearn_pool2d_params *p, const int8_t *input, int8_t *output);
 
 #endif

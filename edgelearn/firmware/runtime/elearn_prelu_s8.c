@@ -3,7 +3,7 @@
 
 #include "elearn_math.h"
 
-void elearn_prelu_s8(const elearn_prelu_params *p, const int8_t *input, int8_t *output)
+void elearn_prelu_s8(const ELEARN_FLASH elearn_prelu_params *p, const int8_t *input, int8_t *output)
 {
     const elearn_scale positive = p->positive_scale;
     const elearn_scale negative = p->negative_scale;

@@ -7,7 +7,7 @@
 typedef struct {
     int32_t elements; /* a multiple of `slopes` */
     int32_t slopes;   /* in `alpha`, which serves one element after another and then begins again */
-    const int8_t *alpha;
+    const ELEARN_FLASH int8_t *alpha;
     int32_t input_zero_point;
     int32_t alpha_zero_point;
     int32_t output_zero_point;
@@ -16,6 +16,6 @@ typedef struct {
 } elearn_prelu_params;
 
 /* The output may be the input. */
-void elearn_prelu_s8(const elearn_prelu_params *p, const int8_t *input, int8_t *output);
+void elearn_prelu_s8(const ELEARN_FLASH elearn_prelu_params *p, const int8_t *input, int8_t *output);
 
 #endif

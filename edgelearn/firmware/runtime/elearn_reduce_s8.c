@@ -31,8 +31,11 @@ __attribute__((noinline)) static void add_eight(const int8_t *input, const elear
     }
 }
 
-__attribute__((noinline)) static void store_means(const elearn_mean_params *p, const int32_t *sums, int32_t count,
-                                                  int8_t *output)
+__attribute__(
+    (noinline)) static void store_means(const ELEARN_FLASH elearn_mean_params *p,
+    const int32_t *sums,
+    int32_t count,
+    int8_t *output)
 {
     const elearn_scale scale = p->scale;
     const int32_t zero_point = p->output_zero_point;
@@ -43,7 +46,7 @@ __attribute__((noinline)) static void store_means(const elearn_mean_params *p, c
 }
 
 /* The places of one value of the outer reduced axis. */
-static inline elearn_grid inner_grid(const elearn_reduce_axes *axes)
+static inline elearn_grid inner_grid(const ELEARN_FLASH elearn_reduce_axes *axes)
 {
     const elearn_grid grid = {
         .rows = axes->middle.count,
@@ -54,7 +57,7 @@ static inline elearn_grid inner_grid(const elearn_reduce_axes *axes)
     return grid;
 }
 
-static void mean_of_row(const elearn_mean_params *p, const int8_t *input, int8_t *output)
+static void mean_of_row(const ELEARN_FLASH elearn_mean_params *p, const int8_t *input, int8_t *output)
 {
     const elearn_grid grid = inner_grid(&p->axes);
     const int32_t step = p->axes.outer.step;
@@ -76,7 +79,7 @@ static void mean_of_row(const elearn_mean_params *p, const int8_t *input, int8_t
     }
 }
 
-void elearn_mean_s8(const elearn_mean_params *p, const int8_t *input, int8_t *output)
+void elearn_mean_s8(const ELEARN_FLASH elearn_mean_params *p, const int8_t *input, int8_t *output)
 {
     for (int32_t i = 0; i < p->axes.kept_outer.count; i++) {
         for (int32_t j = 0; j < p->axes.kept_inner.count; j++) {
@@ -86,7 +89,7 @@ void elearn_mean_s8(const elearn_mean_params *p, const int8_t *input, int8_t *ou
     }
 }
 
-static void max_of_row(const elearn_reduce_max_params *p, const int8_t *input, int8_t *output)
+static void max_of_row(const ELEARN_FLASH elearn_reduce_max_params *p, const int8_t *input, int8_t *output)
 {
     const elearn_grid grid = inner_grid(&p->axes);
     const uint32_t flip = (uint32_t)p->flip;
@@ -117,7 +120,7 @@ static void max_of_row(const elearn_reduce_max_params *p, const int8_t *input, i
     }
 }
 
-void elearn_reduce_max_s8(const elearn_reduce_max_params *p, const int8_t *input, int8_t *output)
+void elearn_reduce_max_s8(const ELEARN_FLASH elearn_reduce_max_params *p, const int8_t *input, int8_t *output)
 {
     for (int32_t i = 0; i < p->axes.kept_outer.count; i++) {
         for (int32_t j = 0; j < p->axes.kept_inner.count; j++) {

@@ -34,7 +34,7 @@ typedef struct {
 } elearn_reduce_max_params;
 
 /* Each writes an element after it has read all that it is made of. */
-void elearn_mean_s8(const elearn_mean_params *p, const int8_t *input, int8_t *output);
-void elearn_reduce_max_s8(const elearn_reduce_max_params *p, const int8_t *input, int8_t *output);
+void elearn_mean_s8(const ELEARN_FLASH elearn_mean_params *p, const int8_t *input, int8_t *output);
+void elearn_reduce_max_s8(const ELEARN_FLASH elearn_reduce_max_params *p, const int8_t *input, int8_t *output);
 
 #endif

@@ -8,12 +8,12 @@
 #include "elearn_protocol.h"
 
 typedef struct {
-    const uint8_t *bytes;
+    const ELEARN_FLASH uint8_t *bytes;
     uint8_t *writable; /* the same bytes where the host may write them, else NULL */
     uint32_t size;
 } region;
 
-static region readable(const void *bytes, uint32_t size)
+static region readable(const ELEARN_FLASH void *bytes, uint32_t size)
 {
     const region r = {bytes, NULL, size};
     return r;
@@ -28,7 +28,7 @@ static region writable(void *bytes, uint32_t size)
 
 static region find_head_region(uint32_t name, uint32_t index)
 {
-    const elearn_trainable *t = &elearn_the_model.trainable[index];
+    const ELEARN_FLASH elearn_trainable *t = &elearn_the_model.trainable[index];
     const uint32_t features = (uint32_t)t->params->features;
     const uint32_t outputs = (uint32_t)t->params->outputs;
     switch (name) {
@@ -69,7 +69,7 @@ static region find_head_region(uint32_t name, uint32_t index)
 /* A region without bytes does not exist on this device. */
 static region find_region(uint32_t name, uint32_t index)
 {
-    const elearn_model *m = &elearn_the_model;
+    const ELEARN_FLASH elearn_model *m = &elearn_the_model;
     switch (name) {
     case ELEARN_REGION_LABELS:
 #if ELEARN_LABEL_BYTES
@@ -122,7 +122,7 @@ uint32_t elearn_region_read(const uint8_t *payload, uint8_t *reply, uint32_t *re
     reply[ELEARN_READ_REPLY_INDEX] = payload[ELEARN_READ_INDEX];
     elearn_put_u32(reply + ELEARN_READ_REPLY_OFFSET, offset);
     elearn_put_u32(reply + ELEARN_READ_REPLY_TOTAL_BYTES, r.size);
-    memcpy(reply + ELEARN_READ_REPLY_BYTES, r.bytes + offset, length);
+    elearn_copy_constant(reply + ELEARN_READ_REPLY_BYTES, r.bytes + offset, length);
     *reply_bytes = ELEARN_READ_REPLY_BYTES + length;
     return ELEARN_STATUS_OK;
 }
@@ -140,7 +140,7 @@ uint32_t elearn_region_write(const uint8_t *payload, uint32_t size)
     }
 #if ELEARN_TRAINABLE_COUNT && !ELEARN_HEAD_IS_FLOAT
     {
-        const elearn_trainable *t = &elearn_the_model.trainable[payload[ELEARN_WRITE_INDEX]];
+        const ELEARN_FLASH elearn_trainable *t = &elearn_the_model.trainable[payload[ELEARN_WRITE_INDEX]];
         const uint8_t *values = payload + ELEARN_WRITE_BYTES;
         const uint32_t name = payload[ELEARN_WRITE_REGION];
         if ((name == ELEARN_REGION_HEAD_ROW_T && !elearn_head_accepts_row_t(t->params, values, length))
@@ -150,6 +150,6 @@ uint32_t elearn_region_write(const uint8_t *payload, uint32_t size)
         }
     }
 #endif
-    memcpy(r.writable + offset, payload + ELEARN_WRITE_BYTES, length);
+    memcpy(r.writable + offset, payload + ELEARN_WRITE_BYTES, (size_t)length);
     return ELEARN_STATUS_OK;
 }

@@ -3,7 +3,7 @@
 
 #include "elearn_runs.h"
 
-void elearn_resize_nearest_s8(const elearn_resize_nearest_params *p, const int8_t *input, int8_t *output)
+void elearn_resize_nearest_s8(const ELEARN_FLASH elearn_resize_nearest_params *p, const int8_t *input, int8_t *output)
 {
     const int32_t depth = p->input.channels;
     const int32_t row_bytes = p->output.width * depth;
@@ -25,7 +25,7 @@ static inline int32_t blend(int32_t a, int32_t b, int32_t weight)
     return a * 1024 + (b - a) * weight;
 }
 
-void elearn_resize_bilinear_s8(const elearn_resize_bilinear_params *p, const int8_t *input, int8_t *output)
+void elearn_resize_bilinear_s8(const ELEARN_FLASH elearn_resize_bilinear_params *p, const int8_t *input, int8_t *output)
 {
     const int32_t depth = p->input.channels;
     const int32_t row_bytes = p->input.width * depth;
@@ -42,7 +42,7 @@ void elearn_resize_bilinear_s8(const elearn_resize_bilinear_params *p, const int
                 const int32_t below = blend(lower[c], lower[c + right], column.weight);
                 /* In 2^-20, rounded halves away from zero. */
                 const int32_t value = blend(above, below, row.weight);
-                *output++ = (int8_t)((value + (1 << 19) - (value < 0 ? 1 : 0)) >> 20);
+                *output++ = (int8_t)((value + ((int32_t)1 << 19) - (value < 0 ? 1 : 0)) >> 20);
             }
         }
     }

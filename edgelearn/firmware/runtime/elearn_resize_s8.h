@@ -7,8 +7,8 @@
 typedef struct {
     elearn_shape input;
     elearn_shape output;
-    const uint16_t *rows;    /* for each output row the input row it is */
-    const uint16_t *columns; /* for each output column the input column it is */
+    const ELEARN_FLASH uint16_t *rows;    /* for each output row the input row it is */
+    const ELEARN_FLASH uint16_t *columns; /* for each output column the input column it is */
 } elearn_resize_nearest_params;
 
 /* A line of the input, and the weight of the next line in 1/1024. */
@@ -20,11 +20,12 @@ typedef struct {
 typedef struct {
     elearn_shape input;
     elearn_shape output;
-    const elearn_resize_blend *rows;
-    const elearn_resize_blend *columns;
+    const ELEARN_FLASH elearn_resize_blend *rows;
+    const ELEARN_FLASH elearn_resize_blend *columns;
 } elearn_resize_bilinear_params;
 
-void elearn_resize_nearest_s8(const elearn_resize_nearest_params *p, const int8_t *input, int8_t *output);
-void elearn_resize_bilinear_s8(const elearn_resize_bilinear_params *p, const int8_t *input, int8_t *output);
+void elearn_resize_nearest_s8(const ELEARN_FLASH elearn_resize_nearest_params *p, const int8_t *input, int8_t *output);
+void elearn_resize_bilinear_s8(
+    const ELEARN_FLASH elearn_resize_bilinear_params *p, const int8_t *input, int8_t *output);
 
 #endif

@@ -12,7 +12,7 @@
 uint32_t elearn_sample_check(const elearn_sample_rule *rule)
 {
 #if ELEARN_TRAINABLE_COUNT
-    const elearn_head_params *h = elearn_the_model.trainable[0].params;
+    const ELEARN_FLASH elearn_head_params *h = elearn_the_model.trainable[0].params;
     const uint32_t flags = rule->flags;
     if ((flags & ELEARN_SAMPLE_HAS_LABEL) && rule->label >= (uint32_t)h->outputs) {
         return ELEARN_STATUS_BAD_LABEL;
@@ -80,7 +80,7 @@ uint32_t elearn_sample_train_stack_bytes(void)
 /* Put bytes into the inputs, which count as one after another; the caller knows that they fit. */
 static void put_inputs(uint32_t offset, const uint8_t *bytes, uint32_t size)
 {
-    const elearn_model *m = &elearn_the_model;
+    const ELEARN_FLASH elearn_model *m = &elearn_the_model;
     for (uint32_t i = 0; i < ELEARN_INPUT_COUNT && size > 0; i++) {
         const uint32_t input_bytes = m->inputs[i].size_bytes;
         if (offset >= input_bytes) {
@@ -88,7 +88,7 @@ static void put_inputs(uint32_t offset, const uint8_t *bytes, uint32_t size)
         } else {
             const uint32_t room = input_bytes - offset;
             const uint32_t count = size < room ? size : room;
-            memcpy((uint8_t *)m->inputs[i].bytes + offset, bytes, count);
+            memcpy((uint8_t *)m->inputs[i].bytes + offset, bytes, (size_t)count);
             bytes += count;
             size -= count;
             offset = 0;
@@ -115,7 +115,7 @@ uint32_t elearn_sample_part(const uint8_t *payload, uint32_t size)
 static uint32_t run(const elearn_sample_rule *rule, const uint8_t *targets_bytes, elearn_head_result *result,
                     uint32_t *ticks)
 {
-    const elearn_trainable *t = &elearn_the_model.trainable[0];
+    const ELEARN_FLASH elearn_trainable *t = &elearn_the_model.trainable[0];
     const uint32_t flags = rule->flags;
     uint32_t label = rule->label;
     uint32_t done = 0;

@@ -23,7 +23,7 @@ static inline int32_t elearn_reciprocal(int32_t a)
     const int32_t half_denominator = (int32_t)((sum + (sum >= 0 ? 1 : -1)) / 2);
     int32_t x = 1515870810 + elearn_multiply_high(half_denominator, -1010580540); /* 48/17 - 32/17 d */
     for (int32_t i = 0; i < 3; i++) {
-        const int32_t error = (1 << 29) - elearn_multiply_high(half_denominator, x);
+        const int32_t error = ((int32_t)1 << 29) - elearn_multiply_high(half_denominator, x);
         x += elearn_shift_left_saturating(elearn_multiply_high(x, error), 2);
     }
     return elearn_shift_left_saturating(x, 1);

@@ -11,7 +11,7 @@ static int32_t exp_near_zero(int32_t a)
 {
     const int32_t exp_minus_eighth = 1895147668;
     const int32_t third = 715827883;
-    const int32_t x = a + (1 << 28);
+    const int32_t x = a + ((int32_t)1 << 28);
     const int32_t x2 = elearn_multiply_high(x, x);
     const int32_t x3 = elearn_multiply_high(x2, x);
     const int32_t x4 = elearn_multiply_high(x2, x2);
@@ -23,8 +23,8 @@ static int32_t exp_near_zero(int32_t a)
 static int32_t exp_negative(int32_t a)
 {
     /* exp(-2^n) in Q0.31 for n = -2 to 4 */
-    static const int32_t factors[] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
-    const int32_t quarter = 1 << (DIFFERENCE_FRACTION_BITS - 2);
+    static const ELEARN_FLASH int32_t factors[] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
+    const int32_t quarter = (int32_t)1 << (DIFFERENCE_FRACTION_BITS - 2);
     const int32_t fraction = (a & (quarter - 1)) - quarter;
     const int32_t remainder = fraction - a;
     int32_t result;
@@ -41,13 +41,13 @@ static int32_t exp_negative(int32_t a)
 }
 
 /* The exponential of a difference to the largest input, at most 0 and not below difference_min. */
-static int32_t exponential(const elearn_softmax_params *p, int32_t difference)
+static int32_t exponential(const ELEARN_FLASH elearn_softmax_params *p, int32_t difference)
 {
     const int32_t scaled = (int32_t)((uint32_t)difference << p->scale.shift);
     return exp_negative(elearn_multiply_high(scaled, p->scale.multiplier));
 }
 
-void elearn_softmax_s8(const elearn_softmax_params *p, const int8_t *input, int8_t *output)
+void elearn_softmax_s8(const ELEARN_FLASH elearn_softmax_params *p, const int8_t *input, int8_t *output)
 {
     const int32_t columns = p->columns;
     for (int32_t row = p->rows; row > 0; row--) {

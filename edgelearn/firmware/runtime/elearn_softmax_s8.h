@@ -12,6 +12,6 @@ typedef struct {
 } elearn_softmax_params;
 
 /* The output may be the input. */
-void elearn_softmax_s8(const elearn_softmax_params *p, const int8_t *input, int8_t *output);
+void elearn_softmax_s8(const ELEARN_FLASH elearn_softmax_params *p, const int8_t *input, int8_t *output);
 
 #endif

@@ -4,9 +4,9 @@
 
 #include "elearn_softmax.h"
 
-void elearn_softmax_table_s8(const elearn_softmax_table_params *p, const int8_t *input, int8_t *output)
+void elearn_softmax_table_s8(const ELEARN_FLASH elearn_softmax_table_params *p, const int8_t *input, int8_t *output)
 {
-    const int32_t *exponentials = p->exponentials;
+    const ELEARN_FLASH int32_t *exponentials = p->exponentials;
     const int32_t count = p->count;
     const int32_t columns = p->columns;
     for (int32_t row = p->rows; row > 0; row--) {

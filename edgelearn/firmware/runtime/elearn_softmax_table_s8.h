@@ -7,11 +7,11 @@
 typedef struct {
     int32_t rows;
     int32_t columns;
-    const int32_t *exponentials; /* Q0.31, by how far an input is below its row's largest */
+    const ELEARN_FLASH int32_t *exponentials; /* Q0.31, by how far an input is below its row's largest */
     int32_t count;               /* of exponentials; those beyond count nothing */
 } elearn_softmax_table_params;
 
 /* The output may be the input. */
-void elearn_softmax_table_s8(const elearn_softmax_table_params *p, const int8_t *input, int8_t *output);
+void elearn_softmax_table_s8(const ELEARN_FLASH elearn_softmax_table_params *p, const int8_t *input, int8_t *output);
 
 #endif

@@ -28,7 +28,7 @@ static uint32_t counted_from;
 
 static uint32_t collect(elearn_store_part *parts)
 {
-    const elearn_head_params *p = elearn_the_model.trainable[0].params;
+    const ELEARN_FLASH elearn_head_params *p = elearn_the_model.trainable[0].params;
     const elearn_head_state *s = elearn_the_model.trainable[0].state;
     const uint32_t outputs = (uint32_t)p->outputs;
     const uint32_t weights = outputs * (uint32_t)p->features;
@@ -75,9 +75,9 @@ static bool load(void)
 {
     elearn_store_part parts[MOST_PARTS];
     const uint32_t count = collect(parts);
-    const elearn_head_params *p = elearn_the_model.trainable[0].params;
+    const ELEARN_FLASH elearn_head_params *p = elearn_the_model.trainable[0].params;
     elearn_head_state *s = elearn_the_model.trainable[0].state;
-    if (!elearn_store_load(elearn_the_model.identity, parts, count)) {
+    if (!elearn_store_load(&elearn_the_model.identity[0], parts, count)) {
         return false;
     }
 #if ELEARN_RESIDUAL == ELEARN_RESIDUAL_STOCHASTIC
@@ -93,7 +93,7 @@ static void reset_all(void)
 {
     elearn_head_reset(elearn_the_model.trainable[0].params, elearn_the_model.trainable[0].state);
 #if ELEARN_LABEL_BYTES
-    memcpy(
+    elearn_copy_constant(
         elearn_the_model.names,
         elearn_the_model.initial_names,
         (uint32_t)elearn_the_model.trainable[0].params->outputs * ELEARN_LABEL_BYTES);
@@ -128,7 +128,7 @@ void elearn_state_init(void)
 
 void elearn_state_reset(void)
 {
-    const elearn_trainable *t = &elearn_the_model.trainable[0];
+    const ELEARN_FLASH elearn_trainable *t = &elearn_the_model.trainable[0];
     const uint16_t mantissa = t->state->learning_rate_mantissa;
     const uint8_t exponent = t->state->learning_rate_exponent;
     reset_all();
@@ -147,7 +147,7 @@ static bool save(void)
 #if ELEARN_RESIDUAL == ELEARN_RESIDUAL_STOCHASTIC
     elearn_the_state.random = s->random;
 #endif
-    if (!elearn_store_save(elearn_the_model.identity, parts, count)) {
+    if (!elearn_store_save(&elearn_the_model.identity[0], parts, count)) {
         return false;
     }
     note_saved();
@@ -211,22 +211,22 @@ void elearn_state_sensor_ended(void)
 uint32_t elearn_state_set_class(uint32_t index, const uint8_t *name, uint32_t size)
 {
 #if ELEARN_LABEL_BYTES
-    const elearn_trainable *t = &elearn_the_model.trainable[0];
+    const ELEARN_FLASH elearn_trainable *t = &elearn_the_model.trainable[0];
     if (index > elearn_the_state.classes || index >= (uint32_t)t->params->outputs || size == 0
         || size > ELEARN_LABEL_BYTES) {
         return ELEARN_STATUS_BAD_CLASS;
     }
     if (index == elearn_the_state.classes) {
         const uint32_t features = (uint32_t)t->params->features;
-        memset(t->state->weights + index * features, 0, features * sizeof *t->state->weights);
+        memset(t->state->weights + index * features, 0, (size_t)features * sizeof *t->state->weights);
 #if ELEARN_HEAD_HAS_RESIDUAL
-        memset(t->state->residual + index * features, 128, features);
+        memset(t->state->residual + index * features, 128, (size_t)features);
 #endif
         t->state->bias[index] = 0;
         elearn_the_state.classes++;
     }
     memset(elearn_the_model.names + index * ELEARN_LABEL_BYTES, 0, ELEARN_LABEL_BYTES);
-    memcpy(elearn_the_model.names + index * ELEARN_LABEL_BYTES, name, size);
+    memcpy(elearn_the_model.names + index * ELEARN_LABEL_BYTES, name, (size_t)size);
     return ELEARN_STATUS_OK;
 #else
     (void)index;

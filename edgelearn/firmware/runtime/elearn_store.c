@@ -98,7 +98,7 @@ static uint32_t offset_of(const layout *l, uint32_t block, uint32_t place)
     return block * l->block_bytes + place * l->record_bytes;
 }
 
-static bool is_valid(const uint8_t *header, const uint32_t identity[3], const layout *l)
+static bool is_valid(const uint8_t *header, const ELEARN_FLASH uint32_t *identity, const layout *l)
 {
     uint32_t crc;
     if (elearn_get_u32(header + AT_MAGIC) != MAGIC || elearn_get_u32(header + AT_PAYLOAD_BYTES) != l->payload_bytes) {
@@ -117,7 +117,7 @@ static bool is_valid(const uint8_t *header, const uint32_t identity[3], const la
 }
 
 /* From the last place to the first: in a block the newest is the last, and then no CRC is computed of the others. */
-static position find_newest(const uint32_t identity[3], const layout *l)
+static position find_newest(const ELEARN_FLASH uint32_t *identity, const layout *l)
 {
     const uint8_t *bytes = elearn_nvm_bytes();
     position newest = {0, KIND_RECORD, l->blocks - 1u, 0};
@@ -136,10 +136,10 @@ static position find_newest(const uint32_t identity[3], const layout *l)
     return newest;
 }
 
-static void note(const uint32_t identity[3], const layout *l, const position *newest)
+static void note(const ELEARN_FLASH uint32_t *identity, const layout *l, const position *newest)
 {
     newest_sequence = newest->kind == KIND_RECORD ? newest->sequence : 0u;
-    memcpy(last_identity, identity, sizeof last_identity);
+    elearn_copy_constant(last_identity, identity, sizeof last_identity);
     last_payload_bytes = l->payload_bytes;
 }
 
@@ -218,8 +218,14 @@ static bool write_record(uint32_t offset, const uint8_t *header, const elearn_st
            && elearn_nvm_program(offset, header, HEADER_BYTES) && is_equal(offset, header, HEADER_BYTES);
 }
 
-static void make_header(uint8_t *header, const uint32_t identity[3], const layout *l, uint32_t sequence, uint32_t kind,
-                        const elearn_store_part *parts, uint32_t count)
+static void make_header(
+    uint8_t *header,
+    const ELEARN_FLASH uint32_t *identity,
+    const layout *l,
+    uint32_t sequence,
+    uint32_t kind,
+    const elearn_store_part *parts,
+    uint32_t count)
 {
     uint32_t crc;
     elearn_put_u32(header + AT_MAGIC, MAGIC);
@@ -252,7 +258,7 @@ static bool write_to_new_block(const layout *l, const position *newest, const ui
     return false;
 }
 
-bool elearn_store_load(const uint32_t identity[3], const elearn_store_part *parts, uint32_t count)
+bool elearn_store_load(const ELEARN_FLASH uint32_t *identity, const elearn_store_part *parts, uint32_t count)
 {
     layout l;
     position newest;
@@ -267,13 +273,13 @@ bool elearn_store_load(const uint32_t identity[3], const elearn_store_part *part
     }
     bytes = elearn_nvm_bytes() + offset_of(&l, newest.block, newest.place) + HEADER_BYTES;
     for (uint32_t i = 0; i < count; i++) {
-        memcpy(parts[i].bytes, bytes, parts[i].size);
+        memcpy(parts[i].bytes, bytes, (size_t)parts[i].size);
         bytes += parts[i].size;
     }
     return true;
 }
 
-bool elearn_store_save(const uint32_t identity[3], const elearn_store_part *parts, uint32_t count)
+bool elearn_store_save(const ELEARN_FLASH uint32_t *identity, const elearn_store_part *parts, uint32_t count)
 {
     uint8_t header[HEADER_BYTES];
     layout l;

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "elearn_flash.h"
+
 typedef struct {
     void *bytes;
     uint32_t size;
@@ -13,11 +15,11 @@ typedef struct {
 
 /* The newest valid record with this identity and size into the parts; false, and nothing is changed, where there is
  * none. */
-bool elearn_store_load(const uint32_t identity[3], const elearn_store_part *parts, uint32_t count);
+bool elearn_store_load(const ELEARN_FLASH uint32_t *identity, const elearn_store_part *parts, uint32_t count);
 
 /* Write a record. False where no place took it (it reads back differently, the hardware does not answer), or where two
  * records have no room; the newest one before it then stays valid. */
-bool elearn_store_save(const uint32_t identity[3], const elearn_store_part *parts, uint32_t count);
+bool elearn_store_save(const ELEARN_FLASH uint32_t *identity, const elearn_store_part *parts, uint32_t count);
 
 /* The number of the newest valid record, of the identity that was loaded or saved last; 0 where there is none. It grows
  * by one with each record, also over forgetting. */

@@ -9,8 +9,13 @@
 #include "elearn_windows_s8.h"
 
 /* Copy the channels at a position to the output pixels of its phases, of those that lie inside. */
-static void put_pixels(const elearn_transpose_conv_pairs_params *p, const elearn_transpose_conv_phases *t, int32_t y,
-                       int32_t x, const int8_t *channels, int8_t *output)
+static void put_pixels(
+    const ELEARN_FLASH elearn_transpose_conv_pairs_params *p,
+    const ELEARN_FLASH elearn_transpose_conv_phases *t,
+    int32_t y,
+    int32_t x,
+    const int8_t *channels,
+    int8_t *output)
 {
     const int32_t depth = p->output.channels;
     const int32_t top = t->top + y * p->stride_h;
@@ -23,8 +28,12 @@ static void put_pixels(const elearn_transpose_conv_pairs_params *p, const elearn
                      channels + (first_row * t->columns + first) * depth, t->columns * depth, rows, columns * depth);
 }
 
-static void convolve(const elearn_transpose_conv_pairs_params *p, const elearn_transpose_conv_phases *t,
-                     const int8_t *input, int8_t *output, int8_t *scratch)
+static void convolve(
+    const ELEARN_FLASH elearn_transpose_conv_pairs_params *p,
+    const ELEARN_FLASH elearn_transpose_conv_phases *t,
+    const int8_t *input,
+    int8_t *output,
+    int8_t *scratch)
 {
     const int32_t channels = t->rows * t->columns * p->output.channels;
     const int32_t even = channels + (channels & 1);
@@ -69,8 +78,8 @@ static void convolve(const elearn_transpose_conv_pairs_params *p, const elearn_t
     }
 }
 
-void elearn_transpose_conv_pairs_s8(const elearn_transpose_conv_pairs_params *p, const int8_t *input, int8_t *output,
-                                    int8_t *scratch)
+void elearn_transpose_conv_pairs_s8(
+    const ELEARN_FLASH elearn_transpose_conv_pairs_params *p, const int8_t *input, int8_t *output, int8_t *scratch)
 {
     for (int32_t i = 0; i < p->count; i++) {
         convolve(p, p->phases + i, input, output, scratch);

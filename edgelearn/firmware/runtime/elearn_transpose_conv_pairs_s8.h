@@ -29,13 +29,13 @@ typedef struct {
     int32_t stride_w;
     elearn_offsets offsets;
     int32_t count;
-    const elearn_transpose_conv_phases *phases;
-    const uint32_t *stream; /* see elearn_matmul_s8.h */
+    const ELEARN_FLASH elearn_transpose_conv_phases *phases;
+    const ELEARN_FLASH uint32_t *stream; /* see elearn_matmul_s8.h */
 } elearn_transpose_conv_pairs_params;
 
 /* scratch, aligned to four bytes, the most that any phases need: what elearn_windows_s8.h says, then two rows of the
  * channels, whose number is rounded up to be even. */
-void elearn_transpose_conv_pairs_s8(const elearn_transpose_conv_pairs_params *p, const int8_t *input, int8_t *output,
-                                    int8_t *scratch);
+void elearn_transpose_conv_pairs_s8(
+    const ELEARN_FLASH elearn_transpose_conv_pairs_params *p, const int8_t *input, int8_t *output, int8_t *scratch);
 
 #endif

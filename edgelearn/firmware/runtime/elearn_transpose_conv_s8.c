@@ -24,9 +24,9 @@ static taps taps_at(int32_t output, int32_t pad, int32_t stride, int32_t kernel,
     return t;
 }
 
-void elearn_transpose_conv_s8(const elearn_transpose_conv_params *p, const int8_t *input, int8_t *output)
+void elearn_transpose_conv_s8(const ELEARN_FLASH elearn_transpose_conv_params *p, const int8_t *input, int8_t *output)
 {
-    const elearn_window *w = &p->window;
+    const ELEARN_FLASH elearn_window *w = &p->window;
     const int32_t depth = p->input.channels;
     for (int32_t y = 0; y < p->output.height; y++) {
         const taps rows = taps_at(y, w->pad_top, w->stride_h, w->kernel_h, p->input.height);
@@ -37,7 +37,7 @@ void elearn_transpose_conv_s8(const elearn_transpose_conv_params *p, const int8_
                 int32_t sum = p->bias[c];
                 for (int32_t i = 0; i < row_count; i++) {
                     const int32_t row = c * w->kernel_h + rows.tap + i * w->stride_h;
-                    const int8_t *weights = p->weights + (row * w->kernel_w + columns.tap) * depth;
+                    const ELEARN_FLASH int8_t *weights = p->weights + (row * w->kernel_w + columns.tap) * depth;
                     const int8_t *pixel = input + ((rows.position - i) * p->input.width + columns.position) * depth;
                     for (int32_t j = 0; j < columns.count; j++) {
                         sum += elearn_dot_s8(weights, pixel, p->offsets.input_zero_point, depth);

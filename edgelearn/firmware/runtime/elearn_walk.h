@@ -78,7 +78,8 @@ static inline int32_t elearn_other_sum(uint32_t both, uint32_t one)
 }
 
 /* Sums of the next four channels; returns what follows in the stream. */
-static inline const uint32_t *elearn_vector_sums(const elearn_vector_walk *w, const uint32_t *stream, int32_t *sums)
+static inline const ELEARN_FLASH uint32_t *elearn_vector_sums(
+    const elearn_vector_walk *w, const ELEARN_FLASH uint32_t *stream, int32_t *sums)
 {
     uint32_t both[2] = {stream[0], stream[2]};
     uint32_t one[2] = {stream[1], stream[3]};

@@ -19,7 +19,7 @@ int8_t *elearn_begin_windows(elearn_windows *w, int8_t *scratch)
     w->values = (uint32_t *)(void *)scratch;
     w->gathered = scratch + 32 * w->groups_of_eight;
     memset(w->values, 0, (size_t)(32 * w->groups_of_eight));
-    memset(w->gathered, is_in_fours(w) ? w->zero_point : 0, (size_t)gathered_bytes);
+    memset(w->gathered, is_in_fours(w) ? (int)w->zero_point : 0, (size_t)gathered_bytes);
     return w->gathered + gathered_bytes;
 }
 
@@ -40,7 +40,7 @@ static const int8_t *values_at(const elearn_windows *w, int32_t row, int32_t col
 /* Expand two windows whose pixels have a multiple of four channels. */
 static void expand_in_fours(const elearn_windows *w, elearn_corner one, elearn_corner two)
 {
-    const elearn_window *const window = w->window;
+    const ELEARN_FLASH elearn_window *const window = w->window;
     const int32_t depth = w->shape->channels;
     const int32_t inside = window->dilation_w == 1 && has_columns_inside(w, one) && has_columns_inside(w, two);
     uint32_t *values = w->values;
@@ -81,7 +81,7 @@ void elearn_copy_rows(int8_t *destination, int32_t destination_step, const int8_
  * row is written over by the next, or meets weights of zero. */
 static int32_t gather_words(const elearn_windows *w, elearn_corner c, int8_t *gathered)
 {
-    const elearn_window *const window = w->window;
+    const ELEARN_FLASH elearn_window *const window = w->window;
     const int32_t row_bytes = window->kernel_w * w->shape->channels;
     const int32_t line_bytes = w->shape->width * w->shape->channels;
     const int32_t row_step = window->dilation_h * line_bytes;
@@ -106,7 +106,7 @@ static int32_t gather_words(const elearn_windows *w, elearn_corner c, int8_t *ga
 /* Copy the values under a window one after another, those outside as zero points. */
 static void gather_window(const elearn_windows *w, elearn_corner c, int8_t *gathered)
 {
-    const elearn_window *const window = w->window;
+    const ELEARN_FLASH elearn_window *const window = w->window;
     const int32_t depth = w->shape->channels;
     const int32_t row_bytes = window->kernel_w * depth;
     const elearn_range rows = elearn_taps_inside(c.top, window->kernel_h, window->dilation_h, w->shape->height);
@@ -118,7 +118,7 @@ static void gather_window(const elearn_windows *w, elearn_corner c, int8_t *gath
     const int32_t top = c.top + rows.first * window->dilation_h;
 
     if (rows.end - rows.first < window->kernel_h || columns.end - columns.first < window->kernel_w) {
-        memset(gathered, w->zero_point, (size_t)(window->kernel_h * row_bytes));
+        memset(gathered, (int)w->zero_point, (size_t)(window->kernel_h * row_bytes));
     }
     for (int32_t j = columns.first; j < columns.end; j += joined ? window->kernel_w : 1) {
         const int8_t *const source = w->input + (top * w->shape->width + c.left + j * window->dilation_w) * depth;

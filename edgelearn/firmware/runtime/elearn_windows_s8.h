@@ -12,8 +12,8 @@ typedef struct {
 
 typedef struct {
     const int8_t *input;
-    const elearn_shape *shape;   /* of the input */
-    const elearn_window *window; /* stride and padding are the caller's */
+    const ELEARN_FLASH elearn_shape *shape;   /* of the input */
+    const ELEARN_FLASH elearn_window *window; /* stride and padding are the caller's */
     int32_t zero_point;
     int32_t groups_of_eight; /* kernel_h * kernel_w * channels, in eights */
     uint32_t *values;        /* two pixels word by word: groups_of_eight * 8 words */

@@ -7,11 +7,11 @@ import subprocess
 import pytest
 
 from edgelearn import resources
-from edgelearn.board import COMPILE_FLAGS, COMPILERS, Core
+from edgelearn.board import COMPILE_FLAGS, COMPILERS
 from tests.support.tools import require_tool
 
 
-@pytest.mark.parametrize("core", Core, ids=lambda core: core.value)
+@pytest.mark.parametrize("core", COMPILERS, ids=lambda core: core.value)
 def test_kernels_compile(core):
     flags = COMPILERS[core]
     require_tool(flags.program)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgelearn import process
-from edgelearn.board import Core, load_board
+from edgelearn.board import COMPILERS, Core, load_board
 from edgelearn.errors import BuildError, CompilerMissingError, ProgramMissingError, ProjectError
 from edgelearn.firmware import toolchain
 from edgelearn.firmware.toolchain import build_project, find_toolchain, project_sources
@@ -28,7 +28,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("bare_machine")
-@pytest.mark.parametrize("core", list(Core))
+@pytest.mark.parametrize("core", list(COMPILERS))
 def test_no_compiler_says_how_to_get_one(core: Core) -> None:
     with pytest.raises(CompilerMissingError) as caught:
         find_toolchain(core)

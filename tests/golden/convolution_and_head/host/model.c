@@ -16,11 +16,11 @@ static union {
 } arena;
 
 /* first: CONV_2D 5x5x1, 3x3 window, stride 2x2, relu -> 2x2x2 */
-static const uint32_t first_weights[14] = {
+static const ELEARN_FLASH uint32_t first_weights[14] = {
     16506, 4294924922, 2645764753, 2829986225, 1526490389, 1220268250, 33139, 0, 0, 0, 366179734, 3617, 1556611957,
     3609,
 };
-static const elearn_conv2d_pairs_params first = {
+static const ELEARN_FLASH elearn_conv2d_pairs_params first = {
     .input = {.height = 5, .width = 5, .channels = 1},
     .output = {.height = 2, .width = 2, .channels = 2},
     .window = {.kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2, .dilation_h = 1, .dilation_w = 1, .pad_top = 0, .pad_left = 0},
@@ -31,26 +31,26 @@ static const elearn_conv2d_pairs_params first = {
 };
 
 /* last, trainable: 4 outputs of 8 features */
-static const int8_t head_initial_weights[32] = {
+static const ELEARN_FLASH int8_t head_initial_weights[32] = {
     61, 109, -72, -62, 15, -80, 48, 43, 46, 114, -19, 108, 121, 97, -50, -111, 92, 111, -43, 38, -84, 95, 89, -23, 0,
     0, 0, 0, 0, 0, 0, 0,
 };
-static const int32_t head_initial_bias[4] = {
+static const ELEARN_FLASH int32_t head_initial_bias[4] = {
     99130128, -97636160, 163303552, 0,
 };
-static const int8_t head_initial_row_t[4] = {
+static const ELEARN_FLASH int8_t head_initial_row_t[4] = {
     9, 9, 9, 9,
 };
-static const int8_t head_initial_row_rho[4] = {
+static const ELEARN_FLASH int8_t head_initial_row_rho[4] = {
     2, 2, 2, 2,
 };
-static const uint16_t head_row_m[4] = {
+static const ELEARN_FLASH uint16_t head_row_m[4] = {
     22466, 22466, 22466, 22466,
 };
-static const uint16_t head_row_r[4] = {
+static const ELEARN_FLASH uint16_t head_row_r[4] = {
     24460, 24460, 24460, 24460,
 };
-static const elearn_head_params head_params = {
+static const ELEARN_FLASH elearn_head_params head_params = {
     .features = 8,
     .outputs = 4,
     .loss = ELEARN_LOSS_CROSS_ENTROPY,
@@ -92,25 +92,27 @@ static elearn_head_state head_state = {
     .logits = head_logits,
     .probabilities = head_probabilities,
 };
-static const elearn_trainable trainable[1] = { {&head_params, &head_state, arena.bytes + 128} };
+static const ELEARN_FLASH elearn_trainable trainable[1] = { {&head_params, &head_state, arena.bytes + 128} };
 
 /* The names of the classes, which the host may change. */
-static const char initial_names[64] =
+static const ELEARN_FLASH char initial_names[64] =
     "zero\000\000\000\000\000\000\000\000\000\000\000\000"
     "one\000\000\000\000\000\000\000\000\000\000\000\000\000"
     "two\000\000\000\000\000\000\000\000\000\000\000\000\000"
     "three\000\000\000\000\000\000\000\000\000\000";
 static char names[64];
 
+static const ELEARN_FLASH char labels[1] = {0};
+
 /* Inputs and outputs, for the host. */
-static const uint8_t interface[] = {
+static const ELEARN_FLASH uint8_t interface[] = {
     /* input input_1: 25 int8, scale 0.0500000007, zero point -128 */
     1, 0, 25, 0, 0, 0, 205, 204, 76, 61, 128, 7, 105, 110, 112, 117, 116, 95, 49,
     /* output last: 4 logits */
     0, 4, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 108, 97, 115, 116,
 };
 
-const elearn_model elearn_the_model = {
+const ELEARN_FLASH elearn_model elearn_the_model = {
     .hash_low = 0x67452301u,
     .hash_high = 0xEFCDAB89u,
     .identity = { 0x67452301u, 0xEFCDAB89u, 0x7839DAE1u },
@@ -122,7 +124,7 @@ const elearn_model elearn_the_model = {
     },
     .interface = interface,
     .interface_bytes = sizeof interface,
-    .labels = "",
+    .labels = labels,
     .labels_bytes = 0,
     .names = names,
     .initial_names = initial_names,
