@@ -5,6 +5,7 @@
 
 #include "elearn_bytes.h"
 #include "elearn_model.h"
+#include "elearn_port.h"
 #include "elearn_protocol.h"
 #include "elearn_sample.h"
 #include "elearn_sensor.h"
@@ -13,6 +14,13 @@
 #define FLAGS \
     (ELEARN_SAMPLE_TRAIN | ELEARN_SAMPLE_HAS_LABEL | ELEARN_SAMPLE_TARGET_IS_INPUT | ELEARN_SAMPLE_SELF_LABEL)
 #define NO_LABEL 65535u
+
+/* After so many faults in a row the sensor waits for the host: otherwise the device would start over and over, and be
+ * reached by nobody. A start that has taken so many samples is no part of a row. */
+#define MOST_FAULTS 3u
+#define STEADY_SAMPLES 1000u
+
+static uint32_t samples_since_start;
 
 #if ELEARN_SENSOR_EVENT_PREDICTION != ELEARN_RESULT_PREDICTION || ELEARN_SENSOR_EVENT_FLAGS != ELEARN_RESULT_FLAGS
 #error "a SENSOR_EVENT begins with the fields of RESULT"
@@ -49,6 +57,14 @@ static uint32_t check(elearn_sample_rule rule)
     }
 #endif
     return elearn_sample_check(&rule);
+}
+
+void elearn_sensing_init(void)
+{
+    samples_since_start = 0;
+    if (elearn_port_last_start()->faults >= MOST_FAULTS) {
+        elearn_the_state.sensor.runs = 0;
+    }
 }
 
 uint32_t elearn_sensing_set(const uint8_t *payload)
@@ -144,6 +160,10 @@ bool elearn_sensing_take(uint8_t *event)
     rule = rule_for(sample.label);
     done = elearn_sample_run(&rule, NULL, event);
     s->samples++;
+    samples_since_start++;
+    if (samples_since_start == STEADY_SAMPLES) {
+        elearn_port_forget_faults();
+    }
     s->learned += done & ELEARN_RESULT_LEARNED ? 1u : 0u;
     if (done & ELEARN_RESULT_SELF_LABELLED) {
         label = elearn_get_u16(event + ELEARN_SENSOR_EVENT_PREDICTION);

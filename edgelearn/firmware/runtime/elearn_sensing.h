@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* After a start: a sensor whose code has met one fault after the other does not go on by itself. */
+void elearn_sensing_init(void);
+
 /* SET_SENSOR; a Status. */
 uint32_t elearn_sensing_set(const uint8_t *payload);
 
