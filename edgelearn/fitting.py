@@ -1,6 +1,6 @@
 """Which boards can hold a bundle, with what margin, and what would have to shrink where they cannot.
 
-Bare-metal figures are the plan's. An Arduino sketch is the same plan on what Arduino's core leaves of the board.
+Figures of bare metal and of Arduino sketches are the plan's, those of a sketch with what Arduino's core takes.
 MicroPython is an estimate: what the model needs beside Python itself, of the heap.
 """
 
@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Struct
 
 from edgelearn import pipeline
-from edgelearn.board import Board, Core, Memory, MemoryKind, Output
+from edgelearn.board import Board, Core, Output
 from edgelearn.bundle import Bundle
 from edgelearn.codegen.plan import Plan, plan_on
+from edgelearn.errors import UnsupportedOpError
 from edgelearn.inspection import fit
 from edgelearn.ir import LossKind
 from edgelearn.recipe import Residual
@@ -31,7 +32,8 @@ class Need(Struct, frozen=True, kw_only=True):
 
     Attributes:
         memory: `flash`, `RAM`, or `heap` for MicroPython's.
-        available_bytes: to the model and the device code around it; what Arduino's core takes is off already.
+        needed_bytes: with what Arduino's core takes, where there is one.
+        available_bytes: of the whole board, or of MicroPython's heap.
         margin_bytes: what stays free; below zero where so many bytes are missing.
     """
 
@@ -141,7 +143,11 @@ def _with_help(output: Output, board: Board, residual: Residual, plan: _Plans) -
 def _output_fit(output: Output, plan: Plan, board: Board) -> OutputFit:
     if output is Output.MICROPYTHON:
         return _micropython_fit(plan, board)
-    found = fit(plan_on(plan, under_arduino(board) if output is Output.ARDUINO else board))
+    try:
+        found = fit(plan_on(plan, board, output))
+    except UnsupportedOpError as error:
+        problem = f"{error.message}; {error.cause}" if error.cause else error.message
+        return OutputFit(output=output, fits=False, estimated="code", needs=(), problem=problem, hint=error.hint)
     return OutputFit(
         output=output,
         fits=found.fits,
@@ -155,24 +161,11 @@ def _output_fit(output: Output, plan: Plan, board: Board) -> OutputFit:
     )
 
 
-def under_arduino(board: Board) -> Board:
-    """The board as a sketch finds it: without what Arduino's core takes, its stack among it, and without our pages."""
-    if board.arduino is None:
-        return board
-    taken = {MemoryKind.FLASH: board.arduino.core_flash_bytes, MemoryKind.RAM: board.arduino.core_ram_bytes}
-    memory: list[Memory] = []
-    for region in board.memory:
-        off = min(taken[region.kind], region.size_bytes)
-        taken[region.kind] -= off
-        memory.append(msgspec.structs.replace(region, origin=region.origin + off, size_bytes=region.size_bytes - off))
-    return msgspec.structs.replace(board, memory=tuple(memory), stack_bytes=0, nvm=None)
-
-
 def _micropython_fit(plan: Plan, board: Board) -> OutputFit:
     python = board.micropython
     heap_bytes = python.heap_bytes if python else 0
     constants_bytes = sum(constant.size_bytes for constant in plan.constants)
-    buffers_bytes = sum(buffer.size_bytes for buffer in plan_on(plan, board).buffers)
+    buffers_bytes = sum(buffer.size_bytes for buffer in plan_on(plan, board, Output.MICROPYTHON).buffers)
     read_in_place = python is not None and constants_bytes <= python.romfs_bytes
     need = _need("heap", buffers_bytes + (0 if read_in_place else constants_bytes), heap_bytes)
     problem = hint = ""

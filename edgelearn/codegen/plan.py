@@ -330,19 +330,21 @@ def plan_firmware(
     )
 
 
-def plan_on(plan: Plan, board: Board) -> Plan:
+def plan_on(plan: Plan, board: Board, output: Output | None = None) -> Plan:
     """The same plan for another board of the same core, without choosing its kernels again, which takes long."""
-    board = board if plan.head else board.without_nvm()
+    output = output or board.outputs[0]
+    board = board if plan.head and output is Output.BARE_METAL else board.without_nvm()
     buffers = tuple(buffer for buffer in plan.buffers if buffer.symbol != "ring")
-    ring_bytes = _ring_bytes(board, plan.inputs, buffers)
-    if board.core is not Core.HOST:
+    ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, plan.inputs, buffers)
+    if board.core is not Core.HOST and output is Output.BARE_METAL:
         buffers = (*buffers, Buffer(symbol="ring", size_bytes=ring_bytes, purpose="link"))
     return structs.replace(
         plan,
         board=board,
+        output=output,
         ring_bytes=ring_bytes,
         buffers=buffers,
-        code_estimate_bytes=_code_estimate(list(plan.steps), plan.head, board),
+        code_estimate_bytes=_code_estimate(list(plan.steps), plan.head, board, output),
     )
 
 

@@ -40,6 +40,9 @@ extern uint32_t elearn_kept[ELEARN_KEPT_WORDS];
 
 enum { STARTS_AT_MARK, STARTS_COUNT, STARTS_CHECK };
 enum { FAULT_AT_MARK = 3, FAULT_EXCEPTION, FAULT_PC, FAULT_LR, FAULT_STATUS, FAULT_HARD, FAULT_ADDRESS, FAULT_CHECK };
+/* How many in a row: the number in the lower half, its complement in the upper. */
+enum { FAULTS = FAULT_CHECK + 1 };
+#define FAULTS_MOST 255u
 
 static elearn_port_start last_start;
 
@@ -109,6 +112,25 @@ __attribute__((naked, noreturn)) void elearn_fault_handler(void)
         ".word elearn_stack_end");
 }
 
+static uint32_t faults_before(void)
+{
+    const uint32_t word = elearn_kept[FAULTS];
+
+    return (word & 0xFFFFu) == (~word >> 16) ? word & 0xFFFFu : 0u;
+}
+
+static void keep_faults(uint32_t number)
+{
+    volatile uint32_t *kept = elearn_kept;
+
+    kept[FAULTS] = number | (~number << 16);
+}
+
+void elearn_port_forget_faults(void)
+{
+    keep_faults(0u);
+}
+
 void elearn_reset_init(void)
 {
     volatile uint32_t *kept = elearn_kept;
@@ -123,6 +145,12 @@ void elearn_reset_init(void)
         last_start.hard = kept[FAULT_HARD];
         last_start.address = kept[FAULT_ADDRESS];
     }
+    if (last_start.cause == ELEARN_RESET_FAULT || last_start.cause == ELEARN_RESET_WATCHDOG ||
+        last_start.cause == ELEARN_RESET_LOCKUP) {
+        const uint32_t before = faults_before();
+        last_start.faults = (uint8_t)(before < FAULTS_MOST ? before + 1u : FAULTS_MOST);
+    }
+    keep_faults(last_start.faults);
     /* It is told of this start only. */
     kept[FAULT_AT_MARK] = 0u;
 }

@@ -276,9 +276,11 @@ uint32_t elearn_port_count_start(uint32_t remembered)
 
 const elearn_port_start *elearn_port_last_start(void)
 {
-    static const elearn_port_start start = {ELEARN_RESET_POWER_ON, 0, 0, 0, 0, 0, 0};
+    static const elearn_port_start start = {ELEARN_RESET_UNKNOWN, 0, 0, 0, 0, 0, 0, 0};
     return &start;
 }
+
+void elearn_port_forget_faults(void) { }
 
 void elearn_port_feed(void) { }
 

@@ -70,6 +70,9 @@ void elearn_link_init(void)
     elearn_sensing_init();
 #endif
     elearn_state_init();
+#if ELEARN_SENSOR
+    elearn_sensing_init();
+#endif
 }
 
 static void send(uint8_t type, uint32_t sequence, uint32_t fixed_bytes, uint32_t tail_bytes)

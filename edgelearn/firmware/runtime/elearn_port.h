@@ -45,6 +45,7 @@ uint32_t elearn_port_count_start(uint32_t remembered);
  * of the fault; see HELLO_REPLY. */
 typedef struct {
     uint8_t cause;
+    uint8_t faults; /* starts in a row, up to this one, that came of a fault, a watchdog or a lockup */
     uint8_t fault;
     uint32_t pc;
     uint32_t lr;
@@ -54,6 +55,9 @@ typedef struct {
 } elearn_port_start;
 
 const elearn_port_start *elearn_port_last_start(void);
+
+/* The firmware has run well for a while: the next fault is the first in a row. */
+void elearn_port_forget_faults(void);
 
 /* Tell the watchdog, where there is one, that the firmware is alive. */
 void elearn_port_feed(void);

@@ -15,6 +15,13 @@
     (ELEARN_SAMPLE_TRAIN | ELEARN_SAMPLE_HAS_LABEL | ELEARN_SAMPLE_TARGET_IS_INPUT | ELEARN_SAMPLE_SELF_LABEL)
 #define NO_LABEL 65535u
 
+/* After so many faults in a row the sensor waits for the host: otherwise the device would start over and over, and be
+ * reached by nobody. A start that has taken so many samples is no part of a row. */
+#define MOST_FAULTS 3u
+#define STEADY_SAMPLES 1000u
+
+static uint32_t samples_since_start;
+
 #if ELEARN_SENSOR_EVENT_PREDICTION != ELEARN_RESULT_PREDICTION || ELEARN_SENSOR_EVENT_FLAGS != ELEARN_RESULT_FLAGS
 #error "a SENSOR_EVENT begins with the fields of RESULT"
 #endif
@@ -27,6 +34,10 @@ static uint32_t held_at_ms;
 void elearn_sensing_init(void)
 {
     hold_ms = 0;
+    samples_since_start = 0;
+    if (elearn_port_last_start()->faults >= MOST_FAULTS) {
+        elearn_the_state.sensor.runs = 0;
+    }
 }
 
 #if ELEARN_TRAINABLE_COUNT
@@ -186,6 +197,10 @@ bool elearn_sensing_take(uint8_t *event)
     rule = rule_for(sample.label);
     done = elearn_sample_run(&rule, NULL, event);
     s->samples++;
+    samples_since_start++;
+    if (samples_since_start == STEADY_SAMPLES) {
+        elearn_port_forget_faults();
+    }
     s->learned += done & ELEARN_RESULT_LEARNED ? 1u : 0u;
     if (done & ELEARN_RESULT_SELF_LABELLED) {
         label = elearn_get_u16(event + ELEARN_SENSOR_EVENT_PREDICTION);

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* As after a start of the device: nothing is held. */
+/* After a start: nothing is held, and a sensor whose code has met one fault after the other does not go on by itself. */
 void elearn_sensing_init(void);
 
 /* SET_SENSOR; a Status. */
