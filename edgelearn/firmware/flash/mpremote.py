@@ -39,9 +39,10 @@ TOOL = Tool(
         ),
         Symptom(pattern=r"No space left on device|ENOSPC|OSError: 28|MemoryError", failure=Failure.TOO_LARGE),
         Symptom(
-            pattern=r"device disconnected|Input/output error|Error with transport|device reports readiness",
+            pattern=r"device disconnected|Input/output error|device reports readiness",
             failure=Failure.VANISHED,
         ),
+        Symptom(pattern=r"Error with transport", failure=Failure.VANISHED),
         Symptom(pattern=r"EROFS|Read-only file ?system", failure=Failure.PROTECTED),
     ),
 )

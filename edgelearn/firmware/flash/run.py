@@ -54,9 +54,10 @@ def prepare(board: Board, project: Path, candidate: Candidate, *, force: bool = 
     if format_ is None:
         return replace(job, file=project)
     image = read_image(project / "build" / "firmware.elf")
+    file = project / "build" / f"{_FILE}.{format_.value}"
+    file.unlink(missing_ok=True)
     if not force:
         check_image(board, image, written_ranges(image, format_), erases=erases_of(candidate.way))
-    file = project / "build" / f"{_FILE}.{format_.value}"
     family = getattr(candidate.way, "family", 0)
     data = {
         Format.HEX: lambda: to_hex(image).encode("ascii"),
