@@ -33,6 +33,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         state_estimate_bytes: RAM of the receive ring and the state of link and drivers.
         files: SHA-256, in hex, of each generated file by its path, so that what a person changed is never lost.
         stack_bytes: reserved for the stack.
+        output: what the project is, see `edgelearn.board.Output`.
     """
 
     format_version: int
@@ -48,6 +49,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     code_estimate_bytes: int
     state_estimate_bytes: int
     stack_bytes: int
+    output: str = "bare-metal"
     files: dict[str, str]
 
     @property

@@ -92,11 +92,16 @@ def devices(hello: bool, as_json: bool) -> None:
         click.echo("no serial port, bootloader, debug probe or board's drive is plugged in")
         return
     table = Table(box=box.SIMPLE_HEAD)
-    columns = ("kind", "port or drive", "USB", "serial number", "calls itself", "may be")
-    for column in (*columns, *(("program",) if hello else ())):
+    table.add_column("kind")
+    for column in ("port or drive", "USB", "serial number"):
+        table.add_column(column, no_wrap=True)
+    for column in ("calls itself", "may be", *(("program",) if hello else ())):
         table.add_column(column, overflow="fold")
     for one in found:
-        boards = ", ".join(f"{board.name} ({board.mode})" for board in one.boards)
+        modes = dict.fromkeys(board.mode for board in one.boards)
+        boards = "; ".join(
+            f"{', '.join(board.name for board in one.boards if board.mode == mode)} ({mode})" for mode in modes
+        )
         cells = (one.kind, one.name, one.identifier, one.serial_number, one.description, boards)
         table.add_row(*map(escape, (*cells, *((one.program or "-",) if hello else ()))))
     make_console().print(table)

@@ -12,9 +12,10 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ class Bench:
         self.bin = folder / "bin"
         for made in (self.usb, self.media, self.bin):
             made.mkdir(parents=True)
-        self._sees: list[list[SimpleNamespace]] = []
+        self._see: Callable[[], list[Any]] | None = None
         self.touched: list[str] = []
         monkeypatch.setenv("PATH", str(self.bin))
         monkeypatch.setattr("serial.tools.list_ports.comports", self._comports)
@@ -71,16 +72,16 @@ class Bench:
         self.after_touch: list[SimpleNamespace] | None = None
 
     def _comports(self) -> list[SimpleNamespace]:
-        return list(self._sees.pop(0) if self._sees else self.ports)
+        return list(self._see() if self._see else self.ports)
 
     def _touch(self, device: str) -> None:
         self.touched.append(device)
         if self.after_touch is not None:
             self.ports = self.after_touch
 
-    def then(self, *lists: list[SimpleNamespace]) -> None:
-        """The next looks at the ports see these, one after the other."""
-        self._sees = list(lists)
+    def see(self, look: Callable[[], list[Any]]) -> None:
+        """What pyserial lists from now on, at each look."""
+        self._see = look
 
     def plug(self, name: str, vid: int, pid: int, *, serial: str = "", product: str = "") -> None:
         """A USB device without a serial port."""
