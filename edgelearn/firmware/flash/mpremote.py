@@ -23,7 +23,6 @@ TOOL = Tool(
     reach=Reach.PORT,
     commands=_commands,
     symptoms=(
-        Symptom(pattern=r"Permission denied", failure=Failure.NO_PERMISSION),
         Symptom(pattern=r"no device (found|with serial number)", failure=Failure.NO_DEVICE),
         Symptom(
             pattern=r"failed to access",

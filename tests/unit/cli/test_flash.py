@@ -1,4 +1,4 @@
-"""`edgelearn flash` and `edgelearn devices` as a person runs them: stand-ins flash, a device in this process answers."""
+"""`edgelearn flash` and `edgelearn devices` as a person runs them: stand-ins flash, a fake device says hello."""
 
 from __future__ import annotations
 

@@ -192,9 +192,16 @@ def test_a_uf2_bootloader_of_another_chip_ignores_the_file(bench: Bench, tmp_pat
 @pytest.mark.parametrize(
     ("said", "failure"),
     [
-        # github.com/ARMmbed/DAPLink, issues 454, 512 and 951
+        # github.com/ARMmbed/DAPLink, issues 454, 512 and 951; source/daplink/error.c
         ("error: Flash algorithm write command FAILURE\r\ntype: target\r\n", Failure.VERIFY),
         ("error: The interface firmware FAILED to reset/halt the target MCU\r\ntype: target\r\n", Failure.NO_ANSWER),
+        (
+            "error: The interface firmware FAILED to unlock the target for programming\r\ntype: target\r\n",
+            Failure.LOCKED,
+        ),
+        ("error: In application programming aborted due to an out of bounds address.\r\n", Failure.TOO_LARGE),
+        ("error: The hex file you dropped isn't compatible with this mode or device.\r\n", Failure.WRONG_CHIP),
+        ("error: The transfer timed out.\r\ntype: user\r\n", Failure.VANISHED),
         ("error: An internal error has occurred\r\ntype: internal\r\n", Failure.UNKNOWN),
     ],
 )
