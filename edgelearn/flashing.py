@@ -157,7 +157,7 @@ def flash_firmware(
     if "://" in port:
         raise OptionError(f"{port} is no port of a board that can be flashed", hint="name a serial port")
     here = choose.look()
-    candidate = choose.choose(board, here, output=None, method=method, port=port, firmware=True, force=force)
+    candidate = choose.choose(board, here, method=method, port=port, firmware=firmware, force=force)
     job = run.prepare_firmware(board, firmware, candidate, force=force)
     attempts = 0 if dry_run else _flash(board, candidate, job, say)
     return Flashed(board=board.name, method=candidate.method, commands=candidate.tool.commands(job), attempts=attempts)

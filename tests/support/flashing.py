@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from edgelearn import process
 from edgelearn.board import Board, MemoryKind, Output, Usb, board_names, load_board
 from edgelearn.board.ways import Way
 from edgelearn.firmware.flash import drives, ports
@@ -64,6 +65,7 @@ class Bench:
         self._see: Callable[[], list[Any]] | None = None
         self.touched: list[str] = []
         monkeypatch.setenv("PATH", str(self.bin))
+        monkeypatch.setattr(process, "OWN_FOLDER", self.bin)
         monkeypatch.setattr("serial.tools.list_ports.comports", self._comports)
         monkeypatch.setattr(ports, "USB_DEVICES", self.usb)
         monkeypatch.setattr(ports, "touch", self._touch)

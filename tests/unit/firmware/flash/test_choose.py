@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edgelearn import process
 from edgelearn.board import Board, Output, board_names, load_board
-from edgelearn.errors import FlashError, NoFlasherError
+from edgelearn.errors import FlashError, NoFlasherError, ProgramMissingError
 from edgelearn.firmware.flash import choose
 from edgelearn.firmware.flash.choose import Candidate
 from edgelearn.firmware.flash.devices import find_devices
@@ -200,7 +201,7 @@ def test_the_kind_of_firmware_chooses_the_flasher(bench: Bench) -> None:
         bench.program(program)
     assert take(board, Output.ARDUINO).method == "arduino-cli"
     assert take(board, Output.MICROPYTHON).method == "mpremote"
-    found = take(board, None, firmware=True)
+    found = take(board, None, firmware=Path("mp.bin"))
     assert (found.method, found.program) == ("esptool", "esptool.py")
 
 
@@ -221,3 +222,16 @@ def test_what_is_plugged_in(bench: Bench) -> None:
     drive = next(one for one in found.values() if one.kind == "drive")
     assert UF2.name in [b.name for b in drive.boards]
     assert drive.description == "A-Board-v1"
+
+
+def test_programs_beside_the_interpreter_are_found(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.program("pyocd", ("said\n", 0))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert process.find_program("pyocd") == bench.bin / "pyocd"
+    assert process.run(("pyocd", "list")) == "said\n"
+    monkeypatch.setattr(process, "OWN_FOLDER", tmp_path)
+    assert process.find_program("pyocd") is None
+    with pytest.raises(ProgramMissingError):
+        process.run(("pyocd", "list"))

@@ -18,6 +18,7 @@ from edgelearn.firmware.flash.image import FlashImage, make_image
 from edgelearn.firmware.flash.methods import erases_of, format_of
 from edgelearn.firmware.flash.run import prepare, prepare_firmware, written_ranges
 from edgelearn.firmware.flash.tool import Erases, Format
+from edgelearn.firmware.flash.uf2 import to_uf2
 from tests.support.flashing import image_for, vectors, ways, write_project
 
 IMAGE_WAYS = [(name, way) for name, way in ways() if format_of(way) is not None]
@@ -211,3 +212,24 @@ def test_a_firmware_with_its_own_bootloader_needs_force(name: str, way: EspTool,
         prepare_firmware(board, file, Candidate(way=way, program="esptool"))
     with pytest.raises(UnsafeImageError, match="cannot be read"):
         prepare_firmware(board, tmp_path / "absent.bin", Candidate(way=way, program="esptool"))
+
+
+UF2_WAYS = [(name, way) for name, way in ways() if isinstance(way, Drive) and way.format is DriveFormat.UF2]
+
+
+@pytest.mark.parametrize(("name", "way"), UF2_WAYS)
+def test_a_firmware_as_uf2(name: str, way: Drive, tmp_path: Path) -> None:
+    board = load_board(name)
+    file = tmp_path / "firmware.uf2"
+    candidate = Candidate(way=way, drive=FoundDrive(path=tmp_path, label=way.volume))
+    file.write_bytes(to_uf2(image_for(board), way.family))
+    assert prepare_firmware(board, file, candidate).file == file
+    file.write_bytes(to_uf2(image_for(board), way.family ^ 1))
+    with pytest.raises(UnsafeImageError, match="is no firmware for") as error:
+        prepare_firmware(board, file, candidate)
+    assert f"the chip's is 0x{way.family:08x}" in error.value.cause
+    for kept in board.kept:
+        file.write_bytes(to_uf2(make_image({kept.end - 256: bytes(256)}), way.family))
+        with pytest.raises(UnsafeImageError, match=kept.holder):
+            prepare_firmware(board, file, candidate)
+        prepare_firmware(board, file, candidate, force=True)
