@@ -110,7 +110,7 @@ def flash(
     project = read_project(folder)
     board = load_board(project.board)
     board = board if project.trains else board.without_nvm()
-    output = Output(getattr(project, "output", Output.BARE_METAL.value))
+    output = Output(project.output)
     _check_port(port)
     flash_port, hello_port = _split_port(board, output, port)
     candidate = choose.choose(board, choose.look(), output=output, method=method, port=flash_port, force=force)
@@ -157,7 +157,7 @@ def flash_firmware(
     if "://" in port:
         raise OptionError(f"{port} is no port of a board that can be flashed", hint="name a serial port")
     here = choose.look()
-    candidate = choose.choose(board, here, output=None, method=method, port=port, firmware=True, force=force)
+    candidate = choose.choose(board, here, method=method, port=port, firmware=firmware, force=force)
     job = run.prepare_firmware(board, firmware, candidate, force=force)
     attempts = 0 if dry_run else _flash(board, candidate, job, say)
     return Flashed(board=board.name, method=candidate.method, commands=candidate.tool.commands(job), attempts=attempts)
@@ -297,7 +297,7 @@ def _hello(board: Board, project: Project, output: Output, named: str, known: Se
     if isinstance(last, (WrongModelError, ProtocolVersionError)):
         raise type(last)(
             f"{board.name} was flashed, but another program answers at {at}",
-            cause=last.message,
+            cause=last.cause or last.message,
             hint="is another board at that port? `edgelearn devices --hello` shows what each runs; name it with --port",
         ) from last
     if last is None:

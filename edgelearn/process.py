@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,12 +16,21 @@ from edgelearn.errors import ProcessError, ProgramMissingError
 
 #: Ends the process that it is given once nobody holds the other end of its standard input.
 _GUARD = "read _; kill -KILL $0"
+#: Programs of Python packages lie beside the interpreter, also where that folder is not on PATH.
+OWN_FOLDER = Path(sys.executable).parent
 
 
 def find_program(name: str) -> Path | None:
-    """The path of a program on PATH, or None."""
-    found = shutil.which(name)
+    """The path of a program on PATH, or beside the interpreter; or None."""
+    found = shutil.which(name) or shutil.which(name, path=str(OWN_FOLDER))
     return Path(found) if found else None
+
+
+def _resolved(argv: Sequence[str]) -> list[str]:
+    """The command, with the whole path of a program that is beside the interpreter and not on PATH."""
+    if shutil.which(argv[0]) is None:
+        return [shutil.which(argv[0], path=str(OWN_FOLDER)) or argv[0], *argv[1:]]
+    return list(argv)
 
 
 def run(
@@ -44,7 +54,7 @@ def run(
     """
     try:
         done = subprocess.run(
-            list(argv),
+            _resolved(argv),
             cwd=cwd,
             env=None if env is None else dict(env),
             stdin=subprocess.DEVNULL,

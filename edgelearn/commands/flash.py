@@ -21,7 +21,7 @@ _METHODS = "pyocd, openocd, st-flash, dfu-util, bossac, adafruit-nrfutil, drive,
     help="The board's serial port, where several are there; an adapter's where its serial line is on pins.",
 )
 @click.option("--method", "-m", default="", help=f"Instead of the first way that can be used: {_METHODS}.")
-@click.option("--firmware", type=EXISTING, default=None, help="Flash MicroPython itself, a file from its site.")
+@click.option("--firmware", type=EXISTING, default=None, help="Flash MicroPython itself: its .bin or .uf2 file.")
 @click.option("--board", "-b", "board_name", default="", help="With --firmware: the board.")
 @click.option("--force", is_flag=True, help="Flash an image that is unsafe for the board, or a board that is not its.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the commands, change nothing.")
@@ -92,11 +92,16 @@ def devices(hello: bool, as_json: bool) -> None:
         click.echo("no serial port, bootloader, debug probe or board's drive is plugged in")
         return
     table = Table(box=box.SIMPLE_HEAD)
-    columns = ("kind", "port or drive", "USB", "serial number", "calls itself", "may be")
-    for column in (*columns, *(("program",) if hello else ())):
+    table.add_column("kind")
+    for column in ("port or drive", "USB", "serial number"):
+        table.add_column(column, no_wrap=True)
+    for column in ("calls itself", "may be", *(("program",) if hello else ())):
         table.add_column(column, overflow="fold")
     for one in found:
-        boards = ", ".join(f"{board.name} ({board.mode})" for board in one.boards)
+        modes = dict.fromkeys(board.mode for board in one.boards)
+        boards = "; ".join(
+            f"{', '.join(board.name for board in one.boards if board.mode == mode)} ({mode})" for mode in modes
+        )
         cells = (one.kind, one.name, one.identifier, one.serial_number, one.description, boards)
         table.add_row(*map(escape, (*cells, *((one.program or "-",) if hello else ()))))
     make_console().print(table)

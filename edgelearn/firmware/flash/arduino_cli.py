@@ -1,4 +1,7 @@
-"""arduino-cli: compiles the sketch of an Arduino project and uploads it with whatever the board's core brings."""
+"""arduino-cli: compiles the sketch of an Arduino project and uploads it with whatever the board's core brings.
+
+Where in flash the sketch lies, and that it leaves the bootloader alone, is for the core to know: no address is given.
+"""
 
 from __future__ import annotations
 

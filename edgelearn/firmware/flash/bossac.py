@@ -39,8 +39,13 @@ TOOL = Tool(
     version_argument="",
     commands=_commands,
     symptoms=(
-        Symptom(pattern=r"[Pp]ermission denied", failure=Failure.NO_PERMISSION),
-        Symptom(pattern=r"No device found on|No serial ports available", failure=Failure.NO_DEVICE),
+        # It says the same where the port is in use, or may not be opened.
+        Symptom(
+            pattern=r"No device found on|No serial ports available",
+            failure=Failure.NO_DEVICE,
+            hint="press the board's reset button twice, fast, and flash again; close the serial monitor; on Linux "
+            "`sudo usermod -a -G dialout $USER` lets you use serial ports",
+        ),
         Symptom(
             pattern=r"Device unsupported",
             failure=Failure.WRONG_CHIP,
@@ -55,6 +60,5 @@ TOOL = Tool(
         ),
         Symptom(pattern=r"SAM-BA operation failed|File I/O operation failed", failure=Failure.VANISHED),
         Symptom(pattern=r"Flash (command|erase) failed", failure=Failure.VERIFY),
-        Symptom(pattern=r"Failed to open port", failure=Failure.BUSY),
     ),
 )

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
 from edgelearn import process
 from edgelearn.board import Board, Output, UsbMode, board_names, load_board
-from edgelearn.board.ways import DfuUtil, Drive, StFlash, Way
+from edgelearn.board.ways import DfuUtil, Drive, EspTool, StFlash, Way
 from edgelearn.errors import FlashError, NoFlasherError
 from edgelearn.firmware.flash import drives as drive_list
 from edgelearn.firmware.flash.drives import FoundDrive
-from edgelearn.firmware.flash.methods import METHODS, method_of, tool_of
+from edgelearn.firmware.flash.methods import METHODS, firmware_suffixes, method_of, tool_of
 from edgelearn.firmware.flash.ports import SerialPort, UsbDevice, ports_of, serial_ports, usb_devices, usb_of
 from edgelearn.firmware.flash.tool import Failure, Reach, Tool, flash_error, way_as
 
@@ -209,7 +210,7 @@ def _by_drive(way: Way, here: Surroundings) -> Candidate:
         return Candidate(way=way, drive=found[0])
     if found:
         return Candidate(way=way, several=tuple(str(drive.path) for drive in found))
-    lacks = f"its drive {wanted.volume} is not there{f': {wanted.enter}' if wanted.enter else ''}"
+    lacks = f"its drive {wanted.volume} is not there, or not mounted{f': {wanted.enter}' if wanted.enter else ''}"
     return Candidate(way=way, lacks=(lacks,))
 
 
@@ -217,10 +218,10 @@ def choose(
     board: Board,
     here: Surroundings,
     *,
-    output: Output | None,
+    output: Output | None = None,
     method: str = "",
     port: str = "",
-    firmware: bool = False,
+    firmware: Path | None = None,
     force: bool = False,
 ) -> Candidate:
     """The way to flash a board now.
@@ -228,10 +229,10 @@ def choose(
     Args:
         board: what is to be flashed.
         here: what is plugged in and installed.
-        output: kind of firmware; None for somebody else's.
+        output: what the project is; None where it is somebody else's firmware.
         method: the way that a person asks for; empty: the first that can be used.
         port: serial port that a person names.
-        firmware: whether it is somebody else's firmware rather than a project.
+        firmware: the file of that.
         force: go on although another board is plugged in at that port.
 
     Raises:
@@ -252,7 +253,7 @@ def choose(
     if not ways:
         raise NoFlasherError(
             f"{board.name} cannot be flashed",
-            cause=f"its board file lists no way for {'a firmware' if firmware else output.value if output else 'it'}",
+            cause=f"its board file lists no way for {firmware.name if firmware else output.value if output else 'it'}",
             hint="`edgelearn emulate DIR` boots the project" if board.emulator else "flash it with the maker's program",
         )
     found = candidates(board, ways, here, port=port, asked=bool(method))
@@ -279,9 +280,11 @@ def choose(
     )
 
 
-def _is_for(way: Way, output: Output | None, firmware: bool) -> bool:
-    tool = tool_of(way)
-    return tool.takes_firmware if firmware else tool.output is output and not tool.takes_firmware
+def _is_for(way: Way, output: Output | None, firmware: Path | None) -> bool:
+    """Whether a way is for that kind of project, or for that file."""
+    if firmware is not None:
+        return firmware.suffix.lower() in firmware_suffixes(way)
+    return tool_of(way).output is output and not isinstance(way, EspTool)
 
 
 def boards_of(vid: int, pid: int) -> tuple[tuple[str, UsbMode], ...]:

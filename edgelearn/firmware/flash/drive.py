@@ -44,12 +44,20 @@ TOOL = Tool(
     output=Output.BARE_METAL,
     reach=Reach.DRIVE,
     commands=_commands,
+    # The texts of DAPLink, source/daplink/error.c.
     symptoms=(
-        Symptom(pattern=r"locked|protected mode", failure=Failure.LOCKED, hint="see `edgelearn flash --method pyocd`"),
-        Symptom(pattern=r"too (large|big)|out of bounds|end of flash|No space left", failure=Failure.TOO_LARGE),
-        Symptom(pattern=r"FAILED to (download|program|erase)|write command FAILURE|erase", failure=Failure.VERIFY),
-        Symptom(pattern=r"not compatible|incompatible|valid(ation)? for|vector table", failure=Failure.WRONG_CHIP),
-        Symptom(pattern=r"FAILED to reset/halt|[Tt]imeout|timed out", failure=Failure.NO_ANSWER),
+        Symptom(
+            pattern=r"FAILED to unlock the target|trying to set security bits",
+            failure=Failure.LOCKED,
+            hint="unlocking it erases all of its flash with bootloader and settings; edgelearn never does that",
+        ),
+        Symptom(pattern=r"out of bounds address|mismatch between file size", failure=Failure.TOO_LARGE),
+        Symptom(pattern=r"isn't compatible with this mode or device", failure=Failure.WRONG_CHIP),
+        Symptom(pattern=r"Flash algorithm .* command FAILURE", failure=Failure.VERIFY),
+        Symptom(
+            pattern=r"transfer timed out|out of order|error occurred during the transfer", failure=Failure.VANISHED
+        ),
+        Symptom(pattern=r"FAILED to (reset/halt|initialize|download)", failure=Failure.NO_ANSWER),
     ),
 )
 

@@ -37,7 +37,6 @@ TOOL = Tool(
     install=('any system: pip install "edgelearn[flash]"',),
     output=Output.MICROPYTHON,
     reach=Reach.PORT,
-    takes_firmware=True,
     version_argument="version",
     commands=_commands,
     symptoms=(

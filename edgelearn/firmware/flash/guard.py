@@ -57,17 +57,18 @@ def check_image(
         _check_vectors(board, image)
 
 
-def check_firmware(board: Board, begin: int, size_bytes: int) -> None:
-    """Refuse somebody else's firmware for the whole chip where it brings a bootloader of its own.
+def check_firmware(board: Board, written: Iterable[tuple[int, int]]) -> None:
+    """Refuse somebody else's firmware where it lies over what is kept: it may bring a bootloader of its own.
 
     Raises:
-        UnsafeImageError: it lies over what is kept.
+        UnsafeImageError: it does.
     """
-    over = [kept.holder for kept in board.kept if kept.origin < begin + size_bytes and begin < kept.end]
+    ranges = tuple(written)
+    over = [kept.holder for kept in board.kept for begin, end in ranges if kept.origin < end and begin < kept.end]
     if over:
         raise UnsafeImageError(
             f"the firmware would write over what is on {board.name}: {', '.join(dict.fromkeys(over))}",
-            cause=f"it lies from 0x{begin:x} to 0x{begin + size_bytes:x}",
+            cause="it lies " + ", ".join(f"from 0x{begin:x} to 0x{end:x}" for begin, end in ranges),
             hint="`--force` writes it: right where it is the maker's or MicroPython's firmware for this very board",
         )
 

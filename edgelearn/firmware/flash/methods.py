@@ -71,6 +71,13 @@ def format_of(way: Way) -> Format | None:
     return drive.file_format(way) if isinstance(way, Drive) else tool_of(way).format
 
 
+def firmware_suffixes(way: Way) -> tuple[str, ...]:
+    """The files of somebody else's firmware, such as MicroPython itself, that a way can put on the board."""
+    if isinstance(way, Drive) and way.format is DriveFormat.UF2:
+        return (".uf2",)
+    return (".bin",) if isinstance(way, EspTool) else ()
+
+
 def erases_of(way: Way) -> Erases:
     """What a way's flasher erases: never more than this, and none is asked to.
 

@@ -23,7 +23,6 @@ TOOL = Tool(
     reach=Reach.PORT,
     commands=_commands,
     symptoms=(
-        Symptom(pattern=r"Permission denied", failure=Failure.NO_PERMISSION),
         Symptom(pattern=r"no device (found|with serial number)", failure=Failure.NO_DEVICE),
         Symptom(
             pattern=r"failed to access",
@@ -39,9 +38,10 @@ TOOL = Tool(
         ),
         Symptom(pattern=r"No space left on device|ENOSPC|OSError: 28|MemoryError", failure=Failure.TOO_LARGE),
         Symptom(
-            pattern=r"device disconnected|Input/output error|Error with transport|device reports readiness",
+            pattern=r"device disconnected|Input/output error|device reports readiness",
             failure=Failure.VANISHED,
         ),
+        Symptom(pattern=r"Error with transport", failure=Failure.VANISHED),
         Symptom(pattern=r"EROFS|Read-only file ?system", failure=Failure.PROTECTED),
     ),
 )

@@ -65,6 +65,5 @@ TOOL = Tool(
             r"device disconnected",
             failure=Failure.VANISHED,
         ),
-        Symptom(pattern=r"[Ii]mage .*too (large|big)|exceeds", failure=Failure.TOO_LARGE),
     ),
 )

@@ -38,15 +38,15 @@ TOOL = Tool(
     commands=_commands,
     symptoms=(
         Symptom(
-            pattern=r"AP lock engaged|device (protected|is secured)|RDP level [12]",
+            pattern=r"AP lock engaged|RDP level [12]",
             failure=Failure.LOCKED,
             hint=_UNLOCK,
         ),
         Symptom(pattern=r"LIBUSB_ERROR_ACCESS|[Pp]ermission denied", failure=Failure.NO_PERMISSION),
-        Symptom(pattern=r"LIBUSB_ERROR_BUSY|unable to claim", failure=Failure.BUSY),
+        Symptom(pattern=r"LIBUSB_ERROR_BUSY|(could not|unable to) claim", failure=Failure.BUSY),
         Symptom(pattern=r"Multiple devices found", failure=Failure.SEVERAL_DEVICES),
         Symptom(
-            pattern=r"LIBUSB_ERROR_NO_DEVICE|CMSIS-DAP command \S+ failed|error (reading|writing) (data|USB)",
+            pattern=r"LIBUSB_ERROR_NO_DEVICE|CMSIS-DAP command (\S+ )?(failed|mismatch)",
             failure=Failure.VANISHED,
         ),
         Symptom(
@@ -67,7 +67,7 @@ TOOL = Tool(
             pattern=r"exceeds flash bank size|[Nn]o flash at address|no flash bank found", failure=Failure.TOO_LARGE
         ),
         Symptom(pattern=r"\*\* Verify Failed|checksum mismatch|contents differ", failure=Failure.VERIFY),
-        Symptom(pattern=r"[Ss]ector \d+ is protected|write protected", failure=Failure.PROTECTED),
+        Symptom(pattern=r"flash memory write protected|[Ss]ector \d+ (is )?protected", failure=Failure.PROTECTED),
         Symptom(
             pattern=r"cannot read IDR|examination failed|not examined yet|init mode failed|timed out while waiting",
             failure=Failure.NO_ANSWER,

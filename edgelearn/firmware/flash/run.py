@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from edgelearn import process
 from edgelearn.board import Board, UsbMode
-from edgelearn.board.ways import EspTool
+from edgelearn.board.ways import Drive, EspTool, Way
 from edgelearn.errors import FlashError, PortError, ProcessError, ProgramMissingError, UnsafeImageError
 from edgelearn.firmware.flash import drive, uf2
 from edgelearn.firmware.flash.choose import Candidate
@@ -26,7 +26,7 @@ _LEAVE_S = 3.0
 #: How long a flasher may take to say its version.
 _VERSION_S = 20.0
 #: The first byte of an image for Espressif's chips (Espressif, esptool documentation, "Firmware Image Format").
-_ESPRESSIF_MAGIC = 0xE9
+_ESPRESSIF_MAGIC = b"\xe9"
 
 
 def written_ranges(image: FlashImage, format_: Format) -> tuple[tuple[int, int], ...]:
@@ -54,9 +54,10 @@ def prepare(board: Board, project: Path, candidate: Candidate, *, force: bool = 
     if format_ is None:
         return replace(job, file=project)
     image = read_image(project / "build" / "firmware.elf")
+    file = project / "build" / f"{_FILE}.{format_.value}"
+    file.unlink(missing_ok=True)
     if not force:
         check_image(board, image, written_ranges(image, format_), erases=erases_of(candidate.way))
-    file = project / "build" / f"{_FILE}.{format_.value}"
     family = getattr(candidate.way, "family", 0)
     data = {
         Format.HEX: lambda: to_hex(image).encode("ascii"),
@@ -71,22 +72,38 @@ def prepare_firmware(board: Board, firmware: Path, candidate: Candidate, *, forc
     """Check somebody else's firmware, as far as it can be.
 
     Raises:
-        UnsafeImageError: it is no firmware for the flasher, or would write over a bootloader.
+        UnsafeImageError: it is no firmware for the board, or would write over a bootloader.
     """
-    way = way_as(candidate.way, EspTool)
     try:
         data = firmware.read_bytes()
     except OSError as error:
         raise UnsafeImageError(f"{firmware} cannot be read", cause=str(error)) from error
     if not force:
-        if not data or data[0] != _ESPRESSIF_MAGIC:
-            raise UnsafeImageError(
-                f"{firmware} is no firmware for {board.name}",
-                cause="it does not begin as images for Espressif's chips do",
-                hint="download the .bin file for the board from https://micropython.org/download",
-            )
-        check_firmware(board, way.offset, len(data))
+        check_firmware(board, _firmware_ranges(board, firmware, data, candidate.way))
     return replace(_job(board, firmware.parent, candidate), file=firmware)
+
+
+def _firmware_ranges(board: Board, firmware: Path, data: bytes, way: Way) -> tuple[tuple[int, int], ...]:
+    """The addresses that a firmware writes.
+
+    Raises:
+        UnsafeImageError: it is for another kind of chip.
+    """
+    if isinstance(way, Drive):
+        image, family = uf2.from_uf2(data)
+        wrong = f"it is for the family 0x{family:08x}, the chip's is 0x{way.family:08x}" if family != way.family else ""
+        ranges = written_ranges(image, Format.HEX)
+    else:
+        wrong = "" if data[:1] == _ESPRESSIF_MAGIC else "it does not begin as images for Espressif's chips do"
+        offset = way_as(way, EspTool).offset
+        ranges = ((offset, offset + len(data)),)
+    if wrong:
+        raise UnsafeImageError(
+            f"{firmware} is no firmware for {board.name}",
+            cause=wrong,
+            hint="download the file for the board from https://micropython.org/download",
+        )
+    return ranges
 
 
 def _job(board: Board, project: Path, candidate: Candidate) -> Job:

@@ -41,7 +41,7 @@ TOOL = Tool(
         Symptom(pattern=r"Couldn't find .*ST-Link devices", failure=Failure.NO_DEVICE),
         Symptom(pattern=r"[Uu]nknown chip ?id|Could not find chip id|unknown coreid", failure=Failure.WRONG_CHIP),
         Symptom(pattern=r"Verification of flash failed", failure=Failure.VERIFY),
-        Symptom(pattern=r"attempting to write (past|outside)|addr too high|size too big", failure=Failure.TOO_LARGE),
+        Symptom(pattern=r"addr (too high|overruns)", failure=Failure.TOO_LARGE),
         Symptom(pattern=r"LIBUSB_ERROR_(NO_DEVICE|IO|PIPE)|(send_recv|read|write) .*failed", failure=Failure.VANISHED),
         Symptom(
             pattern=r"[Cc]an not connect to target|Failed to (connect|enter SWD|halt|get Core)",

@@ -178,7 +178,6 @@ class Tool(Struct, frozen=True, kw_only=True):
         format: of the file that it is given; None where it makes that itself.
         success: a pattern of what it prints where it succeeded, for one whose exit code does not tell.
         version_argument: makes it say its version; empty where nothing does.
-        takes_firmware: whether it writes a firmware that somebody else made, rather than a project.
         touches: whether its bootloader is entered by opening the serial port at 1200 baud.
     """
 
@@ -193,7 +192,6 @@ class Tool(Struct, frozen=True, kw_only=True):
     other_program: str = ""
     success: str = ""
     version_argument: str = "--version"
-    takes_firmware: bool = False
     touches: bool = False
 
 

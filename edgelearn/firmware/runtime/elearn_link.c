@@ -67,7 +67,6 @@ void elearn_link_init(void)
 #if ELEARN_SENSOR
     events = 0;
     untold = 0;
-    elearn_sensing_init();
 #endif
     elearn_state_init();
 #if ELEARN_SENSOR
