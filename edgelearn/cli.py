@@ -394,7 +394,7 @@ def generate(
     target: str | None,
     force: bool,
 ) -> None:
-    """Generate a C project, which builds with `make` alone, or an Arduino library."""
+    """Generate a C project, which builds with `make` alone, C files for your own firmware, or an Arduino library."""
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
@@ -418,6 +418,10 @@ def generate(
     if plan.output is Output.ARDUINO:
         click.echo(
             f"copy it into the libraries of your Arduino sketchbook, or build it with `edgelearn build {quoted}`"
+        )
+    elif plan.output is Output.LIBRARY:
+        click.echo(
+            f"add it to your firmware as {quoted}/README.md says; {quoted}/examples/minimal.c is a whole program"
         )
     else:
         click.echo(f"build it with `make -C {quoted}` or `edgelearn build {quoted}`")

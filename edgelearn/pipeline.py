@@ -202,12 +202,23 @@ def generate(
     made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
     codegen.check_fit(made)
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
-    emit = codegen.emit_arduino if made.output is Output.ARDUINO else codegen.emit_project
-    files = emit(made, name=bundle.name, bundle_sha256=digest, sensor=source)
+    files = _emit(made, bundle.name, digest, source)
     _prepare_folder(folder, files, force=force)
     for path, text in files.items():
         write_atomically(folder / path, text.encode())
     return made
+
+
+def _emit(made: Plan, name: str, digest: str, sensor: SensorSource | None) -> dict[str, str]:
+    """The text of every file of what was planned."""
+    if made.output is Output.LIBRARY:
+        if sensor is not None:
+            raise OptionError(
+                "a library takes no sensor", hint="call el_predict() or el_learn() where your own firmware reads it"
+            )
+        return codegen.emit_library(made, name=name, bundle_sha256=digest)
+    emit = codegen.emit_arduino if made.output is Output.ARDUINO else codegen.emit_project
+    return emit(made, name=name, bundle_sha256=digest, sensor=sensor)
 
 
 def _check_output(board: Board, output: Output) -> None:
@@ -288,6 +299,11 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
         raise OptionError(
             f"{board.name} has no sanitizers",
             hint="leave --sanitize out, or generate for the board that is this machine",
+        )
+    if project.output == Output.LIBRARY.value:
+        raise OptionError(
+            f"{folder} is a library, which becomes part of your own firmware",
+            hint=f"its README.md says how; `generate --target {Output.BARE_METAL.value}` makes whole firmware",
         )
     try:
         if project.output == Output.ARDUINO.value:

@@ -457,9 +457,7 @@ def _start_once(
         _remove(log_path)
         raise
     flash = _FlashFile(nvm_file, board.nvm, qmp_port=qmp_port) if nvm_file and board.nvm else None
-    return RunningEmulator(
-        child, url=url, engine=engine, log_path=log_path, guard=guard, reader=reader, flash=flash
-    )
+    return RunningEmulator(child, url=url, engine=engine, log_path=log_path, guard=guard, reader=reader, flash=flash)
 
 
 def _write_renode_files(board: Board, image: Path, port: int) -> Path:

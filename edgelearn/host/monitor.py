@@ -10,7 +10,7 @@ import time
 
 from msgspec import Struct
 
-from edgelearn.errors import DeviceRefusedError, EdgelearnError, OptionError, StorageError
+from edgelearn.errors import DeviceRefusedError, DeviceResetError, EdgelearnError, OptionError, StorageError
 from edgelearn.host.control import Action, Command
 from edgelearn.host.desk import Desk
 from edgelearn.host.device import Device, DeviceInfo, SensorEvent, Statistics
@@ -18,7 +18,12 @@ from edgelearn.host.diary import Diary, RunClock
 from edgelearn.host.interrupt import StopOnInterrupt
 from edgelearn.host.link import is_before
 from edgelearn.host.metrics import Metrics
+<<<<<<< HEAD
 from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
+=======
+from edgelearn.host.session import SessionEvent
+from edgelearn.host.telemetry import Record, RunEvent, RunFolder, StreamOptions, StreamSummary
+>>>>>>> drivers
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
 from edgelearn.host.words import count
@@ -158,6 +163,8 @@ class _Monitor:
         self._session = device.session.number
         self._last_sequence: int | None = None
         #: Samples that the device says it has taken: in the last event, and in all since the first.
+        #: The reset after which the sensor was stopped.
+        self._stopped_by: SessionEvent | None = None
         self._last_samples: int | None = None
         self._taken = 0
         #: Samples after which the sensor stops, counted as the device does; 0: never, or it is not known.
@@ -263,6 +270,7 @@ class _Monitor:
 
     def _watch(self) -> str:
         counters: Statistics | None = None
+        runs = self._options.start or self._device.info.sensor_runs
         with StopOnInterrupt() as stop:
             while not stop.requested:
                 if self._desk is not None:
@@ -273,7 +281,13 @@ class _Monitor:
                     counters = self._device.statistics()
                 for event in self._device.sensor_events(_WAIT_S):
                     self._take(event)
+<<<<<<< HEAD
                 self._diary.tell_session(self._device.session)
+=======
+                self._tell_session()
+                if self._stopped_by is not None and self._desk is None and runs:
+                    raise _sensor_is_stopped(self._stopped_by)
+>>>>>>> drivers
                 if self._options.start and 0 < self._options.samples <= self._taken:
                     return "complete"
                 if counters is not None and 0 < self._limit <= counters.sensor_samples:
@@ -441,3 +455,37 @@ class _Monitor:
     def _the_desk(self) -> Desk:
         assert self._desk is not None  # noqa: S101 - only it calls
         return self._desk
+<<<<<<< HEAD
+=======
+
+    def _tell_session(self) -> None:
+        events = self._device.session.events
+        while events:
+            event = events.pop(0)
+            if event.kind == "reset":
+                self._last_samples = None
+                self._tell(event.kind, f"the device was reset (start {event.boot}){event.why}")
+                self._stopped_by = None if event.sensor_runs else event
+            else:
+                self._tell(event.kind, f"the port came back: {event.cause}")
+
+    def _tell(self, kind: str, text: str) -> None:
+        """Write an event down, and say it."""
+        if self._folder is not None:
+            time_s = round(time.monotonic() - self._started_s, 6)
+            self._folder.append_event(RunEvent(kind=kind, time_s=time_s, results=self._number, text=text))
+        self._note(text)
+
+    def _note(self, text: str) -> None:
+        self._notices.append(text)
+        self._view.notice(text)
+
+
+def _sensor_is_stopped(event: SessionEvent) -> DeviceResetError:
+    return DeviceResetError(
+        "the sensor is stopped since the device was reset",
+        cause=f"it was reset{event.why}" if event.cause else "",
+        hint="start it again with --train, --predict or --self-label; one that was saved with the head goes on by "
+        "itself, unless it brings on one fault after the other",
+    )
+>>>>>>> drivers

@@ -69,6 +69,7 @@ class SessionEvent(Struct, frozen=True, kw_only=True):
         boot: the device's count of its starts.
         repeated: requests that were sent again because the device had not saved them.
         cause: why, as a person reads it: of a reset by what, as the device says, empty where it does not know.
+        sensor_runs: whether the device takes samples from its own sensor after it.
     """
 
     kind: str
@@ -76,6 +77,7 @@ class SessionEvent(Struct, frozen=True, kw_only=True):
     boot: int
     repeated: int = 0
     cause: str = ""
+    sensor_runs: bool = False
 
     @property
     def why(self) -> str:
@@ -264,7 +266,12 @@ class Session:
 
     def _tell(self, kind: str, hello: Payload, repeated: int, cause: str) -> None:
         event = SessionEvent(
-            kind=kind, time_s=time.monotonic(), boot=hello.integer("boot"), repeated=repeated, cause=cause
+            kind=kind,
+            time_s=time.monotonic(),
+            boot=hello.integer("boot"),
+            repeated=repeated,
+            cause=cause,
+            sensor_runs=bool(hello.integer("sensor_runs")),
         )
         self.events.append(event)
 

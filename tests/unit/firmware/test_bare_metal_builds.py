@@ -129,7 +129,7 @@ def test_it_builds(
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_its_watchdog_has_patience(name: str) -> None:
-    """Longer than erasing all pages, even where its oscillator is the fastest that a data sheet allows (47 for 32 kHz)."""
+    """Longer than erasing all pages, even where its oscillator runs at 47 kHz rather than 32, as data sheets allow."""
     board = load_board(name)
     patience_ms = board.port.defines.get("ELEARN_WATCHDOG_MS")
     if patience_ms is None:
