@@ -281,13 +281,12 @@ class _Monitor:
                     counters = self._device.statistics()
                 for event in self._device.sensor_events(_WAIT_S):
                     self._take(event)
-<<<<<<< HEAD
+                for change in self._device.session.events:
+                    if change.kind == "reset":
+                        self._stopped_by = None if change.sensor_runs else change
                 self._diary.tell_session(self._device.session)
-=======
-                self._tell_session()
                 if self._stopped_by is not None and self._desk is None and runs:
                     raise _sensor_is_stopped(self._stopped_by)
->>>>>>> drivers
                 if self._options.start and 0 < self._options.samples <= self._taken:
                     return "complete"
                 if counters is not None and 0 < self._limit <= counters.sensor_samples:
@@ -455,30 +454,6 @@ class _Monitor:
     def _the_desk(self) -> Desk:
         assert self._desk is not None  # noqa: S101 - only it calls
         return self._desk
-<<<<<<< HEAD
-=======
-
-    def _tell_session(self) -> None:
-        events = self._device.session.events
-        while events:
-            event = events.pop(0)
-            if event.kind == "reset":
-                self._last_samples = None
-                self._tell(event.kind, f"the device was reset (start {event.boot}){event.why}")
-                self._stopped_by = None if event.sensor_runs else event
-            else:
-                self._tell(event.kind, f"the port came back: {event.cause}")
-
-    def _tell(self, kind: str, text: str) -> None:
-        """Write an event down, and say it."""
-        if self._folder is not None:
-            time_s = round(time.monotonic() - self._started_s, 6)
-            self._folder.append_event(RunEvent(kind=kind, time_s=time_s, results=self._number, text=text))
-        self._note(text)
-
-    def _note(self, text: str) -> None:
-        self._notices.append(text)
-        self._view.notice(text)
 
 
 def _sensor_is_stopped(event: SessionEvent) -> DeviceResetError:
@@ -488,4 +463,3 @@ def _sensor_is_stopped(event: SessionEvent) -> DeviceResetError:
         hint="start it again with --train, --predict or --self-label; one that was saved with the head goes on by "
         "itself, unless it brings on one fault after the other",
     )
->>>>>>> drivers
