@@ -102,7 +102,8 @@ _MEANINGS: dict[Failure, tuple[str, str]] = {
     Failure.NO_PERMISSION: (
         "{title} has no permission to use {board}",
         "on Linux a udev rule gives it: the package of the flasher brings one, or "
-        '`SUBSYSTEM=="usb", ATTR{{idVendor}}=="{vid}", MODE="0660", TAG+="uaccess"` in /etc/udev/rules.d/60-board.rules; '
+        '`SUBSYSTEM=="usb", ATTR{{idVendor}}=="{vid}", MODE="0660", TAG+="uaccess"` in '
+        "/etc/udev/rules.d/60-board.rules; "
         "for serial ports `sudo usermod -a -G dialout $USER`; then plug the board in anew",
     ),
     Failure.BUSY: (
