@@ -97,7 +97,7 @@ def flash(
         port: of the board, where several are there; where its serial line is on pins, of the adapter.
         method: the way, by the name that board files use; by default the first that can be used.
         force: flash although the image is unsafe, or another board is at the port.
-        dry_run: check everything and change nothing.
+        dry_run: check everything, prepare the file for the flasher, and flash nothing.
         say: takes what a person should see as it happens.
 
     Raises:

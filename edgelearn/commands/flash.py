@@ -24,7 +24,7 @@ _METHODS = "pyocd, openocd, st-flash, dfu-util, bossac, adafruit-nrfutil, drive,
 @click.option("--firmware", type=EXISTING, default=None, help="Flash MicroPython itself: its .bin or .uf2 file.")
 @click.option("--board", "-b", "board_name", default="", help="With --firmware: the board.")
 @click.option("--force", is_flag=True, help="Flash an image that is unsafe for the board, or a board that is not its.")
-@click.option("--dry-run", is_flag=True, help="Check everything, print the commands, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print the commands, flash nothing.")
 @JSON
 def flash(
     folder: Path | None,

@@ -8,7 +8,7 @@ import re
 from msgspec import Struct
 
 from edgelearn import process
-from edgelearn.board import Core
+from edgelearn.board import Core, Output
 from edgelearn.errors import ProcessError, ProgramMissingError
 from edgelearn.firmware.emulator import QEMU_INSTALL_HINTS
 from edgelearn.firmware.flash.methods import METHODS
@@ -58,6 +58,12 @@ class _Package(Struct, frozen=True, kw_only=True):
     required: bool = False
 
 
+_FLASHED = {
+    Output.BARE_METAL: "firmware",
+    Output.ARDUINO: "Arduino sketches",
+    Output.MICROPYTHON: "MicroPython and its files",
+}
+
 _PROGRAMS = (
     _Program(
         name="arm-none-eabi-gcc",
@@ -84,7 +90,7 @@ _PROGRAMS = (
             name=tool.program,
             other_name=tool.other_program,
             version_argument=tool.version_argument,
-            purpose=f"flash boards by {tool.reach.value}: {tool.output.value}",
+            purpose=f"flash {_FLASHED[tool.output]} by {tool.reach.value}",
             install=tool.install,
         )
         for tool in METHODS.values()

@@ -29,9 +29,9 @@ class Reach(enum.Enum):
     """How a flasher gets at the board."""
 
     PROBE = "a debug probe"
-    DFU = "its USB bootloader"
-    PORT = "its serial port"
-    DRIVE = "its drive"
+    DFU = "the USB bootloader"
+    PORT = "the serial port"
+    DRIVE = "the drive"
 
 
 class Format(enum.Enum):
@@ -102,7 +102,8 @@ _MEANINGS: dict[Failure, tuple[str, str]] = {
     Failure.NO_PERMISSION: (
         "{title} has no permission to use {board}",
         "on Linux a udev rule gives it: the package of the flasher brings one, or "
-        '`SUBSYSTEM=="usb", ATTR{{idVendor}}=="VID", MODE="0660", TAG+="uaccess"` in /etc/udev/rules.d/60-board.rules; '
+        '`SUBSYSTEM=="usb", ATTR{{idVendor}}=="{vid}", MODE="0660", TAG+="uaccess"` in '
+        "/etc/udev/rules.d/60-board.rules; "
         "for serial ports `sudo usermod -a -G dialout $USER`; then plug the board in anew",
     ),
     Failure.BUSY: (
@@ -207,7 +208,7 @@ def flash_error(
 ) -> FlashError:
     """The one message for a failure."""
     message, usual = _MEANINGS[failure]
-    names = {"title": title, "board": board.name}
+    names = {"title": title, "board": board.name, "vid": f"{board.usb[0].vid:04x}" if board.usb else "VID"}
     return FlashError(
         message.format(**names),
         step=step,

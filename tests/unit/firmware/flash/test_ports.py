@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -166,6 +167,15 @@ def wait_until_copied(job: Job) -> Path:
     return target
 
 
+def take_away(target: Path) -> None:
+    """Remove a file; on some systems only when nobody has it open any more."""
+    for _ in range(100):
+        with contextlib.suppress(PermissionError):
+            target.unlink()
+            return
+        time.sleep(0.01)
+
+
 def test_a_uf2_bootloader_takes_the_file_and_leaves(bench: Bench, tmp_path: Path, impatient: None) -> None:
     job = drive_job(bench, tmp_path, DriveFormat.UF2)
     copied = []
@@ -173,8 +183,7 @@ def test_a_uf2_bootloader_takes_the_file_and_leaves(bench: Bench, tmp_path: Path
     def leave() -> None:
         target = wait_until_copied(job)
         copied.append(target.read_bytes())
-        time.sleep(0.05)
-        target.unlink()
+        take_away(target)
 
     thread = in_background(leave)
     drive.copy(job)
@@ -211,7 +220,7 @@ def test_an_interface_chip_says_why_it_failed(
     job = drive_job(bench, tmp_path, DriveFormat.HEX)
 
     def fail() -> None:
-        wait_until_copied(job).unlink()
+        take_away(wait_until_copied(job))
         (job.drive / "FAIL.TXT").write_text(said)
 
     thread = in_background(fail)
@@ -224,7 +233,7 @@ def test_an_interface_chip_says_why_it_failed(
 
 def test_an_interface_chip_is_done(bench: Bench, tmp_path: Path, impatient: None) -> None:
     job = drive_job(bench, tmp_path, DriveFormat.BIN)
-    thread = in_background(lambda: wait_until_copied(job).unlink())
+    thread = in_background(lambda: take_away(wait_until_copied(job)))
     drive.copy(job)
     thread.join()
 
