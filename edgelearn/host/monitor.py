@@ -18,12 +18,8 @@ from edgelearn.host.diary import Diary, RunClock
 from edgelearn.host.interrupt import StopOnInterrupt
 from edgelearn.host.link import is_before
 from edgelearn.host.metrics import Metrics
-<<<<<<< HEAD
-from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
-=======
 from edgelearn.host.session import SessionEvent
-from edgelearn.host.telemetry import Record, RunEvent, RunFolder, StreamOptions, StreamSummary
->>>>>>> drivers
+from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
 from edgelearn.host.words import count
