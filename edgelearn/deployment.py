@@ -51,8 +51,8 @@ class Deployed(Struct, frozen=True, kw_only=True):
         notes: what a person should know.
     """
 
-    bundle: Path
-    project: Path
+    bundle: str
+    project: str
     board: str
     output: str
     port: str
@@ -138,8 +138,8 @@ def deploy(
         built = pipeline.build(project, toolchain=toolchain)
         say(f"{built.flash_bytes:,} bytes of flash, {built.ram_bytes:,} of RAM")
     done = Deployed(
-        bundle=path,
-        project=project,
+        bundle=str(path),
+        project=str(project),
         board=board.name,
         output=plan.output.value,
         port="",

@@ -125,7 +125,8 @@ def deploy(
         TimeElapsedColumn(),
         TextColumn("{task.fields[text]}", markup=False),
     )
-    with Progress(*columns, console=make_console(err=True)) as progress:
+    console = make_console(err=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         done = deploy_model(
             model,
             board,
@@ -152,7 +153,7 @@ def deploy(
     if as_json:
         print_json(done)
         return
-    project = f" --project {shlex.quote(str(done.project))}" if done.port == "emulate" else ""
+    project = f" --project {shlex.quote(done.project)}" if done.port == "emulate" else ""
     at = done.port or "PORT"
     train = " --train" if done.learns else ""
     click.echo(f"{board.title} runs it; next: edgelearn stream --port {shlex.quote(at)}{project} --data FILE{train}")
