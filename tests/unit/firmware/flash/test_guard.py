@@ -233,3 +233,20 @@ def test_a_firmware_as_uf2(name: str, way: Drive, tmp_path: Path) -> None:
         with pytest.raises(UnsafeImageError, match=kept.holder):
             prepare_firmware(board, file, candidate)
         prepare_firmware(board, file, candidate, force=True)
+
+
+def test_a_file_that_fills_gaps_may_not_fill_what_is_kept(tmp_path: Path) -> None:
+    board = next(
+        board for board in map(load_board, board_names()) if board.core.value == "cortex-m4f" and not board.kept
+    )
+    flash = next(memory for memory in board.memory if memory.kind is MemoryKind.FLASH)
+    ram = next(memory for memory in board.memory if memory.kind is MemoryKind.RAM)
+    low = msgspec.structs.replace(flash, size_bytes=0x4000)
+    high = msgspec.structs.replace(flash, name="HIGH", origin=flash.origin + 0x8000, size_bytes=0x4000)
+    kept = msgspec.structs.replace(board_with_kept(above=True).kept[0], origin=low.end, size_bytes=0x4000)
+    split = msgspec.structs.replace(board, memory=(low, high, ram), kept=(kept,), nvm=None)
+    image = make_image({low.origin: vectors(split, low.origin), high.origin: b"more"})
+    check_image(split, image, written_ranges(image, Format.HEX))
+    check_image(split, image, written_ranges(image, Format.UF2))
+    with pytest.raises(UnsafeImageError, match="would write over"):
+        check_image(split, image, written_ranges(image, Format.BIN))
