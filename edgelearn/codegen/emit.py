@@ -42,6 +42,8 @@ _RUNTIME_ALWAYS = (
 _RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
 _RUNTIME_KEEPING = ("elearn_store.c",)
 _RUNTIME_SENSING = ("elearn_sensing.c",)
+#: Cycles of one multiply-accumulate at most: portable kernels on the smallest core, with wait states.
+_MOST_CYCLES_PER_MAC = 16
 
 
 _C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT32: "float"}
@@ -126,6 +128,19 @@ def _field(name: str, value: Initializer, identifier: str) -> str:
         named = zip(_MEMBERS[name], value, strict=True)
         return "{" + ", ".join(f".{member} = {_initializer(v, identifier)}" for member, v in named) + "}"
     return _initializer(value, identifier)
+
+
+def _feeds_between_layers(plan: Plan) -> bool:
+    """Whether an inference may take so long that the board's watchdog is to be fed between its layers.
+
+    It usually is fed by the main loop alone; then not even a call is added to what is measured.
+    """
+    patience_ms = plan.board.port.defines.get("ELEARN_WATCHDOG_MS")
+    if patience_ms is None:
+        return False
+    cycles = _MOST_CYCLES_PER_MAC * sum(step.multiply_accumulates for step in plan.steps)
+    # Where its oscillator is fast the watchdog has half of its patience.
+    return 1000 * cycles / plan.board.clock_hz > patience_ms / 4
 
 
 def _initializer(value: Initializer, identifier: str) -> str:
@@ -338,6 +353,7 @@ def emit_project(
             model_hash=plan.model_hash,
             headers=sorted({step.call.header for step in plan.steps if step.call}),
             layers=_layers(plan),
+            feeds=_feeds_between_layers(plan),
             arena_bytes=plan.arena_bytes,
             hash_low=f"0x{low:08X}u",
             hash_high=f"0x{high:08X}u",
