@@ -31,6 +31,8 @@ from edgelearn.protocol import TensorType, c_header, decode_learning_rate, pack_
 from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
+#: Cycles of one multiply-accumulate at most: portable kernels on the smallest core, with wait states.
+_MOST_CYCLES_PER_MAC = 16
 _RUNTIME_ALWAYS = (
     "main.c",
     "elearn_link.c",
@@ -42,8 +44,6 @@ _RUNTIME_ALWAYS = (
 _RUNTIME_TRAINING = (DOT.name, "elearn_head.c", "elearn_head_float.c", "elearn_head_loss.c")
 _RUNTIME_KEEPING = ("elearn_store.c",)
 _RUNTIME_SENSING = ("elearn_sensing.c",)
-#: Cycles of one multiply-accumulate at most: portable kernels on the smallest core, with wait states.
-_MOST_CYCLES_PER_MAC = 16
 
 
 _C_TYPES = {DType.INT16: "int16_t", DType.INT32: "int32_t", DType.FLOAT32: "float"}
