@@ -45,6 +45,9 @@ void boot(void)
         REGISTER(0xE000E100u + 4u * i) = 0xFFFFFFFFu;
         REGISTER(0xE000E200u + 4u * i) = 0xFFFFFFFFu;
     }
+    for (uint32_t i = 0; i < 60u; i++) {
+        REGISTER(0xE000E400u + 4u * i) = 0x40404040u;
+    }
     REGISTER(0xE000ED04u) = 1u << 28;
     REGISTER(0xE000ED24u) = 7u << 16;
     /* Region 0: 512 MiB of peripherals, no access; the rest as without it. */
@@ -102,5 +105,8 @@ def test_it_starts_whatever_a_bootloader_left_on(name: str, toolchain: str, tmp_
     with start(board, whole) as running:
         with EchoClient(running.url) as client:
             assert client.echo(data) == data
-            assert client.memory().overruns == 0
+            client.use_stack(1000)
+            memory = client.memory()
+            assert memory.overruns == 0
+            assert memory.stack > 1000, "it runs on its own stack"
         running.check()
