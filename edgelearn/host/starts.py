@@ -73,7 +73,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         name = _EXCEPTIONS.get(self.exception, f"exception {self.exception}")
         if self.exception >= _FIRST_INTERRUPT:
-            name = f"interrupt {self.exception - _FIRST_INTERRUPT}, which nobody handles"
+            name = f"interrupt {self.exception - _FIRST_INTERRUPT}, which nobody handles,"
         text = name + (f" ({', '.join(self.meanings)})" if self.meanings else "")
         if self.address:
             text += f" of address 0x{self.address:08x}"

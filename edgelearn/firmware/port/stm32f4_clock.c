@@ -89,8 +89,9 @@ static int start_source(void)
         return 1;
     }
     /* How it is fed can be changed only while it is off. */
-    RCC_CR &= ~(CR_HSE_ON | CR_HSE_BYPASS);
+    RCC_CR &= ~CR_HSE_ON;
     (void)elearn_wait_for(RCC_CR_ADDRESS, CR_HSE_READY, 0u, WAIT_LOOKS);
+    RCC_CR &= ~CR_HSE_BYPASS;
     if (ELEARN_PLL_SOURCE == SOURCE_EXTERNAL_CLOCK) {
         RCC_CR |= CR_HSE_BYPASS;
     }
