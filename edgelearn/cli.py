@@ -493,7 +493,11 @@ main.add_command(devices)
 @click.argument("folder", type=EXISTING, metavar="DIR")
 @click.option("--tcp-port", type=click.IntRange(1, 65535), default=None, help="TCP port; by default a free one.")
 @click.option(
-    "--flash", type=EXISTING, default=None, metavar="FILE", help="Keep the board's flash here: what it has saved stays."
+    "--flash",
+    type=EXISTING,
+    default=None,
+    metavar="FILE",
+    help="Keep the board's flash here, made if there is none: what it has saved stays, also if this is killed.",
 )
 @_ENGINE
 def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str | None) -> None:

@@ -202,6 +202,7 @@ def _print_figures(found: tuple[RunFigures, ...]) -> None:
         ("round trip", lambda run: _times(run.round_trip_s)),
         ("inference", lambda run: _times(run.inference_s)),
         ("update", lambda run: _times(run.train_s)),
+        ("of these times", lambda run: run.emulated),
         ("static RAM", lambda run: kib(run.static_ram_bytes) if run.static_ram_bytes else "-"),
         ("stack", lambda run: part_of(run.stack_bytes, run.stack_size_bytes) if run.stack_bytes else "-"),
         ("retries", lambda run: f"{run.retries:,}"),

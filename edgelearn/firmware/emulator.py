@@ -44,6 +44,8 @@ _RENODE_START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 3.0
 _QMP_TIMEOUT_S = 10.0
 _POLL_S = 0.005
+#: How long after a save the file that keeps flash may be behind.
+_KEEP_S = 0.4
 _ATTEMPTS = 5
 _PIECE_BYTES = 1 << 18
 
@@ -67,18 +69,66 @@ QEMU_INSTALL_HINTS = (
 
 
 class _FlashFile:
-    """The file that holds the pages of a board's non-volatile memory while its emulator does not run.
+    """The file that holds the pages of a board's non-volatile memory.
 
-    A process maps the file itself; from QEMU they are read over its control connection (QMP).
+    A process maps the file itself; from QEMU they are read over its control connection (QMP), several times a second,
+    so that what a board has saved stays however its host ends.
     """
 
     def __init__(self, path: Path, nvm: NonVolatileMemory, *, qmp_port: int | None) -> None:
         self.path = path
         self._nvm = nvm
         self._qmp_port = qmp_port
+        # QEMU takes one control connection at a time.
+        self._lock = threading.Lock()
+        self._stored: bytes | None = None
+        self._ended = threading.Event()
+        self._keeper: threading.Thread | None = None
+        if qmp_port is not None:
+            self._keeper = threading.Thread(target=self._keep, daemon=True)
+            self._keeper.start()
 
     def read(self, *, stop: bool = False) -> bytes:
         """The pages as they are; with `stop` the board stands still from this instant on."""
+        with self._lock:
+            return self._read(stop=stop)
+
+    def store(self, *, stop: bool = False) -> None:
+        """Write the pages to the file, whole or not at all.
+
+        Raises:
+            EmulatorError: the emulator does not answer, or the file cannot be written.
+        """
+        if self._qmp_port is None:
+            return
+        with self._lock:
+            self._write(self._read(stop=stop))
+
+    def end(self) -> None:
+        """Look no more for what has changed."""
+        self._ended.set()
+        if self._keeper is not None:
+            self._keeper.join()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(_KEEP_S):
+            try:
+                self._store_at_rest()
+            except (EmulatorError, OSError):
+                # The emulator is about to end, or the disk is full: `store` says so if it still is at the end.
+                continue
+
+    def _store_at_rest(self) -> None:
+        """Store the pages if they have changed and nothing is being written to them just now.
+
+        The board goes on meanwhile, so one reading may hold pages of different instants; two that are the same do not.
+        """
+        with self._lock:
+            pages = self._read()
+            if pages != self._stored and pages == self._read():
+                self._write(pages)
+
+    def _read(self, *, stop: bool = False) -> bytes:
         if self._qmp_port is None:
             return self.path.read_bytes()
         with tempfile.TemporaryDirectory(prefix="edgelearn-emulator-") as folder:
@@ -88,13 +138,28 @@ class _FlashFile:
             _qmp(self._qmp_port, ("stop", {}) if stop else None, ("memsave", command))
             return saved.read_bytes()
 
-    def store(self, *, stop: bool = False) -> None:
-        """Write the pages to the file, whole or not at all."""
-        if self._qmp_port is None:
+    def _write(self, pages: bytes) -> None:
+        if pages == self._stored:
             return
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        beside.write_bytes(self.read(stop=stop))
-        beside.replace(self.path)
+        beside = _beside(self.path)
+        try:
+            beside.write_bytes(pages)
+            beside.replace(self.path)
+        except OSError as error:
+            raise _cannot_keep(self.path, error) from error
+        self._stored = pages
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
+
+
+def _cannot_keep(path: Path, error: OSError) -> EmulatorError:
+    return EmulatorError(
+        f"the board's flash cannot be kept in {path}",
+        cause=error.strerror or str(error),
+        hint="name a file in a folder that exists and can be written to",
+    )
 
 
 def _qmp(port: int, *commands: tuple[str, dict[str, Any]] | None) -> None:
@@ -212,6 +277,8 @@ class RunningEmulator:
 
     def _finish(self) -> None:
         atexit.unregister(self.stop)
+        if self._flash:
+            self._flash.end()
         self._guard.release()
         _end(self._child)
         if self._reader:
@@ -281,12 +348,13 @@ def start(
         port: TCP port of the serial line; None takes a free one.
         trace: takes QEMU's log of executed blocks, in pieces, in a thread of its own; what it raises is raised again
             on leaving the context. Without it nothing is traced.
-        nvm_file: keeps the board's non-volatile memory from one run to the next; made where there is none.
+        nvm_file: keeps the board's non-volatile memory from one run to the next, and is brought up to date within a
+            second of a save; made where there is none.
         engine: `qemu`, `host` or `renode`; None for the board's first one.
 
     Raises:
         EmulatorMissingError: the board has no emulator, or it is not installed.
-        EmulatorError: the emulator ended, or did not start in time; the file is not this board's.
+        EmulatorError: the emulator ended, or did not start in time; the file is not this board's, or cannot be written.
     """
     require_emulator(board, engine)
     engine = engine or board.engines[0]
@@ -313,9 +381,13 @@ def _check_nvm_file(board: Board, path: Path) -> None:
     if board.nvm is None:
         raise EmulatorError(f"{board.name} has no non-volatile memory to keep", hint="see [nvm] in its board file")
     try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return
+        # Made now, and a second one beside it as later: better refused here than when there is something to lose.
+        with path.open("ab"):
+            size = path.stat().st_size
+        _beside(path).touch()
+        _beside(path).unlink()
+    except OSError as error:
+        raise _cannot_keep(path, error) from error
     if size not in (0, board.nvm.size_bytes):
         raise EmulatorError(
             f"{path} does not hold the flash of {board.name}",

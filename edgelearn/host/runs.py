@@ -73,6 +73,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of its folder.
+        emulated: whose times these are where the device was emulated, or may have been; "" on a board.
         ended: see `RunLine`.
         error: the message, if it ended with one.
         learning_rate: that was in force, as far as it is known; None where nothing was learned.
@@ -104,6 +105,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     created_utc: str
     board: str
     port: str
+    emulated: str
     data: str
     bundle: str
     model_hash: str
@@ -272,6 +274,7 @@ def figures(run: Run) -> RunFigures:
         created_utc=manifest.created_utc,
         board=manifest.board,
         port=manifest.port,
+        emulated=_emulated(run),
         data=manifest.data,
         bundle=manifest.bundle,
         model_hash=manifest.model_hash,
@@ -337,6 +340,19 @@ def spread(values: npt.NDArray[np.float64]) -> Spread | None:
         p99=p99,
         maximum=float(values.max()),
     )
+
+
+def _emulated(run: Run) -> str:
+    """Whose times a run's are, unless a board's, as far as its port tells."""
+    port, device = run.manifest.port, run.manifest.device
+    if port != "emulate" and not port.startswith("socket://"):
+        return ""
+    # A process of this machine knows no figures of its memory.
+    if not device.static_ram_bytes:
+        return "emulated: times are this machine's, not a board's"
+    if port == "emulate":
+        return "emulated: times are the emulator's, not the board's"
+    return "on a socket: if an emulator is behind it, times are the emulator's, not the board's"
 
 
 def _accuracy_name(run: Run) -> str:
