@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from edgelearn import process
+from edgelearn import process, resources
 from edgelearn.board import COMPILE_FLAGS
 from edgelearn.errors import CompilerMissingError, ProjectError
 from edgelearn.firmware.toolchain import BuildResult, run_step, section_sizes, symbol_sizes
@@ -197,7 +197,9 @@ def avr_commands(
             language = _CORE_C
         compiled[target] = _compile(board, str(own / source), target, language, includes)
         archived.append(target)
-    linked = ["build/sketch/Learn.ino.o"]
+    linked = ["build/sketch/Learn.ino.o", "build/sketch/avr_products.o"]
+    products = str(resources.firmware_folder() / "arduino" / "avr_products.S")
+    compiled[linked[1]] = _compile(board, products, linked[1], (), ())
     for source in sources:
         target = f"build/{source.removesuffix('.c')}.o"
         language = _LIBRARY_CXX if source.endswith(".cpp") else _LIBRARY_C

@@ -60,7 +60,7 @@ static inline int8_t elearn_softmax_output(elearn_quotient q, int32_t e)
         return -128;
     }
     const uint32_t product = (uint32_t)elearn_multiply_high(q.factor, e);
-    const uint32_t value = (product + (1u << (q.right - 1))) >> q.right;
+    const uint32_t value = (product + ((uint32_t)1 << (q.right - 1))) >> q.right;
     return (int8_t)(value > 255u ? 127 : (int32_t)value - 128);
 }
 
