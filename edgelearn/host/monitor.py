@@ -28,14 +28,12 @@ from edgelearn.host.link import is_before
 from edgelearn.host.metrics import Metrics
 from edgelearn.host.patience import Patience
 from edgelearn.host.session import SessionEvent
-from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
+from edgelearn.host.telemetry import SENSOR, Record, RunFolder, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
 from edgelearn.host.words import count
 from edgelearn.protocol import LossCode
 
-#: What the data of such a run is called.
-SENSOR = "its own sensor"
 _WAIT_S = 0.1
 #: Without a panel the device's counters are read so often, which shows that it is still there.
 _COUNTERS_EVERY_S = 2.0
