@@ -33,7 +33,6 @@ from edgelearn.codegen import Plan, SensorSource
 from edgelearn.errors import (
     BoardFileError,
     BuildError,
-    DataError,
     DeviceTimeoutError,
     DoesNotFitError,
     EmulatorError,
@@ -56,7 +55,14 @@ from edgelearn.host.device import Device, open_device
 from edgelearn.host.link import LinkOptions
 from edgelearn.host.live import LiveSource
 from edgelearn.host.monitor import MonitorOptions
-from edgelearn.host.resume import check_data, check_same, last_session, plan_resumption
+from edgelearn.host.resume import (
+    check_board,
+    check_data,
+    check_repeatable,
+    check_same,
+    last_session,
+    plan_resumption,
+)
 from edgelearn.host.session import check_model
 from edgelearn.host.tables import TableOptions
 from edgelearn.host.telemetry import RunFolder, StreamOptions, StreamSummary
@@ -704,7 +710,7 @@ def resume(
 
     Raises:
         DataError: the folder is no run, the run is complete, or the data is not the same.
-        OptionError: other options.
+        OptionError: other options, or another board.
         WrongModelError: the device runs another model.
         DeviceResetError: the device knows something else than what the run taught it.
         StorageError: the run folder could not be written, or another stream still writes it.
@@ -714,16 +720,12 @@ def resume(
         run, sent = telemetry.read_run(path), telemetry.read_sent(path)
         manifest = run.manifest
         check_same(run, options=options or manifest.options, table=table or manifest.table)
-        if not manifest.data_path and data is None:
-            raise DataError(
-                f"a run of {manifest.data} cannot be carried on without its data",
-                cause="no file is known that holds it" if manifest.data_sha256 else "its samples do not come again",
-                hint="name the file with --data, or start a new run, without --resume",
-            )
+        check_repeatable(run, data_is_given=data is not None)
         port = port or manifest.port
         if port == EMULATE and project is None and manifest.project_path:
             project = Path(manifest.project_path)
         with connect(port, project=project, bundle=bundle, earlier_session=last_session(sent)) as device:
+            check_board(run, device.info.board)
             check_model(device.info.model_hash, manifest.model_hash, manifest.bundle or f"that of {path.name}")
             source = load_dataset(
                 data or Path(manifest.data_path), device.info, train=manifest.options.train, table=manifest.table

@@ -10,7 +10,15 @@ import time
 
 from msgspec import Struct
 
-from edgelearn.errors import DeviceRefusedError, DeviceResetError, EdgelearnError, OptionError, StorageError
+from edgelearn.errors import (
+    DeviceRefusedError,
+    DeviceResetError,
+    DeviceTimeoutError,
+    EdgelearnError,
+    OptionError,
+    PortError,
+    StorageError,
+)
 from edgelearn.host.control import Action, Command
 from edgelearn.host.desk import Desk
 from edgelearn.host.device import Device, DeviceInfo, SensorEvent, Statistics
@@ -18,15 +26,14 @@ from edgelearn.host.diary import Diary, RunClock
 from edgelearn.host.interrupt import StopOnInterrupt
 from edgelearn.host.link import is_before
 from edgelearn.host.metrics import Metrics
+from edgelearn.host.patience import Patience
 from edgelearn.host.session import SessionEvent
-from edgelearn.host.telemetry import Record, RunFolder, StreamOptions, StreamSummary
+from edgelearn.host.telemetry import SENSOR, Record, RunFolder, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
 from edgelearn.host.words import count
 from edgelearn.protocol import LossCode
 
-#: What the data of such a run is called.
-SENSOR = "its own sensor"
 _WAIT_S = 0.1
 #: Without a panel the device's counters are read so often, which shows that it is still there.
 _COUNTERS_EVERY_S = 2.0
@@ -154,6 +161,8 @@ class _Monitor:
         self._lost = 0
         self._ticks = [0, 0]
         self._stack_bytes = 0
+        #: Of the clock, when the watching ended.
+        self._elapsed_s = self._paused_s = 0.0
         self._step = device.info.step
         #: Of the last event: its session and its number.
         self._session = device.session.number
@@ -215,13 +224,26 @@ class _Monitor:
             self._diary.note(
                 "the sensor is stopped; start it with --train, --predict or --self-label, or on the page of --web"
             )
-        ended, failure = "interrupted", None
+        ended, statistics = "interrupted", None
+        failure: EdgelearnError | None = None
+        stop = StopOnInterrupt()
+        with Patience(self._device, self._diary, self._view, stop), stop:
+            try:
+                try:
+                    ended = self._watch(stop)
+                finally:
+                    self._elapsed_s, self._paused_s = self._clock.time_s, self._clock.paused_s
+                statistics = self._take_leave()
+            except KeyboardInterrupt:
+                if self._folder is not None and info.is_trainable:
+                    self._diary.note("the learned head was not read")
+            except (PortError, DeviceTimeoutError) as error:
+                if not stop.requested:
+                    ended, failure = "error", error
+            except EdgelearnError as error:
+                ended, failure = "error", error
         try:
-            ended = self._watch()
-        except EdgelearnError as error:
-            ended, failure = "error", error
-        try:
-            summary = self._conclude(ended, failure, learning_rate)
+            summary = self._conclude(ended, failure, learning_rate, statistics)
         except StorageError as error:
             raise failure or error from error
         if failure is not None:
@@ -264,31 +286,30 @@ class _Monitor:
             report_every=options.report_every,
         )
 
-    def _watch(self) -> str:
+    def _watch(self, stop: StopOnInterrupt) -> str:
         counters: Statistics | None = None
         runs = self._options.start or self._device.info.sensor_runs
-        with StopOnInterrupt() as stop:
-            while not stop.requested:
-                if self._desk is not None:
-                    self._desk.serve()
-                    counters = self._desk.statistics
-                elif time.monotonic() - self._read_at_s >= _COUNTERS_EVERY_S:
-                    self._read_at_s = time.monotonic()
-                    counters = self._device.statistics()
-                for event in self._device.sensor_events(_WAIT_S):
-                    self._take(event)
-                for change in self._device.session.events:
-                    if change.kind == "reset":
-                        self._stopped_by = None if change.sensor_runs else change
-                self._diary.tell_session(self._device.session)
-                if self._stopped_by is not None and self._desk is None and runs:
-                    raise _sensor_is_stopped(self._stopped_by)
-                if self._options.start and 0 < self._options.samples <= self._taken:
-                    return "complete"
-                if counters is not None and 0 < self._limit <= counters.sensor_samples:
-                    # The last samples have no report, or it did not arrive.
-                    self._count_unreported()
-                    return "complete"
+        while not stop.requested:
+            if self._desk is not None:
+                self._desk.serve()
+                counters = self._desk.statistics
+            elif time.monotonic() - self._read_at_s >= _COUNTERS_EVERY_S:
+                self._read_at_s = time.monotonic()
+                counters = self._device.statistics()
+            for event in self._device.sensor_events(_WAIT_S):
+                self._take(event)
+            for change in self._device.session.events:
+                if change.kind == "reset":
+                    self._stopped_by = None if change.sensor_runs else change
+            self._diary.tell_session(self._device.session)
+            if self._stopped_by is not None and self._desk is None and runs:
+                raise _sensor_is_stopped(self._stopped_by)
+            if self._options.start and 0 < self._options.samples <= self._taken:
+                return "complete"
+            if counters is not None and 0 < self._limit <= counters.sensor_samples:
+                # The last samples have no report, or it did not arrive.
+                self._count_unreported()
+                return "complete"
         return "interrupted"
 
     def _count_unreported(self) -> None:
@@ -370,18 +391,23 @@ class _Monitor:
             )
         )
 
-    def _conclude(self, ended: str, failure: EdgelearnError | None, learning_rate: float | None) -> StreamSummary:
-        folder, elapsed_s, paused_s = self._folder, self._clock.time_s, self._clock.paused_s
+    def _take_leave(self) -> Statistics | None:
+        """Read the device's counters and its head."""
         statistics = None
-        if failure is None:
-            try:
-                statistics = self._device.statistics()
-                if folder is not None and self._device.info.is_trainable:
-                    folder.write_head(self._device.read_head())
-            except StorageError:
-                raise
-            except EdgelearnError as error:
-                self._diary.note(f"the learned head could not be read: {error.message}")
+        try:
+            statistics = self._device.statistics()
+            if self._folder is not None and self._device.info.is_trainable:
+                self._folder.write_head(self._device.read_head())
+        except StorageError:
+            raise
+        except EdgelearnError as error:
+            self._diary.note(f"the learned head could not be read: {error.message}")
+        return statistics
+
+    def _conclude(
+        self, ended: str, failure: EdgelearnError | None, learning_rate: float | None, statistics: Statistics | None
+    ) -> StreamSummary:
+        folder, elapsed_s, paused_s = self._folder, self._elapsed_s, self._paused_s
         if self._lost:
             self._diary.note(f"{count(self._lost, 'report')} did not arrive; the device learned all the same")
         if learning_rate is not None and self._desk is not None and self._desk.learning_rate is not None:

@@ -19,7 +19,7 @@ from edgelearn.host.device import Device
 from edgelearn.host.head import load_head
 from edgelearn.host.link import is_before
 from edgelearn.host.tables import TableOptions
-from edgelearn.host.telemetry import HEAD_BEFORE, Run, Sent, StreamOptions
+from edgelearn.host.telemetry import HEAD_BEFORE, SENSOR, Run, Sent, StreamOptions
 from edgelearn.protocol import READING, MessageType
 
 #: What a person may change on the page that samples learn from then on, as sent.jsonl names it.
@@ -68,9 +68,60 @@ def check_same(run: Run, *, options: StreamOptions, table: TableOptions) -> None
             was, asked = getattr(before, name), getattr(now, name)
             if was != asked:
                 raise OptionError(
-                    f"the run has {name.replace('_', ' ')} {was}, not {asked}",
+                    f"the run has {name.replace('_', ' ')} {_said(name, was)}, not {_said(name, asked)}",
                     hint="carry it on as it is, or start a new one, without --resume",
                 )
+
+
+def _said(name: str, value: object) -> str:
+    """The value of an option, as a person would say it."""
+    if value is None:
+        return "never" if name == "self_label" else "as the device has it"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "all"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) or "none"
+
+
+def check_repeatable(run: Run, *, data_is_given: bool) -> None:
+    """Refuse to carry on a run whose samples do not come again, or whose file nobody knows.
+
+    Raises:
+        DataError: so it is.
+    """
+    manifest = run.manifest
+    if manifest.data == SENSOR and not manifest.data_sha256:
+        raise DataError(
+            "a run of a board's own sensor cannot be carried on",
+            cause="its samples do not come again; the board learns from the next ones without any host",
+            hint=f"watch it in a new run: `edgelearn monitor --port {manifest.port}`",
+        )
+    if not manifest.data_path and not data_is_given:
+        raise DataError(
+            f"a run of {manifest.data} cannot be carried on without its data",
+            cause="no file is known that holds it" if manifest.data_sha256 else "its samples do not come again",
+            hint="name the file with --data, or start a new run, without --resume"
+            if manifest.data_sha256
+            else "start a new run, without --resume",
+        )
+
+
+def check_board(run: Run, board: str) -> None:
+    """Refuse to carry on a run on another board.
+
+    Raises:
+        OptionError: with both named.
+    """
+    if board != run.manifest.board:
+        raise OptionError(
+            f"the run is of the board {run.manifest.board or 'without a name'}, the device is "
+            f"{board or 'one without a name'}",
+            cause="times and memory of two boards do not make one run",
+            hint="carry it on with the board of the run, or start a new one, without --resume",
+        )
 
 
 def check_data(run: Run, source: Source) -> None:

@@ -187,7 +187,7 @@ class Session:
     def close(self) -> None:
         """Say that the session is over: the device tells nothing more unasked. Nobody waits long for its answer.
 
-        Nothing is said where requests are still under way: the device has stopped answering.
+        Nothing is said where requests are still under way, or nothing came lately: the device does not answer.
 
         Raises:
             DeviceTimeoutError: it does not answer.
@@ -195,7 +195,7 @@ class Session:
         """
         self.link.recovery = None
         self.link.options = _HELLO_TIMES
-        if self.link.under_way == 0:
+        if self.link.under_way == 0 and not self.link.is_silent:
             self.link.exchange(
                 MessageType.GOODBYE, pack(MessageType.GOODBYE, session=self._number), give_up_s=_GOODBYE_S
             )
@@ -203,11 +203,18 @@ class Session:
     def _recover(self, error: DeviceResetError | PortError) -> None:
         if isinstance(error, PortError) and self._reopen is None:
             raise error
-        deadline = time.monotonic() + self._reopen_timeout_s
+        self.link.recovers_until_s = time.monotonic() + self._reopen_timeout_s
+        try:
+            self._try_until(self.link.recovers_until_s, error)
+        finally:
+            self.link.recovers_until_s = None
+
+    def _try_until(self, deadline: float, error: DeviceResetError | PortError) -> None:
+        broke_s = time.monotonic()
         while True:
             try:
                 if isinstance(error, PortError):
-                    self._open_port(error, deadline)
+                    self._open_port(error, deadline, broke_s)
                     if self._goes_on(error):
                         return
                     error = DeviceResetError(f"the device at {self.link.transport.name} was reset")
@@ -222,7 +229,7 @@ class Session:
                 if time.monotonic() >= deadline:
                     raise
 
-    def _open_port(self, error: PortError, deadline: float) -> None:
+    def _open_port(self, error: PortError, deadline: float, broke_s: float) -> None:
         assert self._reopen is not None  # noqa: S101 - _recover sees to it
         self.link.transport.close()
         while True:
@@ -231,6 +238,7 @@ class Session:
             except PortError:
                 if time.monotonic() >= deadline:
                     raise error from None
+                self.link.tell_quiet(time.monotonic() - broke_s, deadline - time.monotonic())
                 time.sleep(_REOPEN_PAUSE_S)
             else:
                 self.link.reconnect(transport)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ import msgspec
 from edgelearn.errors import (
     DataError,
     DeviceRefusedError,
+    DeviceTimeoutError,
     EdgelearnError,
     OptionError,
     PortError,
@@ -28,6 +30,7 @@ from edgelearn.host.diary import Diary, RunClock
 from edgelearn.host.interrupt import StopOnInterrupt
 from edgelearn.host.link import Pending
 from edgelearn.host.metrics import Metrics
+from edgelearn.host.patience import Patience
 from edgelearn.host.resume import CHANGES, Resumption
 from edgelearn.host.telemetry import Record, RunFolder, Sent, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
@@ -177,8 +180,21 @@ class _Stream:
             self._view.notice(notice)
         if self._desk is not None:
             self._desk.show()
+        with Patience(self._device, self._diary, self._view, self._stop), self._stop:
+            end = self._stream(total)
+        try:
+            summary = self._conclude(end)
+        except EdgelearnError as error:
+            # What went wrong first is what a person has to know.
+            raise end.failure or error from error
+        if end.failure is not None:
+            raise end.failure
+        return summary
+
+    def _stream(self, total: int) -> _End:
+        """The loop, then what the device is asked at the end."""
         ended, failure = "complete", None
-        wants_head = options.train
+        wants_head = self._options.train
         self._clock.begin(earlier_s=self._earlier_s, earlier_paused_s=self._earlier_paused_s)
         try:
             if self._resumption is not None:
@@ -186,7 +202,7 @@ class _Stream:
             if not self._loop(total):
                 ended = "interrupted"
         except KeyboardInterrupt:
-            # Somebody who presses Ctrl-C twice does not want to wait for a device that may not answer.
+            # Nobody who wants to end has to wait for a device that does not answer, or presses Ctrl-C twice.
             ended = "interrupted"
             if wants_head and self._folder is not None:
                 self._diary.note("the learned head was not read")
@@ -198,20 +214,25 @@ class _Stream:
                     f"the learned head could not be read: {error.message}" if gone else "the learned head was not read"
                 )
             wants_head = self._answers = False
-            if self._stop.requested and isinstance(error, PortError):
+            if self._stop.requested and isinstance(error, PortError | DeviceTimeoutError):
                 # Ctrl-C reaches an emulator in the same terminal too: that the port is gone is no failure then.
                 ended = "interrupted"
             else:
                 ended, failure = "error", error
         self._elapsed_s, self._paused_s = self._clock.time_s, self._clock.paused_s
+        if failure is not None or not self._answers:
+            return _End(ended, failure)
         try:
-            summary = self._conclude(ended, failure, wants_head=wants_head)
-        except EdgelearnError as error:
-            # What went wrong first is what a person has to know.
-            raise failure or error from error
-        if failure is not None:
-            raise failure
-        return summary
+            lost = self._take_leave(wants_head=wants_head)
+            if lost is not None and ended == "complete":
+                return _End("error", lost)
+            return _End(ended, None, self._statistics() if lost is None else None)
+        except KeyboardInterrupt:
+            if wants_head and self._folder is not None:
+                self._diary.note("the learned head was not read")
+            return _End("interrupted", None)
+        except StorageError as error:
+            return _End("error", error)
 
     def _prepare(self) -> None:
         """Refuse what cannot work before anything is sent, then set the learning rate."""
@@ -324,29 +345,28 @@ class _Stream:
         waiting: deque[_Sent] = deque()
         interrupted = False
         try:
-            with self._stop as stop:
-                for lesson in lessons:
-                    self._tell_problems()
-                    self._serve_desk(waiting, total)
-                    if lesson is not None and number < first:
-                        number += 1
-                        continue
-                    if lesson is not None:
-                        self._wait_for_turn(number, waiting, total)
-                    if stop.requested:
-                        interrupted = True
-                        break
-                    if lesson is None:
-                        if waiting:
-                            self._device.link.poll(0.0)
-                    else:
-                        self._keep_within_reach(waiting, total)
-                        waiting.append(_Sent(number, lesson, self._send(lesson, number)))
-                        number += 1
-                    self._take_what_is_done(waiting, total)
+            for lesson in lessons:
                 self._tell_problems()
-                while waiting:
-                    self._take_next(waiting, total)
+                self._serve_desk(waiting, total)
+                if lesson is not None and number < first:
+                    number += 1
+                    continue
+                if lesson is not None:
+                    self._wait_for_turn(number, waiting, total)
+                if self._stop.requested:
+                    interrupted = True
+                    break
+                if lesson is None:
+                    if waiting:
+                        self._device.link.poll(0.0)
+                else:
+                    self._keep_within_reach(waiting, total)
+                    waiting.append(_Sent(number, lesson, self._send(lesson, number)))
+                    number += 1
+                self._take_what_is_done(waiting, total)
+            self._tell_problems()
+            while waiting:
+                self._take_next(waiting, total)
         except BaseException:
             # What was acknowledged before is not lost with what failed.
             self._take_what_is_done(waiting, total)
@@ -516,10 +536,11 @@ class _Stream:
         self._ticks[0] += record.inference_ticks
         self._ticks[1] += record.train_ticks
 
-    def _conclude(self, ended: str, failure: EdgelearnError | None, *, wants_head: bool) -> StreamSummary:
-        folder = self._folder
-        lost: EdgelearnError | None = None
-        if wants_head and self._options.save and self._device.info.can_save:
+    def _take_leave(self, *, wants_head: bool) -> EdgelearnError | None:
+        """Let the device save its head, and read that; returns why it could not be read."""
+        if not wants_head:
+            return None
+        if self._options.save and self._device.info.can_save:
             try:
                 self._device.save()
                 self._diary.tell("save", "the head was saved at the end", step=self._step, is_shown=False)
@@ -527,30 +548,35 @@ class _Stream:
                 raise
             except EdgelearnError as error:
                 self._diary.note(f"the device has not saved its head: {error.cause or error.message}")
-        if self._lost:
-            self._diary.note(
-                f"{count(self._lost, 'sample')} learned, whose results were lost with a reset or with the host"
-            )
-        if folder is not None and wants_head:
+        if self._folder is not None:
             try:
-                folder.write_head(self._device.read_head())
+                self._folder.write_head(self._device.read_head())
             except StorageError:
                 raise
             except EdgelearnError as error:
                 self._diary.note(f"the learned head could not be read: {error.message}")
-                if ended == "complete":
-                    ended, failure, lost = "error", error, error
+                return error
+        return None
+
+    def _conclude(self, end: _End) -> StreamSummary:
+        folder, again = self._folder, self._how_to_carry_on()
+        if again and isinstance(end.failure, PortError | DeviceTimeoutError):
+            hints = (end.failure.hint, f"then {again} carries the run on")
+            end.failure.hint = "; ".join(part for part in hints if part)
+        if self._lost:
+            self._diary.note(
+                f"{count(self._lost, 'sample')} learned, whose results were lost with a reset or with the host"
+            )
         if self._options.train and self._desk is not None and self._desk.learning_rate is not None:
             self._learning_rate = self._desk.learning_rate
         samples = self._metrics.samples
         active_s = self._elapsed_s - self._paused_s
         passes = self._metrics.passes()
-        statistics = self._statistics() if failure is None and lost is None and self._answers else None
         if folder is not None:
             folder.close()
         summary = StreamSummary(
-            ended=ended,
-            error=str(failure) if failure else "",
+            ended=end.ended,
+            error=str(end.failure) if end.failure else "",
             samples=samples,
             results=samples,
             step=self._step,
@@ -570,7 +596,7 @@ class _Stream:
             link=self._device.counters,
             run=str(folder.path) if folder else "",
             notices=tuple(self._diary.notices),
-            statistics=statistics,
+            statistics=end.statistics,
             labels=self._device.info.labels,
             lost_results=self._earlier_lost + self._lost,
             resumed=self._resumed,
@@ -582,9 +608,15 @@ class _Stream:
                 summary = msgspec.structs.replace(summary, notices=tuple(self._diary.notices))
                 folder.write_summary(summary)
         self._view.finish(summary)
-        if lost is not None:
-            raise lost
+        if again and end.ended == "interrupted":
+            self._view.notice(f"{again} carries it on")
         return summary
+
+    def _how_to_carry_on(self) -> str:
+        """The command; "" where there is no run, or its samples do not come again."""
+        if self._folder is None or not self._source.sha256:
+            return ""
+        return f"`edgelearn stream --resume {shlex.quote(str(self._folder.path))}`"
 
     def _statistics(self) -> Statistics | None:
         """The device's own counters; None where it does not tell."""
@@ -603,6 +635,14 @@ class _Stream:
             self._diary.note(f"no plots: {error}")
             return False
         return True
+
+
+class _End(NamedTuple):
+    """How the loop ended."""
+
+    ended: str
+    failure: EdgelearnError | None
+    statistics: Statistics | None = None
 
 
 class _Sent(NamedTuple):

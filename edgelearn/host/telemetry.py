@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 MANIFEST, RESULTS, EVENTS, SUMMARY = "manifest.json", "results.jsonl", "events.jsonl", "summary.json"
 SENT, HEAD, HEAD_BEFORE = "sent.jsonl", "head.npz", "head-before.npz"
+#: What the data is called where a board takes it from its own sensor.
+SENSOR = "its own sensor"
 
 _Line = TypeVar("_Line", bound=msgspec.Struct)
 
@@ -537,10 +539,19 @@ def read_run(path: Path, *, with_records: bool = True) -> Run:
 
 
 def _read_manifest(path: Path) -> Manifest:
+    data = None
     try:
-        return msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+        data = (path / MANIFEST).read_bytes()
+        return msgspec.json.decode(data, type=Manifest)
     except (OSError, msgspec.MsgspecError, ValueError) as error:
-        raise DataError(f"{path} is not the folder of a run", cause=str(error)) from error
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise DataError(
+            f"{path} is not the folder of a run" if data is None else f"the run {path} does not say what was run",
+            cause=f"{MANIFEST} is empty" if data == b"" else f"{MANIFEST}: {why}",
+            hint="`edgelearn runs list` lists the runs"
+            if data is None
+            else "it cannot be carried on; what results it has can still be shown: `edgelearn report`",
+        ) from error
 
 
 def _read_lines(path: Path, kind: type[_Line], problems: list[str]) -> tuple[_Line, ...]:

@@ -111,7 +111,7 @@ def test_a_stream_pauses_and_goes_on_and_loses_nothing():
         until(lambda: run.panel.snapshot().state == "running")
     assert run.summary.samples == 200
     shown = run.panel.snapshot()
-    assert shown.state == "ended"
+    assert shown.state == "complete"
     assert sum(entry.samples for entry in shown.classes) == 200
     assert shown.statistics is not None
 

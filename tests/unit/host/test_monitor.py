@@ -282,7 +282,7 @@ def test_naming_another_class_leaves_the_number_of_samples():
         run.ask(Action.LABEL, text="two")
         until(lambda: run.fake.sensor.label == 2)
         assert run.fake.sensor.limit == 80
-        until(lambda: run.panel.snapshot().state == "ended")
+        until(lambda: run.panel.snapshot().state == "complete")
         assert run.panel.snapshot().event.done == 80
 
 

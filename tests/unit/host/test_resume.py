@@ -22,6 +22,7 @@ from edgelearn.errors import (
 from edgelearn.host import plots
 from edgelearn.host.control import Action, Command
 from edgelearn.host.device import Device, open_device
+from edgelearn.host.monitor import MonitorOptions
 from edgelearn.host.telemetry import (
     EVENTS,
     HEAD_BEFORE,
@@ -435,6 +436,62 @@ def test_other_options_data_models_and_sources_are_refused(tmp_path):
     assert not (path / SUMMARY).exists()
 
 
+def test_another_board_is_refused_and_both_are_named(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+    with FakeDevice(Model(board="another")) as fake, pytest.raises(OptionError, match=r"fakeboard.* another"):
+        pipeline.resume(path, port=fake.url)
+    assert len(read_run(path).records) == 40
+    assert not (path / SUMMARY).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--predict",), "the run has train on, not off"),
+        (("--autosave-steps", "5"), "the run has autosave steps as the device has it, not 5"),
+        (("--self-label", "0.5"), "the run has self label never, not 0.5"),
+        (("--columns", "a,b"), "the run has columns all, not a, b"),
+        (("--label-column", "y"), "the run has label column none, not y"),
+    ],
+)
+def test_other_options_are_said_in_words(tmp_path, words, said):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+        assert said in edgelearn("stream", "--resume", path, *words).output
+        assert "None" not in edgelearn("stream", "--resume", path, *words).output
+
+
+@pytest.mark.parametrize(("manifest", "cause"), [(b"", "manifest.json is empty"), (b"{", "manifest.json: ")])
+def test_a_run_that_does_not_say_what_was_run_is_refused(tmp_path, manifest, cause):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+    (path / "manifest.json").write_bytes(manifest)
+    with pytest.raises(DataError, match="does not say what was run") as caught:
+        pipeline.resume(path)
+    assert cause in caught.value.cause
+    assert "edgelearn report" in caught.value.hint
+    (path / "manifest.json").unlink()
+    with pytest.raises(DataError, match="is not the folder of a run") as caught:
+        pipeline.resume(path)
+    assert caught.value.cause == "manifest.json: No such file or directory"
+
+
+def test_what_a_board_has_sensed_does_not_come_again(tmp_path):
+    with FakeDevice(Model(has_sensor=True, sensor_hz=400.0)) as fake, pipeline.connect(fake.url) as device:
+        options = MonitorOptions(start=True, train=True, samples=5)
+        path = Path(pipeline.monitor(device, options, runs=tmp_path / "runs", port=fake.url).run)
+    (path / SUMMARY).unlink()
+    for data in (None, save_blobs(tmp_path / "blobs.npz", 10)):
+        with pytest.raises(DataError, match="own sensor") as caught:
+            pipeline.resume(path, data=data)
+        assert "--data" not in caught.value.hint
+        assert f"edgelearn monitor --port {fake.url}" in caught.value.hint
+
+
 def test_what_else_a_device_has_learned_is_refused(tmp_path):
     data = save_blobs(tmp_path / "blobs.npz", 100)
     with FakeDevice() as fake:
@@ -494,6 +551,7 @@ def test_what_came_on_standard_input_does_not_come_again(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="without its data") as caught:
         pipeline.resume(path)
     assert "do not come again" in caught.value.cause
+    assert "--data" not in caught.value.hint
 
 
 def test_a_run_that_is_under_way_is_left_alone(tmp_path):
