@@ -44,7 +44,7 @@ from edgelearn.commands.head import head
 from edgelearn.commands.monitor import monitor
 from edgelearn.commands.runs import report
 from edgelearn.commands.runs import runs as runs_group
-from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError
+from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError, reason
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
 from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
@@ -111,7 +111,8 @@ class _Group(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
         except OSError as error:
-            _fail(StorageError("a file could not be read or written", cause=str(error)))
+            what = error.filename or "a file"
+            _fail(StorageError(f"{what} could not be read or written", cause=reason(error)))
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(_INTERRUPTED_EXIT_CODE)

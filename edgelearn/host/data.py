@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgelearn.errors import DataError, HeadError, LabelError, OptionError
+from edgelearn.errors import DataError, HeadError, LabelError, OptionError, reason
 from edgelearn.host.device import DeviceInfo
 from edgelearn.host.tables import TableOptions, read_table
 from edgelearn.host.words import count
@@ -267,7 +267,7 @@ def load_dataset(path: Path, info: DeviceInfo, *, train: bool = False, table: Ta
             f"{path} does not exist", hint="give an .npz file with the arrays x and y, or a .csv"
         ) from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read", cause=str(error)) from error
+        raise DataError(f"{path} cannot be read", cause=reason(error)) from error
     if train:
         check_trainable(info)
     is_table = path.suffix.lower() in TABLES

@@ -29,7 +29,7 @@ import numpy as np
 
 import edgelearn
 from edgelearn.bundle import write_atomically
-from edgelearn.errors import DataError, StorageError
+from edgelearn.errors import DataError, StorageError, reason
 from edgelearn.host.data import Origin
 from edgelearn.host.device import DeviceInfo, Statistics
 from edgelearn.host.head import HeadState, save_head
@@ -540,7 +540,7 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         return msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
     except (OSError, msgspec.MsgspecError, ValueError) as error:
-        raise DataError(f"{path} is not the folder of a run", cause=str(error)) from error
+        raise DataError(f"{path} is not the folder of a run", cause=f"{MANIFEST}: {reason(error)}") from error
 
 
 def _read_lines(path: Path, kind: type[_Line], problems: list[str]) -> tuple[_Line, ...]:
@@ -642,5 +642,5 @@ def _locked(file: IO[bytes]) -> bool:
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"{path} could not be written", cause=str(error), hint="check the free space and the folder's permissions"
+        f"{path} could not be written", cause=reason(error), hint="check the free space and the folder's permissions"
     )
