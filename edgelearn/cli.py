@@ -525,8 +525,8 @@ def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str 
     default=None,
     help=".npz with x and, to learn, y; .npy; .csv; `-` for lines of CSV or JSON on standard input.",
 )
-@click.option("--columns", default="", help="Columns of a table with values, by name or number; by default all.")
-@click.option("--label-column", default="", help="Column of a table with labels, by name or number.")
+@click.option("--columns", default="", help="Columns of a table with values, by name or number from 1; by default all.")
+@click.option("--label-column", default="", help="Column of a table with labels, by name or number from 1.")
 @click.option("--window", "window_rows", type=click.IntRange(min=0), default=0, help="Rows of a table in a sample.")
 @click.option("--stride", "stride_rows", type=click.IntRange(min=0), default=0, help="Rows to the next sample's start.")
 @click.option("--rate-hz", type=click.FloatRange(min=0.0), default=0.0, help="Samples a second at most; 0: no limit.")

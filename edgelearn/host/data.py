@@ -28,6 +28,7 @@ _MOST_SATURATED = 0.01
 _RANDOM_SEED = 20_000
 #: Endings of files with rows in time and columns of sensors.
 TABLES = (".csv", ".tsv", ".txt")
+_ARRAYS = (".npz", ".npy")
 _MAKE_ONE = "numpy.savez(path, x=samples, y=labels) makes one"
 
 
@@ -272,6 +273,8 @@ def load_dataset(path: Path, info: DeviceInfo, *, train: bool = False, table: Ta
         check_trainable(info)
     is_table = path.suffix.lower() in TABLES
     if table is not None and table != TableOptions() and not is_table:
+        if path.suffix.lower() not in _ARRAYS:
+            raise OptionError(f"{path} holds no samples", hint="give a .csv file, or an .npz with the arrays x and y")
         raise OptionError(f"{path} is no table: columns, windows and strides are of .csv files")
     x: npt.NDArray[Any] | tuple[npt.NDArray[Any], ...]
     y: npt.NDArray[Any] | None
