@@ -44,7 +44,7 @@ from edgelearn.commands.head import head
 from edgelearn.commands.monitor import monitor
 from edgelearn.commands.runs import report
 from edgelearn.commands.runs import runs as runs_group
-from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError
+from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError, reason
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
 from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
@@ -111,7 +111,8 @@ class _Group(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
         except OSError as error:
-            _fail(StorageError("a file could not be read or written", cause=str(error)))
+            what = error.filename or "a file"
+            _fail(StorageError(f"{what} could not be read or written", cause=reason(error)))
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(_INTERRUPTED_EXIT_CODE)
@@ -524,8 +525,8 @@ def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str 
     default=None,
     help=".npz with x and, to learn, y; .npy; .csv; `-` for lines of CSV or JSON on standard input.",
 )
-@click.option("--columns", default="", help="Columns of a table with values, by name or number; by default all.")
-@click.option("--label-column", default="", help="Column of a table with labels, by name or number.")
+@click.option("--columns", default="", help="Columns of a table with values, by name or number from 1; by default all.")
+@click.option("--label-column", default="", help="Column of a table with labels, by name or number from 1.")
 @click.option("--window", "window_rows", type=click.IntRange(min=0), default=0, help="Rows of a table in a sample.")
 @click.option("--stride", "stride_rows", type=click.IntRange(min=0), default=0, help="Rows to the next sample's start.")
 @click.option("--rate-hz", type=click.FloatRange(min=0.0), default=0.0, help="Samples a second at most; 0: no limit.")

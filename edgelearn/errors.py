@@ -25,6 +25,11 @@ class EdgelearnError(Exception):
         return "; ".join(part for part in (self.message, self.cause, self.hint) if part)
 
 
+def reason(error: BaseException) -> str:
+    """Why something failed, for a cause; of what the operating system refused its words, without the number."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 # Models and bundles
 
 

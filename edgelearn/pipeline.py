@@ -41,6 +41,7 @@ from edgelearn.errors import (
     PortError,
     StorageError,
     WrongModelError,
+    reason,
 )
 from edgelearn.firmware import emulator
 from edgelearn.firmware.arduino_build import build_library
@@ -254,8 +255,10 @@ def _sensor_source(path: Path) -> SensorSource:
         raise OptionError(f"{path} is no C file", hint=hint)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} cannot be read", cause=str(error)) from error
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read", cause=reason(error), hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path} is no text in UTF-8", cause=str(error), hint=hint) from error
     if "elearn_sensor_read" not in text:
         raise OptionError(f"{path} does not define elearn_sensor_read()", hint=hint)
     return SensorSource(name=re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name), text=text)
@@ -282,7 +285,7 @@ def _prepare_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> N
             (folder / path).unlink(missing_ok=True)
         shutil.rmtree(folder / "build", ignore_errors=True)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written", cause=str(error)) from error
+        raise StorageError(f"{folder} cannot be written", cause=reason(error)) from error
 
 
 def _is_changed(path: Path, sha256: str | None) -> bool:
@@ -317,13 +320,26 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
         else:
             result = build_project(folder, core=board.core, toolchain=toolchain, sanitize=sanitize)
     except BuildError as error:
-        raise (_overflow(error, board) or error) from error
+        raise (_overflow(error, board) or _sensor_failure(error) or error) from error
     _check_figures(project, board, result)
     is_bare_metal = board.core is not Core.HOST and project.output == Output.BARE_METAL.value
     stack = stack_bound(result.elf, board) if is_bare_metal else None
     _check_stack(board, stack)
     model_bytes = sum(symbol.size_bytes for symbol in result.symbols if _is_model_flash(symbol.source, symbol.section))
     return Built(project=project, board=board, result=result, flash_model_bytes=model_bytes, stack=stack)
+
+
+def _sensor_failure(error: BuildError) -> BuildError | None:
+    """The failure of somebody's own C file, with what to do; None for any other."""
+    if not error.message.startswith("sensor/"):
+        return None
+    return BuildError(
+        error.message,
+        cause=error.cause,
+        hint="mend your file, which is a copy there, and run `edgelearn generate ... --sensor FILE.c` again; "
+        "src/elearn_sensor.h says what it may use",
+        output=error.output,
+    )
 
 
 def _build_library(folder: Path, project: Project, board: Board, toolchain: str | None) -> BuildResult:

@@ -38,7 +38,7 @@ from typing import Any
 
 from edgelearn import process
 from edgelearn.board import Board, Core, NonVolatileMemory
-from edgelearn.errors import EmulatorError, EmulatorMissingError, ProgramMissingError
+from edgelearn.errors import EmulatorError, EmulatorMissingError, ProgramMissingError, reason
 from edgelearn.firmware import renode
 from edgelearn.firmware.paced_line import PacedLine
 from edgelearn.firmware.toolchain import section_sizes
@@ -167,7 +167,7 @@ def _beside(path: Path) -> Path:
 def _cannot_keep(path: Path, error: OSError) -> EmulatorError:
     return EmulatorError(
         f"the board's flash cannot be kept in {path}",
-        cause=error.strerror or str(error),
+        cause=reason(error),
         hint="name a file in a folder that exists and can be written to",
     )
 
@@ -191,7 +191,7 @@ def _qmp(port: int, *commands: tuple[str, dict[str, Any]] | None) -> None:
                 if "error" in answer:
                     raise EmulatorError(f"the emulator refused `{name}`", cause=str(answer["error"].get("desc")))
     except (OSError, ValueError) as error:
-        raise EmulatorError("the emulator's control connection does not answer", cause=str(error)) from error
+        raise EmulatorError("the emulator's control connection does not answer", cause=reason(error)) from error
 
 
 class RunningEmulator:
@@ -542,7 +542,7 @@ def _start_once(
         raise _missing(board, argv[0], renode.INSTALL_HINTS if engine == _RENODE else QEMU_INSTALL_HINTS) from error
     except OSError as error:
         _remove(log_path)
-        raise EmulatorError(f"{image} cannot be run", cause=str(error)) from error
+        raise EmulatorError(f"{image} cannot be run", cause=reason(error)) from error
     guard = process.Guard(child)
     reader = None
     if trace is not None:
@@ -574,7 +574,7 @@ def _write_renode_files(board: Board, image: Path, port: int) -> Path:
         for name, text in renode.files(board, image, folder, port=port).items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise EmulatorError(f"{folder} cannot be written", cause=str(error)) from error
+        raise EmulatorError(f"{folder} cannot be written", cause=reason(error)) from error
     return folder / "board.resc"
 
 
@@ -615,7 +615,7 @@ def _require_free(port: int) -> None:
         except OSError as error:
             raise EmulatorError(
                 f"TCP port {port} is taken",
-                cause=error.strerror or str(error),
+                cause=reason(error),
                 hint="name another, or none for a free one",
             ) from error
 

@@ -29,7 +29,7 @@ import numpy as np
 
 import edgelearn
 from edgelearn.bundle import write_atomically
-from edgelearn.errors import DataError, StorageError
+from edgelearn.errors import DataError, StorageError, reason
 from edgelearn.host.data import Origin
 from edgelearn.host.device import DeviceInfo, Statistics
 from edgelearn.host.head import HeadState, save_head
@@ -544,10 +544,9 @@ def _read_manifest(path: Path) -> Manifest:
         data = (path / MANIFEST).read_bytes()
         return msgspec.json.decode(data, type=Manifest)
     except (OSError, msgspec.MsgspecError, ValueError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise DataError(
             f"{path} is not the folder of a run" if data is None else f"the run {path} does not say what was run",
-            cause=f"{MANIFEST} is empty" if data == b"" else f"{MANIFEST}: {why}",
+            cause=f"{MANIFEST} is empty" if data == b"" else f"{MANIFEST}: {reason(error)}",
             hint="`edgelearn runs list` lists the runs"
             if data is None
             else "it cannot be carried on; what results it has can still be shown: `edgelearn report`",
@@ -653,5 +652,5 @@ def _locked(file: IO[bytes]) -> bool:
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"{path} could not be written", cause=str(error), hint="check the free space and the folder's permissions"
+        f"{path} could not be written", cause=reason(error), hint="check the free space and the folder's permissions"
     )

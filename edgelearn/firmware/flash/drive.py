@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from edgelearn.board import Board, Output
 from edgelearn.board.ways import Drive, DriveFormat
-from edgelearn.errors import FlashError
+from edgelearn.errors import FlashError, reason
 from edgelearn.firmware.flash.drives import failure
 from edgelearn.firmware.flash.ports import wait_for
 from edgelearn.firmware.flash.tool import Failure, Format, Job, Reach, Symptom, Tool, explain, flash_error, way_as
@@ -127,4 +127,4 @@ def _copy_error(error: OSError, title: str, board: Board) -> FlashError:
         Failure.PROTECTED: "mount the drive so that it can be written to",
     }
     kind = kinds.get(error.errno or 0, Failure.VANISHED)
-    return flash_error(kind, title=title, board=board, cause=str(error), hint=hints.get(kind, ""))
+    return flash_error(kind, title=title, board=board, cause=reason(error), hint=hints.get(kind, ""))

@@ -8,7 +8,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from msgspec import Struct
 
-from edgelearn.errors import UnsafeImageError
+from edgelearn.errors import UnsafeImageError, reason
 
 #: What erased flash reads as: what lies between two segments is written as it was.
 _ERASED = 0xFF
@@ -92,7 +92,7 @@ def read_image(elf: Path) -> FlashImage:
             }
     except (OSError, ELFError) as error:
         raise UnsafeImageError(
-            f"{elf} is no image that can be flashed", cause=str(error), hint="`edgelearn build DIR` makes one"
+            f"{elf} is no image that can be flashed", cause=reason(error), hint="`edgelearn build DIR` makes one"
         ) from error
     return make_image(loaded)
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from edgelearn import process
 from edgelearn.board import Board, UsbMode
 from edgelearn.board.ways import Drive, EspTool, Way
-from edgelearn.errors import FlashError, PortError, ProcessError, ProgramMissingError, UnsafeImageError
+from edgelearn.errors import FlashError, PortError, ProcessError, ProgramMissingError, UnsafeImageError, reason
 from edgelearn.firmware.flash import drive, uf2
 from edgelearn.firmware.flash.choose import Candidate
 from edgelearn.firmware.flash.guard import check_firmware, check_image
@@ -77,7 +77,7 @@ def prepare_firmware(board: Board, firmware: Path, candidate: Candidate, *, forc
     try:
         data = firmware.read_bytes()
     except OSError as error:
-        raise UnsafeImageError(f"{firmware} cannot be read", cause=str(error)) from error
+        raise UnsafeImageError(f"{firmware} cannot be read", cause=reason(error)) from error
     if not force:
         check_firmware(board, _firmware_ranges(board, firmware, data, candidate.way))
     return replace(_job(board, firmware.parent, candidate), file=firmware)
