@@ -267,6 +267,31 @@ def test_an_stm32_programs_words_in_order(
     assert flash.model.flag("elearn_nvm_program", 64, data, 16)
 
 
+@pytest.mark.parametrize("name", with_driver("stm32l4_flash.c"))
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_data_cache_of_an_l4_is_off_while_its_flash_is_written(name: str, cached: bool) -> None:
+    """The program reads from the other bank meanwhile (ST ES0250); a reset of the cache is taken while it is off."""
+    board = ALL[name]
+    assert board.nvm is not None
+    flash = Flash(board, "stm32l4_flash.c", 0x4002_2000, 0x08, 0x10, 0x14)
+    model, acr, on, reset = flash.model, 0x4002_2000, 1 << 10, 1 << 12
+    model.values |= {acr: 0x304 | cached << 10, 0x4002_2020: 1 << 22}
+    started: list[int] = []
+    write = flash.write
+
+    def start(value: int) -> int:
+        started.append(model.values[acr] & on)
+        return write(value)
+
+    model.on_write[flash.control] = start
+    assert model.flag("elearn_nvm_erase", 0)
+    assert model.flag("elearn_nvm_program", 0, bytes(16), 16)
+    assert set(started) == {0}
+    assert len(model.written(acr)) >= 6
+    assert [value & on for value in model.written(acr) if value & reset] == [0, 0], "emptied after each"
+    assert model.values[acr] == 0x304 | cached << 10
+
+
 @pytest.mark.parametrize(
     ("name", "source", "offsets"),
     [
