@@ -38,6 +38,10 @@ uint32_t elearn_watchdog_reset_cause(void)
     if (reasons != 0u && POWER_RESETREAS == reasons) {
         return ELEARN_RESET_UNKNOWN; /* no such register: an emulator */
     }
+    /* The pin first: with it, bits of what did not happen may be set (nRF52 anomaly 136). */
+    if ((reasons & RESETREAS_PIN) != 0u) {
+        return ELEARN_RESET_PIN;
+    }
     if ((reasons & RESETREAS_WATCHDOG) != 0u) {
         return ELEARN_RESET_WATCHDOG;
     }
@@ -46,9 +50,6 @@ uint32_t elearn_watchdog_reset_cause(void)
     }
     if ((reasons & RESETREAS_SOFTWARE) != 0u) {
         return ELEARN_RESET_SOFTWARE;
-    }
-    if ((reasons & RESETREAS_PIN) != 0u) {
-        return ELEARN_RESET_PIN;
     }
     /* Nothing is noted of a reset by power that comes on or sags. */
     return reasons == 0u ? ELEARN_RESET_POWER_ON : ELEARN_RESET_UNKNOWN;

@@ -67,6 +67,8 @@ void elearn_watchdog_start(void)
 {
     DBGMCU_APB1_FREEZE |= FREEZE_WATCHDOG;
     IWDG_KR = KEY_START;
+    /* ST's bootloader has written to both and left the oscillator off: what is pending keeps others out. */
+    (void)elearn_wait_for(IWDG_SR_ADDRESS, SR_UPDATES, 0u, UPDATE_LOOKS);
     IWDG_KR = KEY_UNLOCK;
     IWDG_PR = DIVIDE_BY_256;
     IWDG_RLR = ELEARN_WATCHDOG_MS * (LOW_CLOCK_HZ / 1000u) / 256u - 1u;

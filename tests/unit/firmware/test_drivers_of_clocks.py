@@ -281,12 +281,25 @@ def test_an_nrf5_waits_for_its_crystal_and_no_longer(dead: bool) -> None:
     board = ALL["nrf52840dk"]
     model = Registers(board, ["nrf5_clock.c"])
     start, started, cache = 0x4000_0000, 0x4000_0100, 0x4001_E540
+    model.on_read[0x1000_1208] = lambda: 0xFFFF_FFFF  # UICR.APPROTECT, erased
     if not dead:
         model.on_write[start] = lambda value: model.values.__setitem__(started, 1) or value
     model.call("elearn_clock_init")
     assert model.writes[:2] == [(started, 0), (start, 1)], "the event is taken back before the oscillator is started"
-    assert model.reads == (80_000 if dead else 1)
+    assert model.reads == 1 + (80_000 if dead else 1)
     assert model.last(cache) == 1
     # Either oscillator has the same frequency.
     assert model.call("elearn_clock_core_hz") == 64 * MHZ
     assert model.call("elearn_clock_bus_hz", 1) == 16 * MHZ
+
+
+@pytest.mark.parametrize(
+    ("uicr", "opened"), [(0xFFFF_FFFF, False), (0xFFFF_FF5A, True), (0x5A, True), (0xFFFF_FF00, False), (0, False)]
+)
+@pytest.mark.parametrize("name", ["nrf52840dk", "microbit_v2", "microbit"])
+def test_an_nrf52_leaves_the_debug_port_as_its_uicr_says(name: str, uicr: int, opened: bool) -> None:
+    """Newer chips want it of the firmware after each reset (nrfx, mdk/system_nrf52_approtect.h); the nRF51 has none."""
+    model = Registers(ALL[name], ["nrf5_clock.c"])
+    model.values[0x1000_1208] = uicr
+    model.call("elearn_clock_init")
+    assert model.written(0x4000_0558) == ([0x5A] if opened and name != "microbit" else [])

@@ -267,6 +267,31 @@ def test_an_stm32_programs_words_in_order(
     assert flash.model.flag("elearn_nvm_program", 64, data, 16)
 
 
+@pytest.mark.parametrize("name", with_driver("stm32l4_flash.c"))
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_data_cache_of_an_l4_is_off_while_its_flash_is_written(name: str, cached: bool) -> None:
+    """The program reads from the other bank meanwhile (ST ES0250); a reset of the cache is taken while it is off."""
+    board = ALL[name]
+    assert board.nvm is not None
+    flash = Flash(board, "stm32l4_flash.c", 0x4002_2000, 0x08, 0x10, 0x14)
+    model, acr, on, reset = flash.model, 0x4002_2000, 1 << 10, 1 << 12
+    model.values |= {acr: 0x304 | cached << 10, 0x4002_2020: 1 << 22}
+    started: list[int] = []
+    write = flash.write
+
+    def start(value: int) -> int:
+        started.append(model.values[acr] & on)
+        return write(value)
+
+    model.on_write[flash.control] = start
+    assert model.flag("elearn_nvm_erase", 0)
+    assert model.flag("elearn_nvm_program", 0, bytes(16), 16)
+    assert set(started) == {0}
+    assert len(model.written(acr)) >= 6
+    assert [value & on for value in model.written(acr) if value & reset] == [0, 0], "emptied after each"
+    assert model.values[acr] == 0x304 | cached << 10
+
+
 @pytest.mark.parametrize(
     ("name", "source", "offsets"),
     [
@@ -309,8 +334,9 @@ def test_the_watchdog_of_an_stm32(name: str) -> None:
     board = ALL[name]
     model = Registers(board, ["stm32_watchdog.c"])
     key, prescaler, reload, status = 0x4000_3000, 0x4000_3004, 0x4000_3008, 0x4000_300C
-    busy = iter([3, 1, 0])
-    model.on_read[status] = lambda: next(busy)
+    # First what ST's bootloader left pending, without an oscillator that would end it; then what is written here.
+    pending = iter([3, 2, 0, 3, 1, 0])
+    model.on_read[status] = lambda: next(pending)
     model.call("elearn_watchdog_start")
     debug = (0xE004_2008, 1 << 12)
     assert model.writes[0] == debug, "it stands still while a debugger holds the processor"
@@ -330,7 +356,7 @@ def test_the_watchdog_of_an_stm32_does_not_wait_for_ever() -> None:
     model.on_read[0x4000_300C] = lambda: 3
     model.call("elearn_watchdog_start")
     assert model.last(0x4000_3000) == 0xAAAA
-    assert model.reads < 500_000
+    assert model.reads < 1_000_000
 
 
 def test_an_stm32_sleeps_no_longer_than_its_watchdog_has_patience() -> None:
@@ -390,7 +416,9 @@ def test_the_watchdog_of_an_nrf5(name: str, runs: bool) -> None:
         (2, ResetCause.WATCHDOG),
         (4, ResetCause.SOFTWARE),
         (8, ResetCause.LOCKUP),
-        (3, ResetCause.WATCHDOG),
+        # nRF52840 errata, anomaly 136: with the pin's, bits are set that should not be.
+        (3, ResetCause.PIN),
+        (0xF, ResetCause.PIN),
         (1 << 16, ResetCause.UNKNOWN),
     ],
 )
@@ -426,5 +454,9 @@ def test_the_cycle_counter_counts_at_the_speed_of_the_core(name: str) -> None:
     assert model.writes == [(trace, 1 << 24), (lock, 0xC5AC_CE55), (count, 0), (control, 0x4000_0001)]
     model.values[count] = 123_456
     assert model.call("elearn_port_ticks") == 123_456
+    # pyOCD writes 0 there when it goes (pyocd/coresight/cortex_m.py, disconnect), after it has started the program.
+    model.values |= {trace: 0, control: 0x4000_0000}
+    assert model.call("elearn_port_ticks") == 123_456
+    assert (model.values[trace], model.values[control]) == (1 << 24, 0x4000_0001)
     assert model.call("elearn_port_counter_hz") == model.call("elearn_clock_core_hz")
     assert (board.counter.unit, board.counter.hz) == ("cycles", board.clock_hz)
