@@ -142,12 +142,17 @@ def text(line: Line) -> str:
     return f"| {' | '.join(cells + [''] * (len(HEADER) - len(cells)))} |"
 
 
+def _emulated() -> tuple[str, ...]:
+    """The boards that can be run here."""
+    return tuple(name for name in board_names() if load_board(name).emulator)
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="MODEL.tflite")
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="these models")
-    parser.add_argument("--boards", nargs="+", default=board_names(), metavar="NAME")
+    parser.add_argument("--boards", nargs="+", default=_emulated(), metavar="NAME")
     parser.add_argument("--train-steps", type=int, default=256)
     parser.add_argument("--jobs", type=int, default=2, help="models at a time")
     options = parser.parse_args()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgelearn.codegen import Plan
-from edgelearn.errors import MissingPackageError, OptionError, StorageError
+from edgelearn.errors import MissingPackageError, OptionError, StorageError, reason
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def draw_arena(plan: Plan, path: Path) -> None:
         try:
             figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else {})
         except OSError as error:
-            raise StorageError(f"{path} could not be written", cause=str(error)) from error
+            raise StorageError(f"{path} could not be written", cause=reason(error)) from error
 
 
 def arena_figure(plan: Plan) -> Figure:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgelearn.errors import BundleError, StorageError
+from edgelearn.errors import BundleError, StorageError, reason
 from edgelearn.ir import Graph, verify
 from edgelearn.recipe import LearnedHead
 
@@ -204,7 +204,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             temporary.unlink()
         raise StorageError(
             f"{path} could not be written",
-            cause=error.strerror or str(error),
+            cause=reason(error),
             hint="check the free space and the folder's permissions",
         ) from error
 

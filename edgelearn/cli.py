@@ -24,6 +24,7 @@ import msgspec
 
 from edgelearn import __version__
 from edgelearn.board import Output
+from edgelearn.commands.boards import boards
 from edgelearn.commands.common import (
     EXISTING,
     JSON,
@@ -37,11 +38,13 @@ from edgelearn.commands.common import (
     status,
     web_options,
 )
+from edgelearn.commands.deploy import deploy
+from edgelearn.commands.flash import devices, flash
 from edgelearn.commands.head import head
 from edgelearn.commands.monitor import monitor
 from edgelearn.commands.runs import report
 from edgelearn.commands.runs import runs as runs_group
-from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError
+from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError, reason
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
 from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
@@ -80,6 +83,12 @@ _LEARNING_RATE = click.option(
     default=None,
     help=f"Learning rate that the device starts with; by default {DEFAULT_LEARNING_RATE:g}.",
 )
+_ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["qemu", "renode", "host"]),
+    default=None,
+    help="Emulator; by default the first that the board names.",
+)
 _TOOLCHAIN = click.option(
     "--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default the first one found."
 )
@@ -102,7 +111,8 @@ class _Group(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
         except OSError as error:
-            _fail(StorageError("a file could not be read or written", cause=str(error)))
+            what = error.filename or "a file"
+            _fail(StorageError(f"{what} could not be read or written", cause=reason(error)))
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(_INTERRUPTED_EXIT_CODE)
@@ -385,7 +395,7 @@ def generate(
     target: str | None,
     force: bool,
 ) -> None:
-    """Generate a C project, which builds with `make` alone, or an Arduino library."""
+    """Generate a C project, which builds with `make` alone, C files for your own firmware, or an Arduino library."""
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
@@ -409,6 +419,10 @@ def generate(
     if plan.output is Output.ARDUINO:
         click.echo(
             f"copy it into the libraries of your Arduino sketchbook, or build it with `edgelearn build {quoted}`"
+        )
+    elif plan.output is Output.LIBRARY:
+        click.echo(
+            f"add it to your firmware as {quoted}/README.md says; {quoted}/examples/minimal.c is a whole program"
         )
     else:
         click.echo(f"build it with `make -C {quoted}` or `edgelearn build {quoted}`")
@@ -472,18 +486,21 @@ def _report_stack(built: Built) -> None:
 # Devices
 
 
+main.add_command(flash)
+main.add_command(devices)
+
+
 @main.command()
 @click.argument("folder", type=EXISTING, metavar="DIR")
 @click.option("--tcp-port", type=click.IntRange(1, 65535), default=None, help="TCP port; by default a free one.")
 @click.option(
-    "--flash", type=EXISTING, default=None, metavar="FILE", help="Keep the board's flash here: what it has saved stays."
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["qemu", "renode", "host"]),
+    "--flash",
+    type=EXISTING,
     default=None,
-    help="Emulator; by default the first that the board names.",
+    metavar="FILE",
+    help="Keep the board's flash here, made if there is none: what it has saved stays, also if this is killed.",
 )
+@_ENGINE
 def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str | None) -> None:
     """Boot a project in an emulator.
 
@@ -508,8 +525,8 @@ def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str 
     default=None,
     help=".npz with x and, to learn, y; .npy; .csv; `-` for lines of CSV or JSON on standard input.",
 )
-@click.option("--columns", default="", help="Columns of a table with values, by name or number; by default all.")
-@click.option("--label-column", default="", help="Column of a table with labels, by name or number.")
+@click.option("--columns", default="", help="Columns of a table with values, by name or number from 1; by default all.")
+@click.option("--label-column", default="", help="Column of a table with labels, by name or number from 1.")
 @click.option("--window", "window_rows", type=click.IntRange(min=0), default=0, help="Rows of a table in a sample.")
 @click.option("--stride", "stride_rows", type=click.IntRange(min=0), default=0, help="Rows to the next sample's start.")
 @click.option("--rate-hz", type=click.FloatRange(min=0.0), default=0.0, help="Samples a second at most; 0: no limit.")
@@ -680,6 +697,7 @@ def _columns(text: str) -> tuple[str, ...]:
 @_LEARNING_RATE
 @_TOOLCHAIN
 @click.option("--sanitize", is_flag=True, help="Build with sanitizers (host board only).")
+@_ENGINE
 @click.option("--keep", type=EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
 @JSON
 def verify(
@@ -692,6 +710,7 @@ def verify(
     learning_rate: float | None,
     toolchain: str | None,
     sanitize: bool,
+    engine: str | None,
     keep: Path | None,
     as_json: bool,
 ) -> None:
@@ -722,6 +741,7 @@ def verify(
             learning_rate=learning_rate,
             toolchain=toolchain,
             sanitize=sanitize,
+            engine=engine,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
@@ -852,38 +872,6 @@ def _slowest_text(layers: Sequence[LayerProfile | SlowLayer]) -> str:
 
 @main.command()
 @JSON
-def boards(as_json: bool) -> None:
-    """List the boards."""
-    from rich import box
-    from rich.table import Table
-
-    from edgelearn.board import Core, board_names, load_board
-
-    loaded = [load_board(name) for name in board_names()]
-    if as_json:
-        click.echo(json.dumps([msgspec.to_builtins(board) for board in loaded]))
-        return
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("board", "chip", "core"):
-        table.add_column(column)
-    for column in ("clock MHz", "flash KiB", "RAM KiB"):
-        table.add_column(column, justify="right")
-    table.add_column("emulator")
-    for board in loaded:
-        table.add_row(
-            board.name,
-            board.chip,
-            board.core.value,
-            "-" if board.core is Core.HOST else f"{board.clock_hz / 1e6:g}",
-            f"{board.flash_bytes // 1024:,}",
-            f"{board.ram_bytes // 1024:,}",
-            board.emulator.engine if board.emulator else "-",
-        )
-    make_console().print(table)
-
-
-@main.command()
-@JSON
 def doctor(as_json: bool) -> None:
     """Say which tools are there, and how to get the rest."""
     from rich import box
@@ -940,7 +928,9 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
         print_json(found.result)
 
 
+main.add_command(boards)
 main.add_command(head)
+main.add_command(deploy)
 main.add_command(monitor)
 main.add_command(runs_group)
 main.add_command(report)

@@ -25,6 +25,7 @@ from edgelearn.errors import (
     EmulatorMissingError,
     MissingPackageError,
     StorageError,
+    reason,
 )
 from edgelearn.firmware.emulator import require_emulator
 from edgelearn.host.data import load_dataset
@@ -217,7 +218,7 @@ def pretrain(files: DemoFiles) -> None:
         np.savez(files.stream, x=x[rest], y=y[rest])
         np.savez(files.held_out, x=x[held_out], y=y[held_out])
     except OSError as error:
-        raise StorageError(f"{files.model.parent} cannot be written", cause=str(error)) from error
+        raise StorageError(f"{files.model.parent} cannot be written", cause=reason(error)) from error
 
 
 def _digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:

@@ -25,6 +25,11 @@ class EdgelearnError(Exception):
         return "; ".join(part for part in (self.message, self.cause, self.hint) if part)
 
 
+def reason(error: BaseException) -> str:
+    """Why something failed, for a cause; of what the operating system refused its words, without the number."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 # Models and bundles
 
 
@@ -222,6 +227,37 @@ class DeviceRefusedError(EdgelearnError):
     """The device answered a request with an error status."""
 
     exit_code = 47
+
+
+# Flashing
+
+
+class UnsafeImageError(EdgelearnError):
+    """The image would write over what is not the firmware's, or could not start on the board."""
+
+    exit_code = 60
+
+
+class NoFlasherError(EdgelearnError):
+    """None of the ways to flash the board can be used now; says what each lacks."""
+
+    exit_code = 61
+
+
+class FlashError(EdgelearnError):
+    """The board could not be flashed.
+
+    Attributes:
+        step: what failed: `choose`, `enter` the bootloader, `write`, or `hello`.
+        failure: what went wrong, one of `edgelearn.firmware.flash.tool.Failure`.
+    """
+
+    exit_code = 62
+
+    def __init__(self, message: str, *, step: str, failure: str, cause: str = "", hint: str = "") -> None:
+        super().__init__(message, cause=cause, hint=hint)
+        self.step = step
+        self.failure = failure
 
 
 # The rest

@@ -132,7 +132,7 @@ def inspect(
         autosave_steps: training steps between two heads that the device saves by itself, for the life of its flash.
         rate_hz: training samples a second, for the same; None: as many as the serial line carries.
     """
-    bundle = converter.convert_model(path) if path.suffix == ".tflite" else read_bundle(path)
+    bundle = read_model(path)
     plan = pipeline.plan(bundle, board or pipeline.host_board(), residual=residual)
     if picture is not None:
         draw_arena(plan, picture)
@@ -155,8 +155,13 @@ def inspect(
         peak_buffers=_peak_buffers(plan),
         largest_layer=largest.name,
         busiest_layers=_busiest(layers),
-        fit=_fit(plan, autosave_steps, rate_hz) if board else None,
+        fit=fit(plan, autosave_steps=autosave_steps, rate_hz=rate_hz) if board else None,
     )
+
+
+def read_model(path: Path) -> Bundle:
+    """Read a bundle; a file whose name ends in `.tflite` is converted in memory, as `edgelearn convert` would."""
+    return converter.convert_model(path) if path.suffix == ".tflite" else read_bundle(path)
 
 
 def _peak_buffers(plan: Plan) -> tuple[PeakBuffer, ...]:
@@ -201,7 +206,8 @@ def _layer(plan: Plan, index: int) -> Layer:
     )
 
 
-def _fit(plan: Plan, autosave_steps: int, rate_hz: float | None) -> Fit:
+def fit(plan: Plan, *, autosave_steps: int = AUTOSAVE_STEPS, rate_hz: float | None = None) -> Fit:
+    """Compare a plan with its board's memory."""
     problem = hint = ""
     try:
         check_fit(plan)

@@ -33,7 +33,6 @@ from edgelearn.codegen import Plan, SensorSource
 from edgelearn.errors import (
     BoardFileError,
     BuildError,
-    DataError,
     DeviceTimeoutError,
     DoesNotFitError,
     EmulatorError,
@@ -42,6 +41,7 @@ from edgelearn.errors import (
     PortError,
     StorageError,
     WrongModelError,
+    reason,
 )
 from edgelearn.firmware import emulator
 from edgelearn.firmware.arduino_build import build_library
@@ -56,7 +56,14 @@ from edgelearn.host.device import Device, open_device
 from edgelearn.host.link import LinkOptions
 from edgelearn.host.live import LiveSource
 from edgelearn.host.monitor import MonitorOptions
-from edgelearn.host.resume import check_data, check_same, last_session, plan_resumption
+from edgelearn.host.resume import (
+    check_board,
+    check_data,
+    check_repeatable,
+    check_same,
+    last_session,
+    plan_resumption,
+)
 from edgelearn.host.session import check_model
 from edgelearn.host.tables import TableOptions
 from edgelearn.host.telemetry import RunFolder, StreamOptions, StreamSummary
@@ -202,12 +209,23 @@ def generate(
     made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
     codegen.check_fit(made)
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
-    emit = codegen.emit_arduino if made.output is Output.ARDUINO else codegen.emit_project
-    files = emit(made, name=bundle.name, bundle_sha256=digest, sensor=source)
+    files = _emit(made, bundle.name, digest, source)
     _prepare_folder(folder, files, force=force)
     for path, text in files.items():
         write_atomically(folder / path, text.encode())
     return made
+
+
+def _emit(made: Plan, name: str, digest: str, sensor: SensorSource | None) -> dict[str, str]:
+    """The text of every file of what was planned."""
+    if made.output is Output.LIBRARY:
+        if sensor is not None:
+            raise OptionError(
+                "a library takes no sensor", hint="call el_predict() or el_learn() where your own firmware reads it"
+            )
+        return codegen.emit_library(made, name=name, bundle_sha256=digest)
+    emit = codegen.emit_arduino if made.output is Output.ARDUINO else codegen.emit_project
+    return emit(made, name=name, bundle_sha256=digest, sensor=sensor)
 
 
 def _check_output(board: Board, output: Output) -> None:
@@ -237,8 +255,10 @@ def _sensor_source(path: Path) -> SensorSource:
         raise OptionError(f"{path} is no C file", hint=hint)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} cannot be read", cause=str(error)) from error
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read", cause=reason(error), hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path} is no text in UTF-8", cause=str(error), hint=hint) from error
     if "elearn_sensor_read" not in text:
         raise OptionError(f"{path} does not define elearn_sensor_read()", hint=hint)
     return SensorSource(name=re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name), text=text)
@@ -265,7 +285,7 @@ def _prepare_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> N
             (folder / path).unlink(missing_ok=True)
         shutil.rmtree(folder / "build", ignore_errors=True)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written", cause=str(error)) from error
+        raise StorageError(f"{folder} cannot be written", cause=reason(error)) from error
 
 
 def _is_changed(path: Path, sha256: str | None) -> bool:
@@ -289,19 +309,37 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
             f"{board.name} has no sanitizers",
             hint="leave --sanitize out, or generate for the board that is this machine",
         )
+    if project.output == Output.LIBRARY.value:
+        raise OptionError(
+            f"{folder} is a library, which becomes part of your own firmware",
+            hint=f"its README.md says how; `generate --target {Output.BARE_METAL.value}` makes whole firmware",
+        )
     try:
         if project.output == Output.ARDUINO.value:
             result = _build_library(folder, project, board, toolchain)
         else:
             result = build_project(folder, core=board.core, toolchain=toolchain, sanitize=sanitize)
     except BuildError as error:
-        raise (_overflow(error, board) or error) from error
+        raise (_overflow(error, board) or _sensor_failure(error) or error) from error
     _check_figures(project, board, result)
     is_bare_metal = board.core is not Core.HOST and project.output == Output.BARE_METAL.value
     stack = stack_bound(result.elf, board) if is_bare_metal else None
     _check_stack(board, stack)
     model_bytes = sum(symbol.size_bytes for symbol in result.symbols if _is_model_flash(symbol.source, symbol.section))
     return Built(project=project, board=board, result=result, flash_model_bytes=model_bytes, stack=stack)
+
+
+def _sensor_failure(error: BuildError) -> BuildError | None:
+    """The failure of somebody's own C file, with what to do; None for any other."""
+    if not error.message.startswith("sensor/"):
+        return None
+    return BuildError(
+        error.message,
+        cause=error.cause,
+        hint="mend your file, which is a copy there, and run `edgelearn generate ... --sensor FILE.c` again; "
+        "src/elearn_sensor.h says what it may use",
+        output=error.output,
+    )
 
 
 def _build_library(folder: Path, project: Project, board: Board, toolchain: str | None) -> BuildResult:
@@ -400,6 +438,7 @@ def connect(
     project: Path | None = None,
     bundle: Bundle | None = None,
     earlier_session: int | None = None,
+    engine: str | None = None,
 ) -> Iterator[Device]:
     """Open a session with the device at a port: a serial device, `socket://host:port`, or `emulate`.
 
@@ -411,6 +450,7 @@ def connect(
         bundle: that the device must run.
         earlier_session: of a host that crashed, 0 for none. What the device has kept for it is not touched: call
             `Device.survive` when that has been fetched.
+        engine: that emulates: `qemu`, `host` or `renode`; None for the board's first one.
 
     Raises:
         OptionError: `emulate` without a project.
@@ -434,7 +474,7 @@ def connect(
             f"the project in {project} holds the model {made.model_hash[:16]}, {name} is {expected[:16]}",
             hint="generate the project from this bundle",
         )
-    with _booted(project) as running, _device_of(running, made) as device:
+    with _booted(project, engine=engine) as running, _device_of(running, made) as device:
         yield device
 
 
@@ -686,7 +726,7 @@ def resume(
 
     Raises:
         DataError: the folder is no run, the run is complete, or the data is not the same.
-        OptionError: other options.
+        OptionError: other options, or another board.
         WrongModelError: the device runs another model.
         DeviceResetError: the device knows something else than what the run taught it.
         StorageError: the run folder could not be written, or another stream still writes it.
@@ -696,16 +736,12 @@ def resume(
         run, sent = telemetry.read_run(path), telemetry.read_sent(path)
         manifest = run.manifest
         check_same(run, options=options or manifest.options, table=table or manifest.table)
-        if not manifest.data_path and data is None:
-            raise DataError(
-                f"a run of {manifest.data} cannot be carried on without its data",
-                cause="no file is known that holds it" if manifest.data_sha256 else "its samples do not come again",
-                hint="name the file with --data, or start a new run, without --resume",
-            )
+        check_repeatable(run, data_is_given=data is not None)
         port = port or manifest.port
         if port == EMULATE and project is None and manifest.project_path:
             project = Path(manifest.project_path)
         with connect(port, project=project, bundle=bundle, earlier_session=last_session(sent)) as device:
+            check_board(run, device.info.board)
             check_model(device.info.model_hash, manifest.model_hash, manifest.bundle or f"that of {path.name}")
             source = load_dataset(
                 data or Path(manifest.data_path), device.info, train=manifest.options.train, table=manifest.table
@@ -732,7 +768,7 @@ def _board_ram_bytes(device: Device) -> int | None:
 
 
 def instructions(board: Board, ticks: float) -> int | None:
-    """Instructions for ticks of an emulated board's counter; None where the emulator does not count them."""
+    """Instructions for ticks of a board's counter in its first emulator; None where that does not count them."""
     if board.emulator is None or not board.emulator.ticks_per_instruction:
         return None
     return round(ticks / board.emulator.ticks_per_instruction)

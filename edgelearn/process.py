@@ -1,19 +1,36 @@
-"""run(argv) and spawn(argv): the only places of the library that start another program."""
+"""run(argv) and spawn(argv): the only places of the library that start another program.
+
+A program that was spawned can be guarded, so that it does not outlive us however we end.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgelearn.errors import ProcessError, ProgramMissingError
 
+#: Ends the process that it is given once nobody holds the other end of its standard input.
+_GUARD = "read _; kill -KILL $0"
+#: Programs of Python packages lie beside the interpreter, also where that folder is not on PATH.
+OWN_FOLDER = Path(sys.executable).parent
+
 
 def find_program(name: str) -> Path | None:
-    """The path of a program on PATH, or None."""
-    found = shutil.which(name)
+    """The path of a program on PATH, or beside the interpreter; or None."""
+    found = shutil.which(name) or shutil.which(name, path=str(OWN_FOLDER))
     return Path(found) if found else None
+
+
+def _resolved(argv: Sequence[str]) -> list[str]:
+    """The command, with the whole path of a program that is beside the interpreter and not on PATH."""
+    if shutil.which(argv[0]) is None:
+        return [shutil.which(argv[0], path=str(OWN_FOLDER)) or argv[0], *argv[1:]]
+    return list(argv)
 
 
 def run(
@@ -37,7 +54,7 @@ def run(
     """
     try:
         done = subprocess.run(
-            list(argv),
+            _resolved(argv),
             cwd=cwd,
             env=None if env is None else dict(env),
             stdin=subprocess.DEVNULL,
@@ -86,3 +103,38 @@ def spawn(
             )
         except FileNotFoundError as error:
             raise ProgramMissingError(argv[0]) from error
+
+
+class Guard:
+    """Ends a program when we end, also where we are killed and can do nothing any more.
+
+    A shell waits at a pipe whose other end only we hold. It is a process of its own, not a signal asked of the kernel
+    (Linux has one), because that comes already when the thread that asked for it ends. Processes that are forked off
+    us, without another program in them, hold the pipe too. Where there is no POSIX shell nothing is guarded.
+
+    Args:
+        child: from `spawn`. It must not be waited for before `release`, or another program may get its number.
+    """
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._shell: subprocess.Popen[bytes] | None = None
+        if os.name != "posix" or find_program("sh") is None:
+            return
+        self._shell = subprocess.Popen(
+            ["sh", "-c", _GUARD, str(child.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def release(self) -> None:
+        """The program is ended by us; releasing it twice does no harm."""
+        shell, self._shell = self._shell, None
+        if shell is None:
+            return
+        # Before the pipe is closed, which would make it do its work.
+        shell.kill()
+        shell.wait()
+        assert shell.stdin is not None  # noqa: S101
+        shell.stdin.close()

@@ -135,7 +135,7 @@ def profile(
         EmulatorMissingError: the board has no emulator, or it is not installed.
         DoesNotFitError: the model does not fit the board.
     """
-    if board.emulator is not None and not can_profile(board):
+    if board.engines and not can_profile(board):
         able = [name for name in board_names() if can_profile(load_board(name))]
         raise OptionError(
             f"{board.name} cannot be profiled",

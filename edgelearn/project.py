@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgelearn.errors import ProjectError
+from edgelearn.errors import ProjectError, reason
 
 FORMAT_VERSION = 1
 FILE_NAME = "project.json"
@@ -92,6 +92,6 @@ def read_project(folder: Path) -> Project:
     except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
         raise ProjectError(
             f"{folder} is not a generated project",
-            cause=str(error),
+            cause=f"{FILE_NAME}: {reason(error)}",
             hint="`edgelearn generate OUT.elb --board BOARD -o DIR` makes one",
         ) from error

@@ -59,6 +59,7 @@ class MessageType(enum.IntEnum):
     SET_AUTOSAVE = 0x0B
     SET_CLASS = 0x0C
     SET_SENSOR = 0x0D
+    GOODBYE = 0x0E
     HELLO_REPLY = 0x81
     RESULT = 0x82
     READ_REPLY = 0x83
@@ -88,6 +89,7 @@ class Status(enum.IntEnum):
     BAD_CLASS = 14
     SENSOR_RUNS = 15
     NO_SENSOR = 16
+    SENSOR_IDLE = 17
 
 
 class SampleFlag(enum.IntFlag):
@@ -109,7 +111,10 @@ class ResultFlag(enum.IntFlag):
 
 
 class SensorRun(enum.IntEnum):
-    """What SET_SENSOR does. GO_ON starts again what was stopped, with its own settings and counts.
+    """What SET_SENSOR does. STOP with a lease_ms only holds a sensor that runs, at most for so long.
+
+    GO_ON starts again what was stopped or held, with its own settings and counts; where there is nothing to go on with,
+    it is refused with SENSOR_IDLE.
 
     REPORT changes only report_every, and LABEL only HAS_LABEL and label, whether the sensor runs or not.
     """
@@ -145,6 +150,18 @@ class Region(enum.IntEnum):
     HEAD_ROW_M = 12
     HEAD_ROW_R = 13
     INTERFACE = 14
+
+
+class ResetCause(enum.IntEnum):
+    """Why a device started, as far as its hardware tells. FAULT: its own firmware met one, and reset the processor."""
+
+    UNKNOWN = 0
+    POWER_ON = 1
+    PIN = 2
+    SOFTWARE = 3
+    WATCHDOG = 4
+    LOCKUP = 5
+    FAULT = 6
 
 
 class LossCode(enum.IntEnum):
@@ -297,6 +314,13 @@ MESSAGES: tuple[Message, ...] = (
             Field("has_sensor", _U8, "1 where the firmware takes samples from a sensor of its own", True),
             Field("sensor_runs", _U8, "1 while it does", True),
             Field("multiply_accumulates", _U32, "of one inference, 0 where that is not known", True),
+            Field("reset_cause", _U8, "a ResetCause: of the start that `boot` counted last", True),
+            Field("fault", _U8, "with FAULT: number of the exception, 3: HardFault; 0: the firmware gave up", True),
+            Field("fault_pc", _U32, "with FAULT: where it happened, 0 where that is not known", True),
+            Field("fault_lr", _U32, "with FAULT: the link register there", True),
+            Field("fault_status", _U32, "with FAULT: CFSR, what kind of fault; 0 on a core without it", True),
+            Field("fault_hard", _U32, "with FAULT: HFSR, why it became a HardFault; 0 on a core without it", True),
+            Field("fault_address", _U32, "with FAULT: the address that was not reached, 0 where not known", True),
         ),
     ),
     Message(
@@ -377,6 +401,9 @@ MESSAGES: tuple[Message, ...] = (
             Field("threshold", _U16, "SELF_LABEL: learn the predicted class from this probability on, Q15"),
             Field("samples", _U32, "stop after so many, 0: never"),
             Field("report_every", _U32, "a SENSOR_EVENT for each n-th sample, 0: none"),
+            Field(
+                "lease_ms", _U32, "STOP: go on after so many milliseconds unless told before, 0: stop for good", True
+            ),
         ),
         changes_state=True,
     ),
@@ -386,7 +413,11 @@ MESSAGES: tuple[Message, ...] = (
             *_RESULT_FIELDS,
             Field("label", _U16, "class number that the sample had or, self-labelled, was given; 65535: none"),
             Field("samples", _U32, "samples since the sensor was started, this one included"),
+            Field("session", _U32, "the session that is open", True),
         ),
+    ),
+    Message(
+        type=MessageType.GOODBYE, fields=(Field("session", _U32, "that is over; where another is open, nothing is"),)
     ),
     Message(type=MessageType.STATISTICS, fields=()),
     Message(
@@ -411,6 +442,7 @@ MESSAGES: tuple[Message, ...] = (
             Field("failed_saves", _U32, "of the device itself, by SET_AUTOSAVE"),
             Field("sensor_samples", _U32, "samples since the sensor was started", True),
             Field("sensor_learned", _U32, "of these, how many were learned", True),
+            Field("sensor_untold", _U32, "SENSOR_EVENTs not sent because the other side took no more bytes", True),
         ),
     ),
     Message(type=MessageType.NAK, fields=(Field("expected", _U32, "number of the next request that changes state"),)),
@@ -652,6 +684,7 @@ _C_ENUMS: tuple[tuple[str, type[enum.IntEnum] | type[enum.IntFlag]], ...] = (
     ("RESULT", ResultFlag),
     ("SENSOR", SensorRun),
     ("REGION", Region),
+    ("RESET", ResetCause),
     ("LOSS", LossCode),
     ("RESIDUAL", ResidualCode),
 )

@@ -20,6 +20,7 @@ from edgelearn.board import Board
 from edgelearn.bundle import Bundle, read_bundle
 from edgelearn.convert.litert import ReferenceInterpreter, require_oracle
 from edgelearn.errors import DataError, EmulatorError, GraphError
+from edgelearn.firmware.emulator import require_emulator
 from edgelearn.host.data import Dataset, load_dataset, random_dataset
 from edgelearn.host.device import Device, Result
 from edgelearn.ir import Graph, LossKind
@@ -117,6 +118,7 @@ def verify(
     learning_rate: float | None = None,
     toolchain: str | None = None,
     sanitize: bool = False,
+    engine: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
     """Build, boot, compare.
@@ -132,6 +134,7 @@ def verify(
         learning_rate: of the steps.
         toolchain: as for `build`.
         sanitize: build for the host with the address and undefined-behaviour sanitizers.
+        engine: that emulates the board; None for its first one. Instructions are counted in that one only.
         progress: called with samples done and samples in all.
 
     Raises:
@@ -139,10 +142,12 @@ def verify(
         DataError: there is something to learn, and the data does not say what.
     """
     require_oracle()
+    require_emulator(board, engine)
+    counts = engine is None or engine == board.engines[0]
     bundle = read_bundle(bundle_path)
     plan = pipeline.generate(bundle, board, folder, residual=residual, learning_rate=learning_rate)
     built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)
-    with pipeline.connect(pipeline.EMULATE, project=folder, bundle=bundle) as device:
+    with pipeline.connect(pipeline.EMULATE, project=folder, bundle=bundle, engine=engine) as device:
         dataset = load_dataset(data, device.info) if data else random_dataset(device.info, plan.head, max(samples, 1))
         if plan.head and train_steps and not dataset.can_train:
             raise DataError(
@@ -159,17 +164,17 @@ def verify(
             progress(samples + number + 1, samples + steps)
         different = run.head_differences()
         statistics = device.statistics()
-    measured = _measure(folder, plan, built, data)
+    measured = _measure(folder, plan, built, data) if counts else None
     return Verification(
         board=board.name,
-        engine=board.emulator.engine if board.emulator else "",
+        engine=engine or board.engines[0],
         samples=samples,
         output_bytes_compared=run.tally.compared,
         output_bytes_different=run.tally.different,
         train_steps=steps,
         head_weights_different=different,
-        instructions_per_inference=pipeline.instructions(board, run.mean_ticks("inference")),
-        instructions_per_train_step=pipeline.instructions(board, run.mean_ticks("train")) if steps else None,
+        instructions_per_inference=pipeline.instructions(board, run.mean_ticks("inference")) if counts else None,
+        instructions_per_train_step=pipeline.instructions(board, run.mean_ticks("train")) if steps and counts else None,
         estimated_cycles_per_inference=measured.cycles if measured else None,
         flash_bytes=built.flash_bytes,
         flash_model_bytes=built.flash_model_bytes,

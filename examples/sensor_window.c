@@ -1,20 +1,34 @@
 /* A sensor for `edgelearn generate MODEL.elb --board BOARD -o DIR --sensor examples/sensor_window.c`.
  *
- * Three values a reading, as of an accelerometer, fill a window; the window is a sample, and the next one begins half a
- * window later. Put the registers of your own sensor into read_sensor(), which here makes up a device that is shaken every
- * now and then, so that this file runs on any board. */
+ * Readings fill a window; the window is a sample, and the next one begins half a window later. A reading has three values,
+ * as of an accelerometer, where the model's input can be divided by three, otherwise one. Put the registers of your own
+ * sensor into read_sensor(), which here makes up a device that is shaken every now and then, so that this file runs on any
+ * board and with any model of one input. */
 #include <string.h>
 
 #include "elearn_port.h"
 #include "elearn_sensor.h"
 
+#ifdef ELEARN_SENSOR_INPUT_1_ELEMENTS
+#error "the model has several inputs, and this example fills one: write the others in elearn_sensor_read() too"
+#endif
+
+#if ELEARN_SENSOR_INPUT_0_ELEMENTS % 3 == 0
 #define AXES 3
+#else
+#define AXES 1
+#endif
 #define READINGS_HZ 100u
 #define WINDOW (ELEARN_SENSOR_INPUT_0_ELEMENTS / AXES)
 #define STEP ((WINDOW + 1) / 2)
 
-#if ELEARN_SENSOR_INPUT_0_ELEMENTS < AXES || ELEARN_SENSOR_INPUT_0_ELEMENTS % AXES != 0
-#error "the model's input is no window of readings of three axes"
+/* What the model's input holds: int8, or real numbers where it was converted with `--edges float`. */
+#ifdef ELEARN_SENSOR_INPUT_0_SCALE
+typedef int8_t input_value;
+#define TO_INPUT(real) elearn_sensor_quantize_0(real)
+#else
+typedef float input_value;
+#define TO_INPUT(real) (real)
 #endif
 
 /* One reading in the units that the network was trained with, here m/s^2; false where none is due yet. */
@@ -32,14 +46,16 @@ static bool read_sensor(float reading[AXES])
     count++;
     /* 2 s of rest, 2 s of shaking at 5 Hz. */
     reading[0] = (count / (2u * READINGS_HZ)) % 2u ? (count / (READINGS_HZ / 10u)) % 2u ? 4.0f : -4.0f : 0.0f;
+#if AXES == 3
     reading[1] = 0.1f * (float)(count % 3u);
     reading[2] = 9.81f;
+#endif
     return true;
 }
 
 bool elearn_sensor_read(elearn_sensor_sample *sample)
 {
-    static int8_t window[WINDOW * AXES];
+    static input_value window[WINDOW * AXES];
     static uint32_t readings;
     float reading[AXES];
 
@@ -47,7 +63,7 @@ bool elearn_sensor_read(elearn_sensor_sample *sample)
         return false;
     }
     for (uint32_t axis = 0; axis < AXES; axis++) {
-        window[readings * AXES + axis] = elearn_sensor_quantize_0(reading[axis]);
+        window[readings * AXES + axis] = TO_INPUT(reading[axis]);
     }
     readings++;
     if (readings < WINDOW) {
@@ -56,6 +72,6 @@ bool elearn_sensor_read(elearn_sensor_sample *sample)
     /* The network works in the input's memory, so the window is kept here. */
     memcpy(sample->inputs[0], window, sizeof window);
     readings = WINDOW - STEP;
-    memmove(window, window + STEP * AXES, readings * AXES);
+    memmove(window, window + STEP * AXES, readings * AXES * sizeof window[0]);
     return true;
 }

@@ -4,6 +4,7 @@
     ways.py       the ways to flash, as it lists them
     checks.py     what is wrong in one beyond its schema
     load.py       boards by name or file
+    words.py      the same in words, for people
     compilers.py  what each core needs from each compiler
 
 No board or chip name appears in Python code: everything that tells one board from another is in its file, and the

@@ -13,7 +13,7 @@ from edgelearn import resources
 from edgelearn.board import parts, ways
 from edgelearn.board.checks import problem
 from edgelearn.board.parts import Board
-from edgelearn.errors import BoardFileError, UnknownBoardError
+from edgelearn.errors import BoardFileError, UnknownBoardError, reason
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,7 +31,7 @@ def load_board_file(path: Path) -> Board:
     try:
         board = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Board, strict=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise BoardFileError(f"{path} cannot be read", cause=str(error)) from error
+        raise BoardFileError(f"{path} cannot be read", cause=reason(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise BoardFileError(f"{path} is not valid TOML", cause=str(error)) from error
     except msgspec.ValidationError as error:

@@ -108,7 +108,7 @@ class ArduinoCli(_Way, frozen=True, kw_only=True, tag="arduino-cli"):
 
 
 class EspTool(_Way, frozen=True, kw_only=True, tag="esptool"):
-    """The ROM bootloader of an ESP32, for the firmware of MicroPython.
+    """The bootloader in ROM of Espressif's chips, for the firmware of MicroPython.
 
     Attributes:
         chip: esptool's name of it.

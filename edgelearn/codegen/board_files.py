@@ -166,6 +166,7 @@ def _number(name: str, value: int) -> str:
 
 
 def _linker_script(board: Board) -> str:
+    vectors = _SYSTEM_VECTORS + board.port.interrupt_count
     return render(
         "link.ld.j2",
         board=board,
@@ -175,6 +176,9 @@ def _linker_script(board: Board) -> str:
         ],
         flash=next(memory for memory in board.memory if memory.kind is MemoryKind.FLASH),
         ram=next(memory for memory in board.memory if memory.kind is MemoryKind.RAM),
+        vector_count=vectors,
+        # Armv7-M, B3.2.5: at least 32 words.
+        vector_alignment=max(4 * (1 << (vectors - 1).bit_length()), 128),
     )
 
 

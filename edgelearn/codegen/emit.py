@@ -30,6 +30,8 @@ from edgelearn.protocol import TensorType, c_header, decode_learning_rate, pack_
 from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, Residual
 
 _LINE_CHARACTERS = 118
+#: Cycles of one multiply-accumulate at most: portable kernels on the smallest core, with wait states.
+_MOST_CYCLES_PER_MAC = 16
 _RUNTIME_ALWAYS = (
     "elearn_link.c",
     "elearn_frame.c",
@@ -125,6 +127,19 @@ def _field(name: str, value: Initializer, identifier: str) -> str:
         named = zip(_MEMBERS[name], value, strict=True)
         return "{" + ", ".join(f".{member} = {_initializer(v, identifier)}" for member, v in named) + "}"
     return _initializer(value, identifier)
+
+
+def _feeds_between_layers(plan: Plan) -> bool:
+    """Whether an inference may take so long that the board's watchdog is to be fed between its layers.
+
+    It usually is fed by the main loop alone; then not even a call is added to what is measured.
+    """
+    patience_ms = plan.board.port.defines.get("ELEARN_WATCHDOG_MS")
+    if patience_ms is None:
+        return False
+    cycles = _MOST_CYCLES_PER_MAC * sum(step.multiply_accumulates for step in plan.steps)
+    # Where its oscillator is fast the watchdog has half of its patience.
+    return 1000 * cycles / plan.board.clock_hz > patience_ms / 4
 
 
 def _initializer(value: Initializer, identifier: str) -> str:
@@ -333,6 +348,7 @@ def device_files(plan: Plan, *, name: str, sensor: SensorSource | None = None) -
             model_hash=plan.model_hash,
             headers=sorted({step.call.header for step in plan.steps if step.call}),
             layers=_layers(plan),
+            feeds=_feeds_between_layers(plan),
             arena_bytes=plan.arena_bytes,
             hash_low=f"0x{low:08X}u",
             hash_high=f"0x{high:08X}u",

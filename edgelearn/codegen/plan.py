@@ -10,7 +10,7 @@ import re
 import struct
 import zlib
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from edgelearn.board import Board, Core, Output
 from edgelearn.codegen.arena import Lifetime, Placement, place
@@ -90,6 +90,10 @@ class Step(Struct, frozen=True, kw_only=True):
     scratch: int | None
     multiply_accumulates: int
     constants_bytes: int
+
+
+#: Only our own drivers write pages of flash.
+_KEEPING = (Output.BARE_METAL, Output.LIBRARY)
 
 
 class End(Struct, frozen=True, kw_only=True):
@@ -266,8 +270,7 @@ def plan_firmware(
         output: what is to be generated; by default the board's first.
     """
     output = output or board.outputs[0]
-    # Only our own drivers write pages of flash.
-    board = board if training.layers and output is Output.BARE_METAL else board.without_nvm()
+    board = board if training.layers and output in _KEEPING else board.without_nvm()
     trainable = {layer.op for layer in training.layers}
     identifiers = _unique_identifiers(graph.ops)
     # This machine runs the portable twins of the DSP kernels, so that tests here see what a Cortex-M4 gets.
@@ -327,6 +330,24 @@ def plan_firmware(
             steps, head, labels, label_bytes, interface_bytes=sum(len(pack_record(end.tensor)) for end in ends)
         ),
         code_estimate_bytes=_code_estimate(steps, head, board, output),
+    )
+
+
+def plan_on(plan: Plan, board: Board, output: Output | None = None) -> Plan:
+    """The same plan for another board of the same core, without choosing its kernels again, which takes long."""
+    output = output or board.outputs[0]
+    board = board if plan.head and output in _KEEPING else board.without_nvm()
+    buffers = tuple(buffer for buffer in plan.buffers if buffer.symbol != "ring")
+    ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, plan.inputs, buffers)
+    if board.core is not Core.HOST and output is Output.BARE_METAL:
+        buffers = (*buffers, Buffer(symbol="ring", size_bytes=ring_bytes, purpose="link"))
+    return structs.replace(
+        plan,
+        board=board,
+        output=output,
+        ring_bytes=ring_bytes,
+        buffers=buffers,
+        code_estimate_bytes=_code_estimate(list(plan.steps), plan.head, board, output),
     )
 
 

@@ -122,8 +122,17 @@ def served(web: bool, address: str, port: int, token: str) -> Iterator[Panel | N
     panel = Panel()
     with WebServer(panel, address=address, port=port, token=token) as server:
         click.echo(f"watch at {server.url}")
-        yield panel
-        if sys.stdout.isatty():
+        try:
+            yield panel
+        except Exception as error:
+            panel.end("failed", str(error))
+            raise
+        except KeyboardInterrupt:
+            panel.end("interrupted")
+            raise
+        finally:
+            panel.close()
+        if sys.stdout.isatty() and panel.ended == "complete":
             click.echo(f"the page stays at {server.url} until Ctrl-C")
             with contextlib.suppress(KeyboardInterrupt):
                 while True:

@@ -84,6 +84,8 @@ def show(port: str, project: Path | None, rate_hz: float | None, as_json: bool) 
         weights = device.read_head().weights()
         statistics = device.statistics()
         life = _flash_life(device, rate_hz)
+    for notice in info.last_start.notices(info.boot):
+        click.echo(notice, err=True)
     found = Shown(
         board=info.board,
         model_hash=info.model_hash,

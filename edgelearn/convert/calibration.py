@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from edgelearn.bundle import Calibration
-from edgelearn.errors import CalibrationError, DataError
+from edgelearn.errors import CalibrationError, DataError, reason
 from edgelearn.samples import TARGETS, input_arrays, wanted_names
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
                 hint="save plain arrays: names as numpy.array(list_of_names), samples all of one shape",
             ) from error
         raise DataError(
-            f"{path} cannot be read as .npz or .npy", cause=str(error).splitlines()[0] if str(error) else "", hint=_HINT
+            f"{path} cannot be read as .npz or .npy", cause="".join(reason(error).splitlines()[:1]), hint=_HINT
         ) from error
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory", hint="a few hundred samples are enough") from error

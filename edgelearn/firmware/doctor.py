@@ -8,9 +8,10 @@ import re
 from msgspec import Struct
 
 from edgelearn import process
-from edgelearn.board import Core
+from edgelearn.board import Core, Output
 from edgelearn.errors import ProcessError, ProgramMissingError
 from edgelearn.firmware.emulator import QEMU_INSTALL_HINTS
+from edgelearn.firmware.flash.methods import METHODS
 from edgelearn.firmware.toolchain import INSTALL_HINTS
 
 _TIMEOUT_S = 20.0
@@ -43,6 +44,8 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 class _Program(Struct, frozen=True, kw_only=True):
     name: str
+    other_name: str = ""
+    version_argument: str = "--version"
     purpose: str
     install: tuple[str, ...]
     required: bool = False
@@ -54,6 +57,12 @@ class _Package(Struct, frozen=True, kw_only=True):
     extra: str
     required: bool = False
 
+
+_FLASHED = {
+    Output.BARE_METAL: "firmware",
+    Output.ARDUINO: "Arduino sketches",
+    Output.MICROPYTHON: "MicroPython and its files",
+}
 
 _PROGRAMS = (
     _Program(
@@ -75,6 +84,17 @@ _PROGRAMS = (
             "macOS: xcode-select --install",
             "Windows: winget install ezwinports.make",
         ),
+    ),
+    *(
+        _Program(
+            name=tool.program,
+            other_name=tool.other_program,
+            version_argument=tool.version_argument,
+            purpose=f"flash {_FLASHED[tool.output]} by {tool.reach.value}",
+            install=tool.install,
+        )
+        for tool in METHODS.values()
+        if tool.program
     ),
 )
 
@@ -98,7 +118,13 @@ def examine() -> tuple[Finding, ...]:
     """Look at every program and package that edgelearn can use. Nothing is imported or installed."""
     programs = (
         _finding(
-            program.name, "program", program.purpose, _program_version(program.name), program.required, program.install
+            program.name,
+            "program",
+            program.purpose,
+            _program_version(program.name, program.version_argument)
+            or _program_version(program.other_name, program.version_argument),
+            program.required,
+            program.install,
         )
         for program in _PROGRAMS
     )
@@ -127,12 +153,14 @@ def _finding(name: str, kind: str, purpose: str, version: str, required: bool, i
     )
 
 
-def _program_version(name: str) -> str:
+def _program_version(name: str, argument: str) -> str:
     """The version a program gives of itself, `unknown` where it gives none; empty where it cannot be run."""
-    if process.find_program(name) is None:
+    if not name or process.find_program(name) is None:
         return ""
+    if not argument:
+        return "unknown"
     try:
-        lines = process.run((name, "--version"), timeout_s=_TIMEOUT_S).splitlines()
+        lines = process.run((name, argument), timeout_s=_TIMEOUT_S).splitlines()
     except (ProgramMissingError, ProcessError):
         return ""
     # A distribution's own version stands in brackets.

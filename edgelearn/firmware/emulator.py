@@ -38,7 +38,7 @@ from typing import Any
 
 from edgelearn import process
 from edgelearn.board import Board, Core, NonVolatileMemory
-from edgelearn.errors import EmulatorError, EmulatorMissingError, ProgramMissingError
+from edgelearn.errors import EmulatorError, EmulatorMissingError, ProgramMissingError, reason
 from edgelearn.firmware import renode
 from edgelearn.firmware.paced_line import PacedLine
 from edgelearn.firmware.toolchain import section_sizes
@@ -49,6 +49,8 @@ _RENODE_START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 3.0
 _QMP_TIMEOUT_S = 10.0
 _POLL_S = 0.005
+#: How long after a save the file that keeps flash may be behind.
+_KEEP_S = 0.4
 _ATTEMPTS = 5
 _PIECE_BYTES = 1 << 18
 
@@ -77,18 +79,66 @@ QEMU_INSTALL_HINTS = (
 
 
 class _FlashFile:
-    """The file that holds the pages of a board's non-volatile memory while its emulator does not run.
+    """The file that holds the pages of a board's non-volatile memory.
 
-    A process maps the file itself; from QEMU they are read over its control connection (QMP).
+    A process maps the file itself; from QEMU they are read over its control connection (QMP), several times a second,
+    so that what a board has saved stays however its host ends.
     """
 
     def __init__(self, path: Path, nvm: NonVolatileMemory, *, qmp_port: int | None) -> None:
         self.path = path
         self._nvm = nvm
         self._qmp_port = qmp_port
+        # QEMU takes one control connection at a time.
+        self._lock = threading.Lock()
+        self._stored: bytes | None = None
+        self._ended = threading.Event()
+        self._keeper: threading.Thread | None = None
+        if qmp_port is not None:
+            self._keeper = threading.Thread(target=self._keep, daemon=True)
+            self._keeper.start()
 
     def read(self, *, stop: bool = False) -> bytes:
         """The pages as they are; with `stop` the board stands still from this instant on."""
+        with self._lock:
+            return self._read(stop=stop)
+
+    def store(self, *, stop: bool = False) -> None:
+        """Write the pages to the file, whole or not at all.
+
+        Raises:
+            EmulatorError: the emulator does not answer, or the file cannot be written.
+        """
+        if self._qmp_port is None:
+            return
+        with self._lock:
+            self._write(self._read(stop=stop))
+
+    def end(self) -> None:
+        """Look no more for what has changed."""
+        self._ended.set()
+        if self._keeper is not None:
+            self._keeper.join()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(_KEEP_S):
+            try:
+                self._store_at_rest()
+            except (EmulatorError, OSError):
+                # The emulator is about to end, or the disk is full: `store` says so if it still is at the end.
+                continue
+
+    def _store_at_rest(self) -> None:
+        """Store the pages if they have changed and nothing is being written to them just now.
+
+        The board goes on meanwhile, so one reading may hold pages of different instants; two that are the same do not.
+        """
+        with self._lock:
+            pages = self._read()
+            if pages != self._stored and pages == self._read():
+                self._write(pages)
+
+    def _read(self, *, stop: bool = False) -> bytes:
         if self._qmp_port is None:
             return self.path.read_bytes()
         with tempfile.TemporaryDirectory(prefix="edgelearn-emulator-") as folder:
@@ -98,13 +148,28 @@ class _FlashFile:
             _qmp(self._qmp_port, ("stop", {}) if stop else None, ("memsave", command))
             return saved.read_bytes()
 
-    def store(self, *, stop: bool = False) -> None:
-        """Write the pages to the file, whole or not at all."""
-        if self._qmp_port is None:
+    def _write(self, pages: bytes) -> None:
+        if pages == self._stored:
             return
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        beside.write_bytes(self.read(stop=stop))
-        beside.replace(self.path)
+        beside = _beside(self.path)
+        try:
+            beside.write_bytes(pages)
+            beside.replace(self.path)
+        except OSError as error:
+            raise _cannot_keep(self.path, error) from error
+        self._stored = pages
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
+
+
+def _cannot_keep(path: Path, error: OSError) -> EmulatorError:
+    return EmulatorError(
+        f"the board's flash cannot be kept in {path}",
+        cause=reason(error),
+        hint="name a file in a folder that exists and can be written to",
+    )
 
 
 def _qmp(port: int, *commands: tuple[str, dict[str, Any]] | None) -> None:
@@ -126,7 +191,7 @@ def _qmp(port: int, *commands: tuple[str, dict[str, Any]] | None) -> None:
                 if "error" in answer:
                     raise EmulatorError(f"the emulator refused `{name}`", cause=str(answer["error"].get("desc")))
     except (OSError, ValueError) as error:
-        raise EmulatorError("the emulator's control connection does not answer", cause=str(error)) from error
+        raise EmulatorError("the emulator's control connection does not answer", cause=reason(error)) from error
 
 
 class RunningEmulator:
@@ -144,6 +209,7 @@ class RunningEmulator:
         url: str,
         engine: str,
         log_path: Path,
+        guard: process.Guard,
         reader: _TraceReader | None = None,
         flash: _FlashFile | None = None,
         line: PacedLine | None = None,
@@ -153,6 +219,7 @@ class RunningEmulator:
         self.engine = engine
         self._flash = flash
         self._child = child
+        self._guard = guard
         self._log_path = log_path
         self._reader = reader
         atexit.register(self.stop)
@@ -165,7 +232,10 @@ class RunningEmulator:
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return self._child.poll() is None
+        is_alive = self._child.poll() is None
+        if not is_alive:
+            self._guard.release()
+        return is_alive
 
     @property
     def output(self) -> str:
@@ -201,6 +271,7 @@ class RunningEmulator:
             if self._flash and self.alive:
                 self._flash.store(stop=True)
         finally:
+            self._guard.release()
             self._child.kill()
             self._finish()
 
@@ -218,6 +289,9 @@ class RunningEmulator:
 
     def _finish(self) -> None:
         atexit.unregister(self.stop)
+        if self._flash:
+            self._flash.end()
+        self._guard.release()
         if self._line:
             self._line.close()
         _end(self._child)
@@ -288,12 +362,13 @@ def start(
         port: TCP port of the serial line; None takes a free one.
         trace: takes QEMU's log of executed blocks, in pieces, in a thread of its own; what it raises is raised again
             on leaving the context. Without it nothing is traced.
-        nvm_file: keeps the board's non-volatile memory from one run to the next; made where there is none.
+        nvm_file: keeps the board's non-volatile memory from one run to the next, and is brought up to date within a
+            second of a save; made where there is none.
         engine: `qemu`, `host` or `renode`; None for the board's first one.
 
     Raises:
         EmulatorMissingError: the board has no emulator, or it is not installed.
-        EmulatorError: the emulator ended, or did not start in time; the file is not this board's.
+        EmulatorError: the emulator ended, or did not start in time; the file is not this board's, or cannot be written.
     """
     require_emulator(board, engine)
     engine = engine or board.engines[0]
@@ -320,9 +395,13 @@ def _check_nvm_file(board: Board, path: Path) -> None:
     if board.nvm is None:
         raise EmulatorError(f"{board.name} has no non-volatile memory to keep", hint="see [nvm] in its board file")
     try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return
+        # Made now, and a second one beside it as later: better refused here than when there is something to lose.
+        with path.open("ab"):
+            size = path.stat().st_size
+        _beside(path).touch()
+        _beside(path).unlink()
+    except OSError as error:
+        raise _cannot_keep(path, error) from error
     if size not in (0, board.nvm.size_bytes):
         raise EmulatorError(
             f"{path} does not hold the flash of {board.name}",
@@ -463,7 +542,8 @@ def _start_once(
         raise _missing(board, argv[0], renode.INSTALL_HINTS if engine == _RENODE else QEMU_INSTALL_HINTS) from error
     except OSError as error:
         _remove(log_path)
-        raise EmulatorError(f"{image} cannot be run", cause=str(error)) from error
+        raise EmulatorError(f"{image} cannot be run", cause=reason(error)) from error
+    guard = process.Guard(child)
     reader = None
     if trace is not None:
         reader = _TraceReader(child, trace, log_path)
@@ -472,6 +552,7 @@ def _start_once(
         url = _wait_for_url(child, log_path, reader, port=own_port, engine=engine)
         line = PacedLine(port, own_port, bytes_per_s=_AVR_BYTES_PER_S) if paced else None
     except BaseException:
+        guard.release()
         _end(child)
         if reader:
             reader.join()
@@ -480,7 +561,9 @@ def _start_once(
     flash = _FlashFile(nvm_file, board.nvm, qmp_port=qmp_port) if nvm_file and board.nvm else None
     if line:
         url = f"socket://{_LOOPBACK}:{line.port}"
-    return RunningEmulator(child, url=url, engine=engine, log_path=log_path, reader=reader, flash=flash, line=line)
+    return RunningEmulator(
+        child, url=url, engine=engine, log_path=log_path, guard=guard, reader=reader, flash=flash, line=line
+    )
 
 
 def _write_renode_files(board: Board, image: Path, port: int) -> Path:
@@ -491,7 +574,7 @@ def _write_renode_files(board: Board, image: Path, port: int) -> Path:
         for name, text in renode.files(board, image, folder, port=port).items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise EmulatorError(f"{folder} cannot be written", cause=str(error)) from error
+        raise EmulatorError(f"{folder} cannot be written", cause=reason(error)) from error
     return folder / "board.resc"
 
 
@@ -532,7 +615,7 @@ def _require_free(port: int) -> None:
         except OSError as error:
             raise EmulatorError(
                 f"TCP port {port} is taken",
-                cause=error.strerror or str(error),
+                cause=reason(error),
                 hint="name another, or none for a free one",
             ) from error
 

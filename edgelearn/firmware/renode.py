@@ -2,7 +2,7 @@
 
 The description takes Renode's own platform and adds what it lacks: pieces in `firmware/renode_parts/`, which a board
 file names. Known of 1.15 and 1.16: start-up takes 2 to 4 s; bytes of a serial line are not paced; one instruction
-counts as one cycle; there is no USB of the nRF52840, and its UART with DMA loses bytes between two transfers, which
+counts as one cycle; there is no USB of the nRF52, and its UART with DMA loses bytes between two transfers, which
 the older register set, that of our driver, does not.
 """
 

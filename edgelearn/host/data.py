@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgelearn.errors import DataError, HeadError, LabelError, OptionError
+from edgelearn.errors import DataError, HeadError, LabelError, OptionError, reason
 from edgelearn.host.device import DeviceInfo
 from edgelearn.host.tables import TableOptions, read_table
 from edgelearn.host.words import count
@@ -28,6 +28,7 @@ _MOST_SATURATED = 0.01
 _RANDOM_SEED = 20_000
 #: Endings of files with rows in time and columns of sensors.
 TABLES = (".csv", ".tsv", ".txt")
+_ARRAYS = (".npz", ".npy")
 _MAKE_ONE = "numpy.savez(path, x=samples, y=labels) makes one"
 
 
@@ -267,11 +268,13 @@ def load_dataset(path: Path, info: DeviceInfo, *, train: bool = False, table: Ta
             f"{path} does not exist", hint="give an .npz file with the arrays x and y, or a .csv"
         ) from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read", cause=str(error)) from error
+        raise DataError(f"{path} cannot be read", cause=reason(error)) from error
     if train:
         check_trainable(info)
     is_table = path.suffix.lower() in TABLES
     if table is not None and table != TableOptions() and not is_table:
+        if path.suffix.lower() not in _ARRAYS:
+            raise OptionError(f"{path} holds no samples", hint="give a .csv file, or an .npz with the arrays x and y")
         raise OptionError(f"{path} is no table: columns, windows and strides are of .csv files")
     x: npt.NDArray[Any] | tuple[npt.NDArray[Any], ...]
     y: npt.NDArray[Any] | None

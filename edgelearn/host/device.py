@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +20,22 @@ from msgspec.structs import replace
 from edgelearn.errors import (
     DataError,
     DeviceRefusedError,
+    DeviceTimeoutError,
+    EdgelearnError,
     HeadError,
     LearningRateError,
     OptionError,
+    PortError,
     ResultLostError,
 )
 from edgelearn.host.head import HeadState, head_parts
 from edgelearn.host.link import Link, LinkCounters, LinkOptions, Pending
 from edgelearn.host.session import Session, model_hash
+from edgelearn.host.starts import LastStart, last_start
 from edgelearn.host.transport import Transport, open_transport
 from edgelearn.host.words import count
 from edgelearn.protocol import (
+    READING,
     FrameError,
     LossCode,
     MessageType,
@@ -55,6 +60,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _ONE_Q15 = 32768
+#: For how long a sensor is held while the head is read or written; where that was too short, the next one.
+_LEASES_MS = (10_000, 40_000, 160_000)
 #: The label of a SENSOR_EVENT without one.
 _NO_LABEL = 65535
 #: `Result.saved_sequence` where the session has nothing saved.
@@ -91,6 +98,7 @@ DTYPES = {
 }
 #: Parts of a head that are constants of the firmware.
 _CONSTANT_PARTS = ("row_m", "row_r")
+_Done = TypeVar("_Done")
 #: One sample: an array for each input, or the array of the only one.
 Sample = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 
@@ -113,6 +121,7 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
         static_ram_bytes: data and bss.
         stack_size_bytes: bytes reserved for the stack.
         boot: starts of the device, as far as it remembers.
+        last_start: why it started the last time.
         classes_in_use: of a trainable classifier, from 0 on; the other outputs are spare.
         label_bytes: of a name that can be changed, 0 where it cannot.
         can_save: whether the board has memory that keeps the head without power.
@@ -145,6 +154,7 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
     static_ram_bytes: int
     stack_size_bytes: int
     boot: int = 0
+    last_start: LastStart = LastStart()
     classes_in_use: int = 0
     label_bytes: int = 0
     can_save: bool = False
@@ -232,6 +242,9 @@ class SensorEvent(Struct, frozen=True, kw_only=True):
         inference_ticks, train_ticks, stack_bytes, saved_sequence: as in `Result`.
         learned: whether the device learned from it.
         self_labelled: whether it learned its own prediction.
+        sequence: counts what the device has to tell since its reset, modulo 2^31. Where one is not after the one
+            before, in the same session, the line has doubled it or made it late.
+        session: that was open when the device told it; 0 where it does not say. Another one shows a reset.
     """
 
     samples: int
@@ -243,9 +256,11 @@ class SensorEvent(Struct, frozen=True, kw_only=True):
     inference_ticks: int
     train_ticks: int
     stack_bytes: int
-    saved_sequence: int = 2**32 - 1
+    saved_sequence: int = NEVER_SAVED
     learned: bool = False
     self_labelled: bool = False
+    sequence: int = 0
+    session: int = 0
 
 
 class PendingSample(NamedTuple):
@@ -283,6 +298,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
     failed_saves: int = 0
     sensor_samples: int = 0
     sensor_learned: int = 0
+    sensor_untold: int = 0
 
 
 def open_device(
@@ -358,6 +374,7 @@ class Device:
         self._max_payload_bytes = hello.integer("max_payload_bytes")
         if self._max_payload_bytes <= max(_READ_FIXED_BYTES, _WRITE_FIXED_BYTES):
             raise DeviceRefusedError(f"the device takes payloads of {self._max_payload_bytes} bytes, too few to work")
+        self._is_open = True
         self.info = self._read_info(hello)
         self._sensor_runs = self.info.sensor_runs
 
@@ -387,8 +404,17 @@ class Device:
         return self.link.counters
 
     def close(self) -> None:
-        """Close the port; the device keeps running."""
-        self.link.transport.close()
+        """Close the port; the device keeps running. One whose sensor runs is told that nobody listens any more.
+
+        Another device's session stays open, so that another program may go on with it.
+        """
+        try:
+            if self._is_open and self._sensor_runs:
+                with contextlib.suppress(EdgelearnError):
+                    self.session.close()
+        finally:
+            self._is_open = False
+            self.link.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -396,6 +422,8 @@ class Device:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A device that does not answer is not asked to the last.
+        self._is_open = self._is_open and not isinstance(error, DeviceTimeoutError | PortError)
         self.close()
 
     def predict(
@@ -658,9 +686,17 @@ class Device:
             report_every=report_every,
         )
 
-    def resume_sensor(self) -> None:
-        """Let the sensor go on as it was before it was stopped, with the same settings and counts."""
-        self._set_sensor(SensorRun.GO_ON)
+    def resume_sensor(self) -> bool:
+        """Let the sensor go on as it was before it was stopped, with the same settings and counts.
+
+        Returns:
+            Whether it runs now; not where nobody has started it, or it has taken all its samples.
+        """
+        answer = self.link.exchange(MessageType.SET_SENSOR, _sensor_request(SensorRun.GO_ON))
+        if answer.status != Status.SENSOR_IDLE:
+            self.link.check(MessageType.SET_SENSOR, answer)
+        self._sensor_runs = answer.status == Status.OK
+        return self._sensor_runs
 
     def set_sensor_reports(self, report_every: int) -> None:
         """Let the device send a SensorEvent for every so many samples, 0: none; all else goes on as it is."""
@@ -676,22 +712,32 @@ class Device:
         self._set_sensor(SensorRun.LABEL, flags=flags, label=label or 0)
 
     def _set_sensor(self, run: SensorRun, **settings: int) -> None:
-        values: dict[str, Any] = dict.fromkeys(("flags", "label", "threshold", "samples", "report_every"), 0)
-        self.link.request(MessageType.SET_SENSOR, pack(MessageType.SET_SENSOR, **{**values, **settings, "run": run}))
-        if run not in (SensorRun.REPORT, SensorRun.LABEL):
-            self._sensor_runs = run is not SensorRun.STOP
+        self.link.request(MessageType.SET_SENSOR, _sensor_request(run, **settings))
+        if run in (SensorRun.START, SensorRun.STOP) and not settings.get("lease_ms"):
+            self._sensor_runs = run is SensorRun.START
 
-    @contextlib.contextmanager
-    def _sensor_held(self) -> Iterator[None]:
-        """Stop the sensor meanwhile, if it runs: what takes several requests must not change in between."""
+    def _with_sensor_held(self, work: Callable[[], _Done]) -> _Done:
+        """Do work of several requests, between which the device must learn nothing by itself; again where it has.
+
+        The sensor is held by a lease, so that it goes on too where this program is killed meanwhile.
+        """
         if not self._sensor_runs:
-            yield
-            return
-        self._set_sensor(SensorRun.STOP)
-        try:
-            yield
-        finally:
-            self._set_sensor(SensorRun.GO_ON)
+            return work()
+        for lease_ms in _LEASES_MS:
+            self._set_sensor(SensorRun.STOP, lease_ms=lease_ms)
+            try:
+                before = self.statistics().sensor_samples
+                done = work()
+                is_whole = self.statistics().sensor_samples == before
+            finally:
+                self.resume_sensor()
+            if is_whole:
+                return done
+        raise DeviceRefusedError(
+            "the device learned from its sensor while its head was being read or written",
+            cause=f"it holds the sensor for {_LEASES_MS[-1] / 1000:.0f} s, and the line took longer",
+            hint="stop the sensor first: `edgelearn monitor --stop`, or Device.set_sensor(run=False)",
+        )
 
     def sensor_events(self, wait_s: float = 0.0) -> list[SensorEvent]:
         """What the device has said of its own samples since the last call; the oldest of many thousands are lost.
@@ -708,10 +754,11 @@ class Device:
             frame = self.link.unasked.popleft()
             # One that is too short is of no use, and lost like any other.
             with contextlib.suppress(FrameError):
-                events.append(self._sensor_event(unpack(MessageType.SENSOR_EVENT, frame.payload)))
+                event = unpack(MessageType.SENSOR_EVENT, frame.payload)
+                events.append(self._sensor_event(event, frame.sequence % READING))
         return events
 
-    def _sensor_event(self, event: Payload) -> SensorEvent:
+    def _sensor_event(self, event: Payload, sequence: int) -> SensorEvent:
         done = ResultFlag(event.integer("flags"))
         judged = SampleFlag.HAS_LABEL | SampleFlag.TARGET_IS_INPUT if done & ResultFlag.HAS_LOSS else SampleFlag(0)
         label = event.integer("label")
@@ -728,6 +775,8 @@ class Device:
             saved_sequence=event.integer("saved_sequence"),
             learned=bool(done & ResultFlag.LEARNED),
             self_labelled=bool(done & ResultFlag.SELF_LABELLED),
+            sequence=sequence,
+            session=event.integer("session"),
         )
 
     def statistics(self) -> Statistics:
@@ -736,15 +785,15 @@ class Device:
         return Statistics(**{name: reply.integer(name) for name in Statistics.__struct_fields__})
 
     def read_head(self, index: int = 0) -> HeadState:
-        """The learned head; a sensor that runs is stopped as long as that takes.
+        """The learned head; a sensor that runs is held as long as that takes.
 
         Raises:
             HeadError: the model has none.
         """
         self._need_head()
         arrays: dict[str, Any] = {}
-        with self._sensor_held():
-            read = [(part, self.read_region(part[1], index)) for part in head_parts(self.info.residual)]
+        parts = head_parts(self.info.residual)
+        read = self._with_sensor_held(lambda: [(part, self.read_region(part[1], index)) for part in parts])
         for (name, region, dtype), data in read:
             shape = self._part_shape(name)
             expected_bytes = math.prod(shape) * np.dtype(dtype).itemsize
@@ -787,16 +836,19 @@ class Device:
     def write_head(self, head: HeadState, index: int = 0) -> None:
         """Write a head to the device; not at one stroke, so a failure in between leaves a mixture.
 
-        A sensor that runs is stopped as long as that takes.
+        A sensor that runs is held as long as that takes.
 
         Raises:
             HeadError: the model has no head, or this one has another shape, residual or scales.
         """
         self.check_head(head, index)
-        with self._sensor_held():
+
+        def write() -> None:
             for name, region, _ in head.parts:
                 if name not in _CONSTANT_PARTS:
                     self.write_region(region, head.bytes_of(name), index)
+
+        self._with_sensor_held(write)
 
     def _part_shape(self, name: str) -> tuple[int, ...]:
         outputs, features = self.info.output_elements, self.info.feature_elements
@@ -973,6 +1025,7 @@ class Device:
             feature_scale=float(hello.values["feature_scale"]),
             can_save=bool(hello.integer("can_save")),
             has_sensor=bool(hello.integer("has_sensor")),
+            last_start=last_start(hello),
             loss=LossCode(hello.integer("loss")),
             residual=ResidualCode(hello.integer("residual")),
             **values,
@@ -993,6 +1046,12 @@ class Device:
     def _optional_region(self, region: Region) -> bytes:
         answer = self.link.exchange(MessageType.READ, _read(region, 0, 0, 1))
         return b"" if answer.status == Status.BAD_REGION else self.read_region(region)
+
+
+def _sensor_request(run: SensorRun, **settings: int) -> bytes:
+    """The payload of SET_SENSOR; settings that are not given are 0."""
+    values: dict[str, Any] = dict.fromkeys(("flags", "label", "threshold", "samples", "report_every"), 0)
+    return pack(MessageType.SET_SENSOR, **{**values, **settings, "run": run})
 
 
 def _threshold(self_label: float | None) -> int:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from edgelearn.bundle import write_atomically
-from edgelearn.errors import MissingPackageError, StorageError
+from edgelearn.errors import MissingPackageError, StorageError, reason
 from edgelearn.host.curves import accuracy_curve, column, loss_curve, thin
 from edgelearn.host.telemetry import Record, Run
 
@@ -119,7 +119,7 @@ def _export_tensorboard(run: Run, output: Path) -> None:
                 for sample, value in zip(*thin(samples, values, _MOST_POINTS), strict=True):
                     writer.add_scalar(tag, float(value), int(sample), walltime=started + float(time_s[sample - 1]))
     except OSError as error:
-        raise StorageError(f"{output} could not be written", cause=str(error)) from error
+        raise StorageError(f"{output} could not be written", cause=reason(error)) from error
 
 
 def _scalars(run: Run) -> Iterator[tuple[str, npt.NDArray[np.int64], npt.NDArray[np.float64]]]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgelearn.bundle import write_atomically
-from edgelearn.errors import HeadError
+from edgelearn.errors import HeadError, reason
 from edgelearn.protocol import Region, ResidualCode
 
 #: Region and little-endian element type of each array of a head with int8 weights, in the order they are written.
@@ -143,5 +143,7 @@ def load_head(path: Path) -> HeadState:
             )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
         raise HeadError(
-            f"{path} holds no learned head", cause=str(error), hint="`edgelearn stream --train` leaves one in its run"
+            f"{path} holds no learned head",
+            cause=reason(error),
+            hint="`edgelearn stream --train` leaves one in its run",
         ) from error

@@ -55,6 +55,7 @@ REPLIES: dict[MessageType, MessageType] = {
     MessageType.SET_AUTOSAVE: MessageType.ACK,
     MessageType.SET_CLASS: MessageType.ACK,
     MessageType.SET_SENSOR: MessageType.ACK,
+    MessageType.GOODBYE: MessageType.ACK,
 }
 
 #: What each refusal means to a person.
@@ -76,8 +77,14 @@ STATUS_TEXT: dict[Status, str] = {
     Status.BAD_CLASS: "it has no such class, no room for another, or the name is empty or too long",
     Status.SENSOR_RUNS: "it takes its samples from its own sensor just now, which has to be stopped first",
     Status.NO_SENSOR: "its firmware was generated without a sensor",
+    Status.SENSOR_IDLE: "its sensor was not started, or has taken all the samples that it was started for",
 }
 
+
+#: Silence of this length is told, more where the device is known to take longer.
+QUIET_S = 2.0
+#: While `Link.silence` listens, nothing is waited for longer than this at a time.
+LISTEN_S = 0.2
 
 #: What was learned and not saved is kept up to this size, to send it again after a reset.
 MOST_JOURNAL_BYTES = 64 * 2**20
@@ -117,6 +124,18 @@ class LinkOptions(Struct, frozen=True, kw_only=True):
     give_up_s: float = 10.0
     first_give_up_s: float = 30.0
     give_up_round_trips: float = 10.0
+
+
+class Silence(NamedTuple):
+    """The device was asked something, and nothing comes.
+
+    Attributes:
+        quiet_s: for how long.
+        left_s: for how long it is asked again before that ends in an error.
+    """
+
+    quiet_s: float
+    left_s: float
 
 
 class LinkCounters(Struct, frozen=True, kw_only=True):
@@ -178,6 +197,14 @@ class RoundTrip:
         return min(max(estimate, options.min_timeout_s, self._backed_off_s), longest)
 
     @property
+    def quiet_s(self) -> float:
+        """Seconds after which silence is worth telling; what lost frames have cost before does not count."""
+        if self._mean_s is None:
+            # The first repeat may well be answered.
+            return max(QUIET_S, 1.25 * self._options.first_timeout_s)
+        return max(QUIET_S, self._mean_s + 4 * self._deviation_s)
+
+    @property
     def give_up_s(self) -> float:
         """Seconds of silence after which to give up."""
         if self._mean_s is None:
@@ -195,6 +222,8 @@ class Pending:
         self.data = encode_frame(type_, sequence, payload)
         #: Number of the sample that it carries, for whoever keeps a record.
         self.sample: int | None = None
+        #: Whether it changes something that a person asked for meanwhile, see `Link.is_asked`.
+        self.is_asked = False
         self.reply: Frame | None = None
         self.attempts = 0
         self.first_sent_s = 0.0
@@ -262,9 +291,18 @@ class Link:
         self._journal_bytes = 0
         #: Called with what happened; it opens the session again, or raises.
         self.recovery: Callable[[DeviceResetError | PortError], None] | None = None
-        #: Called with each request that carries a sample when it has got its number, before it is sent.
+        #: Called with each request that carries a sample, or was asked for, when it has got its number, before it goes.
         self.numbered: Callable[[Pending], None] | None = None
+        #: Set while what a person asks for is carried out.
+        self.is_asked = False
         self._is_recovering = False
+        #: Called every moment while the device is silent, and with None when it answers again; may raise to end that.
+        self.silence: Callable[[Silence | None], None] | None = None
+        #: Whether the device was silent when something was last waited for.
+        self.is_silent = False
+        #: While `recovery` is at work: until when it tries.
+        self.recovers_until_s: float | None = None
+        self._heard_s = 0.0
         #: SENSOR_EVENTs that nobody has looked at yet.
         self.unasked: deque[Frame] = deque(maxlen=MOST_UNASKED)
         self._round_trips: dict[MessageType, RoundTrip] = {}
@@ -428,7 +466,7 @@ class Link:
         return self._has_room(encoded_bytes(payload_bytes), self._next_change if changes_state else None)
 
     def _tell_number(self, pending: Pending) -> None:
-        if self.numbered is not None and pending.sample is not None:
+        if self.numbered is not None and (pending.sample is not None or pending.is_asked):
             self.numbered(pending)
 
     def _fits(self, pending: Pending) -> bool:
@@ -459,6 +497,7 @@ class Link:
             self.poll()
         pending = Pending(type_, self._next_change if changes else READING | self._next_reading, payload)
         pending.sample = sample
+        pending.is_asked = changes and self.is_asked
         self._tell_number(pending)
         sequence = pending.sequence
         if changes:
@@ -497,6 +536,7 @@ class Link:
         if self.recovery is None or self._is_recovering:
             raise error
         self._is_recovering = True
+        self._heard_s = self._clock()
         try:
             self.recovery(error)
         finally:
@@ -510,10 +550,13 @@ class Link:
         waiting = [*self._first_change(), *self._readings.values()]
         due_s = min((min(p.retry_at_s, p.give_up_at_s) for p in waiting), default=now + (timeout_s or 0.0))
         wait_s = max(0.0, due_s - now)
+        if self.silence is not None:
+            wait_s = min(wait_s, LISTEN_S)
         data = self.transport.read(wait_s if timeout_s is None else min(wait_s, timeout_s))
         # All frames first: what one of them sets off may read more.
         for frame in list(self._reader.feed(data)):
             self._accept(frame)
+        self._tell_silence()
         now = self._clock()
         for pending in (*self._first_change(), *self._readings.values()):
             if now >= pending.give_up_at_s:
@@ -521,6 +564,22 @@ class Link:
                 # One that changes state stays under way: it was perhaps carried out, and nothing may overtake it.
                 pending.give_up_at_s = now + self._times(pending.type).give_up_s
                 raise self._silence(pending)
+
+    def _tell_silence(self) -> None:
+        """Tell when the device takes longer to answer than it ever did."""
+        now = self._clock()
+        waiting = [*self._first_change(), *self._readings.values()]
+        quiet_s = now - max(self._heard_s, min((p.first_sent_s for p in waiting), default=now))
+        if self.recovers_until_s is not None:
+            self.tell_quiet(now - self._heard_s, self.recovers_until_s - now)
+        elif waiting and quiet_s >= max(self._times(p.type).quiet_s for p in waiting):
+            self.tell_quiet(quiet_s, min(p.give_up_at_s for p in waiting) - now)
+
+    def tell_quiet(self, quiet_s: float, left_s: float) -> None:
+        """Tell `silence` that nothing has come for so long, and that it is tried for so long yet."""
+        self.is_silent = True
+        if self.silence is not None:
+            self.silence(Silence(quiet_s, max(0.0, left_s)))
 
     def wait(self, pending: Pending) -> Answer:
         """The reply to a request, which is sent again until it comes.
@@ -636,6 +695,11 @@ class Link:
                 self._repeat(pending, now)
 
     def _accept(self, frame: Frame) -> None:
+        self._heard_s = self._clock()
+        if self.is_silent:
+            self.is_silent = False
+            if self.silence is not None:
+                self.silence(None)
         if frame.type is MessageType.NAK:
             self._accept_nak(frame)
             return
@@ -734,5 +798,7 @@ class Link:
         return DeviceTimeoutError(
             f"the device at {self.transport.name} does not answer",
             cause=f"{what} was sent {pending.attempts} times in {seconds:.1f} s without a reply{heard}",
-            hint="check that the board has power, runs an edgelearn firmware, and uses the same baud rate",
+            hint="no edgelearn firmware runs there, or another program is connected to it: end that first"
+            if "://" in self.transport.name
+            else "check that the board has power, runs an edgelearn firmware, and uses the same baud rate",
         )

@@ -10,20 +10,30 @@ import time
 
 from msgspec import Struct
 
-from edgelearn.errors import DeviceRefusedError, EdgelearnError, OptionError, StorageError
+from edgelearn.errors import (
+    DeviceRefusedError,
+    DeviceResetError,
+    DeviceTimeoutError,
+    EdgelearnError,
+    OptionError,
+    PortError,
+    StorageError,
+)
 from edgelearn.host.control import Action, Command
 from edgelearn.host.desk import Desk
 from edgelearn.host.device import Device, DeviceInfo, SensorEvent, Statistics
+from edgelearn.host.diary import Diary, RunClock
 from edgelearn.host.interrupt import StopOnInterrupt
+from edgelearn.host.link import is_before
 from edgelearn.host.metrics import Metrics
-from edgelearn.host.telemetry import Record, RunEvent, RunFolder, StreamOptions, StreamSummary
+from edgelearn.host.patience import Patience
+from edgelearn.host.session import SessionEvent
+from edgelearn.host.telemetry import SENSOR, Record, RunFolder, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
 from edgelearn.host.words import count
 from edgelearn.protocol import LossCode
 
-#: What the data of such a run is called.
-SENSOR = "its own sensor"
 _WAIT_S = 0.1
 #: Without a panel the device's counters are read so often, which shows that it is still there.
 _COUNTERS_EVERY_S = 2.0
@@ -145,24 +155,33 @@ class _Monitor:
         self._view = view
         self._board_ram_bytes = board_ram_bytes
         self._metrics = Metrics(trains=True, labels=device.info.labels, window=options.window)
-        self._notices: list[str] = []
+        self._clock = RunClock()
+        self._diary = Diary(folder, view, self._clock, self._metrics)
         self._number = 0
         self._lost = 0
         self._ticks = [0, 0]
         self._stack_bytes = 0
+        #: Of the clock, when the watching ended.
+        self._elapsed_s = self._paused_s = 0.0
         self._step = device.info.step
+        #: Of the last event: its session and its number.
+        self._session = device.session.number
+        self._last_sequence: int | None = None
         #: Samples that the device says it has taken: in the last event, and in all since the first.
+        #: The reset after which the sensor was stopped.
+        self._stopped_by: SessionEvent | None = None
         self._last_samples: int | None = None
         self._taken = 0
         #: Samples after which the sensor stops, counted as the device does; 0: never, or it is not known.
         self._limit = 0
-        self._started_s = 0.0
         self._read_at_s = 0.0
         self._desk: Desk | None = None
         if panel is not None:
             own = {Action.START: self._go_on, Action.PAUSE: self._pause, Action.LABEL: self._set_label}
             no_labels = "" if self._learns_classes else "the model on the device has no classes that it could learn"
-            self._desk = Desk(device, panel, lambda text: self._tell("command", text), own, {Action.LABEL: no_labels})
+            self._desk = Desk(
+                device, panel, lambda text: self._diary.tell("command", text), own, {Action.LABEL: no_labels}
+            )
 
     @property
     def _learns_classes(self) -> bool:
@@ -190,23 +209,41 @@ class _Monitor:
                 run=str(self._folder.path) if self._folder else "",
             )
         )
+        self._clock.begin()
+        for notice in info.last_start.notices(info.boot):
+            self._diary.note(notice)
+        runs = self._options.start or info.sensor_runs
+        if not runs:
+            self._clock.pause()
         if self._desk is not None:
-            self._desk.is_paused = not (self._options.start or info.sensor_runs)
+            self._desk.is_paused = not runs
             label = self._options.label
             self._desk.label = info.label_name(self._device.class_index(label)) if label else ""
             self._desk.show()
-        elif not (self._options.start or info.sensor_runs):
-            self._note(
+        elif not runs:
+            self._diary.note(
                 "the sensor is stopped; start it with --train, --predict or --self-label, or on the page of --web"
             )
-        ended, failure = "interrupted", None
-        self._started_s = time.monotonic()
+        ended, statistics = "interrupted", None
+        failure: EdgelearnError | None = None
+        stop = StopOnInterrupt()
+        with Patience(self._device, self._diary, self._view, stop), stop:
+            try:
+                try:
+                    ended = self._watch(stop)
+                finally:
+                    self._elapsed_s, self._paused_s = self._clock.time_s, self._clock.paused_s
+                statistics = self._take_leave()
+            except KeyboardInterrupt:
+                if self._folder is not None and info.is_trainable:
+                    self._diary.note("the learned head was not read")
+            except (PortError, DeviceTimeoutError) as error:
+                if not stop.requested:
+                    ended, failure = "error", error
+            except EdgelearnError as error:
+                ended, failure = "error", error
         try:
-            ended = self._watch()
-        except EdgelearnError as error:
-            ended, failure = "error", error
-        try:
-            summary = self._conclude(ended, failure, learning_rate)
+            summary = self._conclude(ended, failure, learning_rate, statistics)
         except StorageError as error:
             raise failure or error from error
         if failure is not None:
@@ -249,25 +286,30 @@ class _Monitor:
             report_every=options.report_every,
         )
 
-    def _watch(self) -> str:
+    def _watch(self, stop: StopOnInterrupt) -> str:
         counters: Statistics | None = None
-        with StopOnInterrupt() as stop:
-            while not stop.requested:
-                if self._desk is not None:
-                    self._desk.serve()
-                    counters = self._desk.statistics
-                elif time.monotonic() - self._read_at_s >= _COUNTERS_EVERY_S:
-                    self._read_at_s = time.monotonic()
-                    counters = self._device.statistics()
-                for event in self._device.sensor_events(_WAIT_S):
-                    self._take(event)
-                self._tell_session()
-                if self._options.start and 0 < self._options.samples <= self._taken:
-                    return "complete"
-                if counters is not None and 0 < self._limit <= counters.sensor_samples:
-                    # The last samples have no report, or it did not arrive.
-                    self._count_unreported()
-                    return "complete"
+        runs = self._options.start or self._device.info.sensor_runs
+        while not stop.requested:
+            if self._desk is not None:
+                self._desk.serve()
+                counters = self._desk.statistics
+            elif time.monotonic() - self._read_at_s >= _COUNTERS_EVERY_S:
+                self._read_at_s = time.monotonic()
+                counters = self._device.statistics()
+            for event in self._device.sensor_events(_WAIT_S):
+                self._take(event)
+            for change in self._device.session.events:
+                if change.kind == "reset":
+                    self._stopped_by = None if change.sensor_runs else change
+            self._diary.tell_session(self._device.session)
+            if self._stopped_by is not None and self._desk is None and runs:
+                raise _sensor_is_stopped(self._stopped_by)
+            if self._options.start and 0 < self._options.samples <= self._taken:
+                return "complete"
+            if counters is not None and 0 < self._limit <= counters.sensor_samples:
+                # The last samples have no report, or it did not arrive.
+                self._count_unreported()
+                return "complete"
         return "interrupted"
 
     def _count_unreported(self) -> None:
@@ -276,12 +318,24 @@ class _Monitor:
         self._taken += max(0, self._limit - last)
         self._lost += max(0, self._limit // every - last // every)
 
+    def _is_news(self, event: SensorEvent) -> bool:
+        """Whether the line has neither doubled an event nor made it late."""
+        if event.session != self._session:
+            if event.session != self._device.session.number:
+                return False
+            # The device was reset: it numbers its events from 1 again.
+            self._session, self._last_sequence, self._last_samples = event.session, None, None
+        if self._last_sequence is not None and not is_before(self._last_sequence, event.sequence):
+            return False
+        self._last_sequence = event.sequence
+        return True
+
     def _take(self, event: SensorEvent) -> None:
+        if not self._is_news(event):
+            return
         before = self._last_samples
-        if event.samples == before:
-            return  # the line has doubled it
         if before is None or event.samples <= before:
-            # The first, or the sensor was started anew, or the device was: it counts from 1 again.
+            # The first, or the sensor was started anew: it counts from 1 again.
             fresh = event.samples if before is not None else self._options.report_every
             missed = 0
         else:
@@ -300,13 +354,15 @@ class _Monitor:
             label=None if event.self_labelled else event.label,
             loss=event.loss,
             step=event.step,
-            time_s=round(time.monotonic() - self._started_s, 6),
+            time_s=round(self._clock.time_s, 6),
             round_trip_s=0.0,
             inference_ticks=event.inference_ticks,
             train_ticks=event.train_ticks,
             stack_bytes=event.stack_bytes,
             learned=event.learned,
             self_labelled=event.self_labelled,
+            taken=fresh,
+            paused_s=round(self._clock.paused_s, 6),
         )
         self._number += 1
         if self._folder is not None:
@@ -317,7 +373,7 @@ class _Monitor:
         self._stack_bytes = max(self._stack_bytes, record.stack_bytes)
         self._ticks[0] += record.inference_ticks
         self._ticks[1] += record.train_ticks
-        rate_hz = self._taken / max(record.time_s, 1e-6)
+        rate_hz = self._taken / max(self._clock.active_s, 1e-6)
         total = self._options.samples if self._options.start else 0
         self._view.result(
             StreamEvent(
@@ -335,20 +391,25 @@ class _Monitor:
             )
         )
 
-    def _conclude(self, ended: str, failure: EdgelearnError | None, learning_rate: float | None) -> StreamSummary:
-        folder, elapsed_s = self._folder, time.monotonic() - self._started_s
+    def _take_leave(self) -> Statistics | None:
+        """Read the device's counters and its head."""
         statistics = None
-        if failure is None:
-            try:
-                statistics = self._device.statistics()
-                if folder is not None and self._device.info.is_trainable:
-                    folder.write_head(self._device.read_head())
-            except StorageError:
-                raise
-            except EdgelearnError as error:
-                self._note(f"the learned head could not be read: {error.message}")
+        try:
+            statistics = self._device.statistics()
+            if self._folder is not None and self._device.info.is_trainable:
+                self._folder.write_head(self._device.read_head())
+        except StorageError:
+            raise
+        except EdgelearnError as error:
+            self._diary.note(f"the learned head could not be read: {error.message}")
+        return statistics
+
+    def _conclude(
+        self, ended: str, failure: EdgelearnError | None, learning_rate: float | None, statistics: Statistics | None
+    ) -> StreamSummary:
+        folder, elapsed_s, paused_s = self._folder, self._elapsed_s, self._paused_s
         if self._lost:
-            self._note(f"{count(self._lost, 'report')} did not arrive; the device learned all the same")
+            self._diary.note(f"{count(self._lost, 'report')} did not arrive; the device learned all the same")
         if learning_rate is not None and self._desk is not None and self._desk.learning_rate is not None:
             learning_rate = self._desk.learning_rate
         passes, shown = self._metrics.passes(), self._metrics.samples
@@ -356,6 +417,7 @@ class _Monitor:
             ended=ended,
             error=str(failure) if failure else "",
             samples=self._taken,
+            results=shown,
             step=self._step,
             learning_rate=learning_rate,
             accuracy_name=self._metrics.accuracy_name,
@@ -363,7 +425,8 @@ class _Monitor:
             training_accuracy=None,
             passes=passes,
             elapsed_s=round(elapsed_s, 3),
-            samples_per_s=round(self._taken / elapsed_s, 3) if elapsed_s > 0 else 0.0,
+            paused_s=round(paused_s, 3),
+            samples_per_s=round(self._taken / (elapsed_s - paused_s), 3) if elapsed_s > paused_s else 0.0,
             inference_ticks=self._ticks[0] / shown if shown else 0.0,
             train_ticks=self._ticks[1] / shown if shown else 0.0,
             stack_bytes=self._stack_bytes,
@@ -371,7 +434,7 @@ class _Monitor:
             stack_size_bytes=self._device.info.stack_size_bytes,
             link=self._device.counters,
             run=str(folder.path) if folder else "",
-            notices=tuple(self._notices),
+            notices=tuple(self._diary.notices),
             statistics=statistics,
             labels=self._device.info.labels,
         )
@@ -382,17 +445,16 @@ class _Monitor:
 
     def _go_on(self, _: Command) -> str:
         desk = self._the_desk
-        self._device.resume_sensor()
-        self._device.refresh()
-        if not self._device.info.sensor_runs:
+        if not self._device.resume_sensor():
             # Nobody has set it up, or it has taken all the samples that it was set up for.
             self._start(desk.label)
-        desk.is_paused = False
+        self._note_running()
         return "the sensor goes on"
 
     def _pause(self, _: Command) -> str:
         self._device.set_sensor(run=False)
         self._the_desk.is_paused = True
+        self._clock.pause()
         return "the sensor is stopped"
 
     def _set_label(self, command: Command) -> str:
@@ -402,32 +464,24 @@ class _Monitor:
         else:
             # Nobody has set it up.
             self._start(text)
-            self._the_desk.is_paused = False
+            self._note_running()
         self._the_desk.label = text
         return f"from now on the samples are {text}" if text else "from now on the samples have no label"
+
+    def _note_running(self) -> None:
+        self._the_desk.is_paused = False
+        self._clock.go_on()
 
     @property
     def _the_desk(self) -> Desk:
         assert self._desk is not None  # noqa: S101 - only it calls
         return self._desk
 
-    def _tell_session(self) -> None:
-        events = self._device.session.events
-        while events:
-            event = events.pop(0)
-            if event.kind == "reset":
-                self._last_samples = None
-                self._tell(event.kind, f"the device was reset (start {event.boot})")
-            else:
-                self._tell(event.kind, f"the port came back: {event.cause}")
 
-    def _tell(self, kind: str, text: str) -> None:
-        """Write an event down, and say it."""
-        if self._folder is not None:
-            time_s = round(time.monotonic() - self._started_s, 6)
-            self._folder.append_event(RunEvent(kind=kind, time_s=time_s, results=self._number, text=text))
-        self._note(text)
-
-    def _note(self, text: str) -> None:
-        self._notices.append(text)
-        self._view.notice(text)
+def _sensor_is_stopped(event: SessionEvent) -> DeviceResetError:
+    return DeviceResetError(
+        "the sensor is stopped since the device was reset",
+        cause=f"it was reset{event.why}" if event.cause else "",
+        hint="start it again with --train, --predict or --self-label; one that was saved with the head goes on by "
+        "itself, unless it brings on one fault after the other",
+    )

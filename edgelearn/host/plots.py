@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgelearn.errors import MissingPackageError, OptionError, StorageError
+from edgelearn.errors import MissingPackageError, OptionError, StorageError, reason
 from edgelearn.host.curves import accuracy_curve, loss_curve, sliding_mean, thin
 from edgelearn.host.telemetry import Manifest, Record, Run, read_run
 
@@ -74,7 +74,7 @@ def draw_plots(run_path: Path) -> tuple[Path, ...]:
             try:
                 figure.savefig(run_path / name)
             except OSError as error:
-                raise StorageError(f"{run_path / name} could not be written", cause=str(error)) from error
+                raise StorageError(f"{run_path / name} could not be written", cause=reason(error)) from error
             paths.append(run_path / name)
     return tuple(paths)
 
@@ -98,7 +98,7 @@ def draw_comparison(runs: tuple[Run, ...], path: Path) -> None:
         try:
             figure.savefig(path)
         except OSError as error:
-            raise StorageError(f"{path} could not be written", cause=str(error)) from error
+            raise StorageError(f"{path} could not be written", cause=reason(error)) from error
 
 
 def comparison_figure(runs: tuple[Run, ...]) -> Figure:

@@ -131,9 +131,9 @@ class HeadRow(msgspec.Struct, frozen=True, kw_only=True):
     bias_after: float
 
     @property
-    def relative(self) -> float:
-        """The change in relation to the length before; to the length after for a row that was empty."""
-        return self.change / (self.before or self.after or 1.0)
+    def relative(self) -> float | None:
+        """The change in relation to the length before; None for a row that was empty."""
+        return self.change / self.before if self.before else None
 
 
 def write_report(path: Path, output: Path | None = None) -> Report:
@@ -183,7 +183,8 @@ def render_report(run: Run) -> str:
     }
     notes = [*run.problems]
     head = head_rows(run, notes)
-    changed = sorted(head, key=lambda row: -row.relative)[:_MOST_HEAD_ROWS]
+    grown = sorted(((row.name, row.relative) for row in head if row.relative is not None), key=lambda row: -row[1])
+    changed = tuple(grown[:_MOST_HEAD_ROWS])
     return environment.get_template("report.html.j2").render(
         run=run,
         manifest=run.manifest,
@@ -191,10 +192,11 @@ def render_report(run: Run) -> str:
         figures=(found := figures(run)),
         title=_title(run, found),
         notes=(*notes, *(run.summary.notices if run.summary else ())),
-        drawings=draw(run, tuple((row.name, row.relative) for row in changed)),
+        drawings=draw(run, changed),
         classes=_classes(run, found),
         head=head,
         head_shown=len(changed),
+        head_grown=len(grown),
         memory=_memory(run, found),
         phases=_phases(run),
         times=_times(run, found),

@@ -8,7 +8,8 @@ number of training steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,8 +19,15 @@ from edgelearn.host.device import Device
 from edgelearn.host.head import load_head
 from edgelearn.host.link import is_before
 from edgelearn.host.tables import TableOptions
-from edgelearn.host.telemetry import HEAD_BEFORE, Run, Sent, StreamOptions
-from edgelearn.protocol import READING
+from edgelearn.host.telemetry import HEAD_BEFORE, SENSOR, Run, Sent, StreamOptions
+from edgelearn.protocol import READING, MessageType
+
+#: What a person may change on the page that samples learn from then on, as sent.jsonl names it.
+CHANGES = {
+    MessageType.RESET_HEAD: "the head was reset",
+    MessageType.SET_LEARNING_RATE: "the learning rate was set",
+    MessageType.SET_CLASS: "a class was added",
+}
 
 
 class Resumption(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +41,7 @@ class Resumption(msgspec.Struct, frozen=True, kw_only=True):
         kept: of the samples between `recorded` and `first` those whose results the device can still tell: number and
             the sequence number of the request.
         was_sent: whether the device has ever been sent a sample of the run.
+        is_set_up: whether the device has been told how to learn already, and must not be told again.
         survive: called when the device may be told new things; it makes the session survive resets.
     """
 
@@ -41,6 +50,7 @@ class Resumption(msgspec.Struct, frozen=True, kw_only=True):
     recorded: int
     kept: dict[int, int] = {}
     was_sent: bool = True
+    is_set_up: bool = False
     survive: Callable[[], None] | None = None
 
 
@@ -58,9 +68,60 @@ def check_same(run: Run, *, options: StreamOptions, table: TableOptions) -> None
             was, asked = getattr(before, name), getattr(now, name)
             if was != asked:
                 raise OptionError(
-                    f"the run has {name.replace('_', ' ')} {was}, not {asked}",
+                    f"the run has {name.replace('_', ' ')} {_said(name, was)}, not {_said(name, asked)}",
                     hint="carry it on as it is, or start a new one, without --resume",
                 )
+
+
+def _said(name: str, value: object) -> str:
+    """The value of an option, as a person would say it."""
+    if value is None:
+        return "never" if name == "self_label" else "as the device has it"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "all"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) or "none"
+
+
+def check_repeatable(run: Run, *, data_is_given: bool) -> None:
+    """Refuse to carry on a run whose samples do not come again, or whose file nobody knows.
+
+    Raises:
+        DataError: so it is.
+    """
+    manifest = run.manifest
+    if manifest.data == SENSOR and not manifest.data_sha256:
+        raise DataError(
+            "a run of a board's own sensor cannot be carried on",
+            cause="its samples do not come again; the board learns from the next ones without any host",
+            hint=f"watch it in a new run: `edgelearn monitor --port {manifest.port}`",
+        )
+    if not manifest.data_path and not data_is_given:
+        raise DataError(
+            f"a run of {manifest.data} cannot be carried on without its data",
+            cause="no file is known that holds it" if manifest.data_sha256 else "its samples do not come again",
+            hint="name the file with --data, or start a new run, without --resume"
+            if manifest.data_sha256
+            else "start a new run, without --resume",
+        )
+
+
+def check_board(run: Run, board: str) -> None:
+    """Refuse to carry on a run on another board.
+
+    Raises:
+        OptionError: with both named.
+    """
+    if board != run.manifest.board:
+        raise OptionError(
+            f"the run is of the board {run.manifest.board or 'without a name'}, the device is "
+            f"{board or 'one without a name'}",
+            cause="times and memory of two boards do not make one run",
+            hint="carry it on with the board of the run, or start a new one, without --resume",
+        )
 
 
 def check_data(run: Run, source: Source) -> None:
@@ -97,17 +158,19 @@ def plan_resumption(run: Run, sent: tuple[Sent, ...], device: Device) -> Resumpt
         device: opened with `last_session(sent)` as its earlier session.
 
     Raises:
-        DeviceResetError: the device knows something else than what the run taught it.
+        DeviceResetError: the device knows something else than what the run taught it, or has forgotten what a person
+            had changed.
     """
     recorded = run.records[-1].number + 1 if run.records else 0
     if not run.manifest.options.train:
         return Resumption(run=run, first=recorded, recorded=recorded)
     log = _Log(sent)
     kept: dict[int, int] = {}
+    is_set_up = device.session.is_resumed and bool(log.changes)
     if device.session.is_resumed:
         expected, window = device.hello.integer("next_sequence"), device.hello.integer("window")
         first = log.applied(device.session.number, expected)
-        steps = _by_steps(run, recorded, device)
+        steps = _by_steps(run, recorded, log, device)
         if steps is not None and steps > log.end:
             # The last lines were lost with the host's power.
             first = steps
@@ -116,12 +179,14 @@ def plan_resumption(run: Run, sent: tuple[Sent, ...], device: Device) -> Resumpt
                 kept[number] = sequence
     else:
         first = _without_its_session(run, recorded, log, device)
-    return Resumption(run=run, first=first, recorded=recorded, kept=kept, was_sent=log.end > 0)
+    return Resumption(
+        run=run, first=first, recorded=recorded, kept=kept, was_sent=log.end > 0, is_set_up=first > 0 or is_set_up
+    )
 
 
-def _by_steps(run: Run, recorded: int, device: Device) -> int | None:
-    """The sample that the device's steps lead up to; None where a sample is not always a step."""
-    if run.manifest.options.self_label is not None:
+def _by_steps(run: Run, recorded: int, log: _Log, device: Device) -> int | None:
+    """The sample that the device's steps lead up to; None where a sample is not always a step, or they began anew."""
+    if run.manifest.options.self_label is not None or log.was_reset:
         return None
     return recorded + device.info.step - _last_step(run)
 
@@ -132,14 +197,27 @@ def _last_step(run: Run) -> int:
 
 def _without_its_session(run: Run, recorded: int, log: _Log, device: Device) -> int:
     """The sample that a device is to learn next which was reset, or has opened another session since."""
+    saved_session, saved_sequence = device.hello.integer("saved_session"), device.hello.integer("saved_sequence")
+    is_as_saved = log.has(saved_session) and device.info.step == device.hello.integer("saved_step")
+    first = _next_sample(run, recorded, log, device, is_as_saved=is_as_saved)
+    forgotten = log.changes_after(saved_session, saved_sequence) if is_as_saved else log.changes_from(first)
+    if forgotten:
+        raise DeviceResetError(
+            "the device was reset, and has forgotten what was changed on the page",
+            cause=f"{', '.join(forgotten)}, and that was not saved",
+            hint="start a new run, without --resume",
+        )
+    return first
+
+
+def _next_sample(run: Run, recorded: int, log: _Log, device: Device, *, is_as_saved: bool) -> int:
     step, before, last = device.info.step, run.manifest.device.step, _last_step(run)
     saved_session, window = device.hello.integer("saved_session"), device.hello.integer("window")
-    is_as_saved = log.has(saved_session) and step == device.hello.integer("saved_step")
-    steps = _by_steps(run, recorded, device)
+    steps = _by_steps(run, recorded, log, device)
     if steps is None:
         if is_as_saved:
             return log.applied(saved_session, device.hello.integer("saved_sequence"))
-        if step >= last:
+        if step >= last and not log.was_reset:
             # Which of the last ones it has got cannot be told: none is risked twice.
             return max(recorded, log.end)
     else:
@@ -168,6 +246,15 @@ def _is_as_before(run: Run, device: Device) -> bool:
         return False
 
 
+class _Change(NamedTuple):
+    """What a person changed: as which request, and before which sample."""
+
+    session: int
+    sequence: int
+    what: str
+    next_sample: int
+
+
 class _Log:
     """What sent.jsonl says."""
 
@@ -180,9 +267,16 @@ class _Log:
         self.left = 0
         #: whether that was no beginning.
         self.is_again = False
+        #: What a person changed on the page.
+        self.changes: list[_Change] = []
         self._sessions: dict[int, dict[int, int]] = {}
         self._lowest: dict[int, int] = {}
         for line in sent:
+            if line.change:
+                self._sessions.setdefault(line.session, {})
+                self._lowest.setdefault(line.session, self.left)
+                self.changes.append(_Change(line.session, line.sequence, line.change, self.left))
+                continue
             if line.is_start or line.number < self.left:
                 self.is_again = bool(self._sessions)
                 self.begun = self.left = line.number
@@ -193,12 +287,36 @@ class _Log:
                     if is_before(numbers[number], line.sequence):
                         break
                     del numbers[number]
+                self.changes = [
+                    change
+                    for change in self.changes
+                    if change.session != line.session or is_before(change.sequence, line.sequence)
+                ]
             else:
                 # The latest last.
                 numbers.pop(line.number, None)
                 numbers[line.number] = line.sequence
                 self.left = line.number + 1
                 self.end = max(self.end, line.number + 1)
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether a person has reset the head, so that its steps began anew."""
+        return any(change.what == CHANGES[MessageType.RESET_HEAD] for change in self.changes)
+
+    def changes_after(self, session: int, sequence: int) -> list[str]:
+        """What a head lacks that was saved in that session before that request."""
+        order = tuple(self._sessions)
+        return _words(
+            change
+            for change in self.changes
+            if order.index(change.session) > order.index(session)
+            or (change.session == session and not is_before(change.sequence, sequence))
+        )
+
+    def changes_from(self, first: int) -> list[str]:
+        """What a device lacks that has gone back to that sample."""
+        return _words(change for change in self.changes if change.next_sample > first or first == 0)
 
     def has(self, session: int) -> bool:
         """Whether the session was one of the run's."""
@@ -214,3 +332,8 @@ class _Log:
             if is_before(sequence, expected):
                 return number + 1
         return self._lowest[session]
+
+
+def _words(changes: Iterable[_Change]) -> list[str]:
+    """What was changed, each once."""
+    return list(dict.fromkeys(change.what for change in changes))

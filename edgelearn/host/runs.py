@@ -37,6 +37,7 @@ class RunLine(msgspec.Struct, frozen=True, kw_only=True):
         accuracy_name: what the accuracy is called.
         accuracy: of the first pass, None without classes.
         mean_loss: of the last pass, None without losses.
+        samples: that the device has taken, see `RunFigures`.
         elapsed_s: from the first sample to the last result.
         problems: what of the folder is missing or damaged.
     """
@@ -72,10 +73,12 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of its folder.
+        emulated: whose times these are where the device was emulated, or may have been; "" on a board.
         ended: see `RunLine`.
         error: the message, if it ended with one.
         learning_rate: that was in force, as far as it is known; None where nothing was learned.
-        samples: results received.
+        samples: that the device has taken, as far as it has told; `StreamSummary` says the same number.
+        results: received, each of one sample: fewer than samples where a device does not report each of its own sensor.
         step: training steps of the device at the last result.
         accuracy_name: what the accuracy of the first pass is called.
         accuracy: of the first pass; None without classes.
@@ -85,6 +88,8 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
         window_loss: mean of the last so many samples.
         passes: the figures of each pass.
         elapsed_s: from the first sample to the last result.
+        paused_s: how much of it the run was paused.
+        samples_per_s: over the time in which it was not paused.
         round_trip_s: from sending a sample to its result; None where none was sent.
         inference_s: the device's own time of a forward pass; None without a counter of a known frequency.
         train_s: the same of an update.
@@ -100,6 +105,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     created_utc: str
     board: str
     port: str
+    emulated: str
     data: str
     bundle: str
     model_hash: str
@@ -108,6 +114,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     learning_rate: float | None
     samples: int
+    results: int
     step: int
     accuracy_name: str
     accuracy: float | None
@@ -117,6 +124,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     window_loss: float | None
     passes: tuple[PassScore, ...]
     elapsed_s: float
+    paused_s: float
     samples_per_s: float
     round_trip_s: Spread | None
     inference_s: Spread | None
@@ -201,10 +209,8 @@ def _line(path: Path) -> RunLine:
     except DataError as error:
         return RunLine(name=path.name, path=str(path), ended=DAMAGED, problems=(error.cause or error.message,))
     manifest, summary = run.manifest, run.summary
-    samples, accuracy_name, elapsed_s = len(run.records), "", 0.0
     if summary is not None:
-        passes, accuracy_name = summary.passes, summary.accuracy_name
-        samples, elapsed_s = summary.samples, summary.elapsed_s
+        passes, accuracy_name, elapsed_s = summary.passes, summary.accuracy_name, summary.elapsed_s
     else:
         metrics = run_metrics(run)
         passes, accuracy_name = metrics.passes(), _accuracy_name(run)
@@ -217,13 +223,18 @@ def _line(path: Path) -> RunLine:
         data=manifest.data,
         train=manifest.options.train,
         ended=summary.ended if summary else UNFINISHED,
-        samples=samples,
+        samples=_samples(run),
         accuracy_name=accuracy_name,
         accuracy=passes[0].accuracy if passes else None,
         mean_loss=passes[-1].mean_loss if passes else None,
         elapsed_s=elapsed_s,
         problems=run.problems,
     )
+
+
+def _samples(run: Run) -> int:
+    """Samples that the device has taken; without a summary as far as its results tell."""
+    return run.summary.samples if run.summary else sum(record.taken for record in run.records)
 
 
 def _read_for_list(path: Path) -> Run:
@@ -252,7 +263,8 @@ def figures(run: Run) -> RunFigures:
     metrics = run_metrics(run)
     passes = metrics.passes()
     train = manifest.options.train
-    elapsed_s = records[-1].time_s if records else 0.0
+    samples = _samples(run)
+    elapsed_s, paused_s = (records[-1].time_s, records[-1].paused_s) if records else (0.0, 0.0)
     asked = manifest.options.learning_rate
     rate = summary.learning_rate if summary else device.learning_rate if asked is None else asked
     happened = [event.kind for event in run.events]
@@ -262,6 +274,7 @@ def figures(run: Run) -> RunFigures:
         created_utc=manifest.created_utc,
         board=manifest.board,
         port=manifest.port,
+        emulated=_emulated(run),
         data=manifest.data,
         bundle=manifest.bundle,
         model_hash=manifest.model_hash,
@@ -269,7 +282,8 @@ def figures(run: Run) -> RunFigures:
         ended=summary.ended if summary else UNFINISHED,
         error=summary.error if summary else "",
         learning_rate=rate if train else None,
-        samples=len(records),
+        samples=samples,
+        results=len(records),
         step=records[-1].step if records else device.step,
         accuracy_name=_accuracy_name(run),
         accuracy=passes[0].accuracy if passes else None,
@@ -279,7 +293,8 @@ def figures(run: Run) -> RunFigures:
         window_loss=metrics.window_loss.value,
         passes=passes,
         elapsed_s=elapsed_s,
-        samples_per_s=round(len(records) / elapsed_s, 3) if elapsed_s > 0 else 0.0,
+        paused_s=paused_s,
+        samples_per_s=round(samples / (elapsed_s - paused_s), 3) if elapsed_s > paused_s else 0.0,
         round_trip_s=spread(measured(column(records, "round_trip_s"))),
         inference_s=_ticks_spread(records, "inference_ticks", device.counter_hz),
         train_s=_ticks_spread(records, "train_ticks", device.counter_hz),
@@ -325,6 +340,19 @@ def spread(values: npt.NDArray[np.float64]) -> Spread | None:
         p99=p99,
         maximum=float(values.max()),
     )
+
+
+def _emulated(run: Run) -> str:
+    """Whose times a run's are, unless a board's, as far as its port tells."""
+    port, device = run.manifest.port, run.manifest.device
+    if port != "emulate" and not port.startswith("socket://"):
+        return ""
+    # A process of this machine knows no figures of its memory.
+    if not device.static_ram_bytes:
+        return "emulated: times are this machine's, not a board's"
+    if port == "emulate":
+        return "emulated: times are the emulator's, not the board's"
+    return "on a socket: if an emulator is behind it, times are the emulator's, not the board's"
 
 
 def _accuracy_name(run: Run) -> str:

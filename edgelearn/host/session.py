@@ -27,6 +27,7 @@ from edgelearn.errors import (
     WrongModelError,
 )
 from edgelearn.host.link import Link, LinkOptions
+from edgelearn.host.starts import last_start
 from edgelearn.host.transport import Transport
 from edgelearn.protocol import (
     PROTOCOL_VERSION,
@@ -43,6 +44,8 @@ from edgelearn.protocol import (
 #: HELLO is repeated fast at first: a board that is just starting hears none of the first ones.
 _HELLO_TIMES = LinkOptions(first_timeout_s=0.1, min_timeout_s=0.1, max_timeout_s=0.5)
 _REOPEN_PAUSE_S = 0.1
+#: Who leaves waits no longer for an answer.
+_GOODBYE_S = 2.0
 #: What an inference takes at most: portable kernels on the smallest core, whose counter may count something else.
 _CLOCKS_PER_MAC, _SLOWEST_HZ = 16, 16_000_000
 
@@ -65,7 +68,8 @@ class SessionEvent(Struct, frozen=True, kw_only=True):
         time_s: by the monotonic clock.
         boot: the device's count of its starts.
         repeated: requests that were sent again because the device had not saved them.
-        cause: why, as a person reads it.
+        cause: why, as a person reads it: of a reset by what, as the device says, empty where it does not know.
+        sensor_runs: whether the device takes samples from its own sensor after it.
     """
 
     kind: str
@@ -73,6 +77,12 @@ class SessionEvent(Struct, frozen=True, kw_only=True):
     boot: int
     repeated: int = 0
     cause: str = ""
+    sensor_runs: bool = False
+
+    @property
+    def why(self) -> str:
+        """By what a reset came, as the end of a sentence; empty where nobody knows."""
+        return f" by {self.cause}" if self.cause else ""
 
 
 class Session:
@@ -174,14 +184,37 @@ class Session:
         self.link.keep_journal()
         self.link.recovery = self._recover
 
+    def close(self) -> None:
+        """Say that the session is over: the device tells nothing more unasked. Nobody waits long for its answer.
+
+        Nothing is said where requests are still under way, or nothing came lately: the device does not answer.
+
+        Raises:
+            DeviceTimeoutError: it does not answer.
+            PortError: the port failed.
+        """
+        self.link.recovery = None
+        self.link.options = _HELLO_TIMES
+        if self.link.under_way == 0 and not self.link.is_silent:
+            self.link.exchange(
+                MessageType.GOODBYE, pack(MessageType.GOODBYE, session=self._number), give_up_s=_GOODBYE_S
+            )
+
     def _recover(self, error: DeviceResetError | PortError) -> None:
         if isinstance(error, PortError) and self._reopen is None:
             raise error
-        deadline = time.monotonic() + self._reopen_timeout_s
+        self.link.recovers_until_s = time.monotonic() + self._reopen_timeout_s
+        try:
+            self._try_until(self.link.recovers_until_s, error)
+        finally:
+            self.link.recovers_until_s = None
+
+    def _try_until(self, deadline: float, error: DeviceResetError | PortError) -> None:
+        broke_s = time.monotonic()
         while True:
             try:
                 if isinstance(error, PortError):
-                    self._open_port(error, deadline)
+                    self._open_port(error, deadline, broke_s)
                     if self._goes_on(error):
                         return
                     error = DeviceResetError(f"the device at {self.link.transport.name} was reset")
@@ -196,7 +229,7 @@ class Session:
                 if time.monotonic() >= deadline:
                     raise
 
-    def _open_port(self, error: PortError, deadline: float) -> None:
+    def _open_port(self, error: PortError, deadline: float, broke_s: float) -> None:
         assert self._reopen is not None  # noqa: S101 - _recover sees to it
         self.link.transport.close()
         while True:
@@ -205,6 +238,7 @@ class Session:
             except PortError:
                 if time.monotonic() >= deadline:
                     raise error from None
+                self.link.tell_quiet(time.monotonic() - broke_s, deadline - time.monotonic())
                 time.sleep(_REOPEN_PAUSE_S)
             else:
                 self.link.reconnect(transport)
@@ -236,11 +270,16 @@ class Session:
                 hint="what it had learned since it was last saved is lost; start again",
             )
         self._starts_clean = True
-        self._tell("reset", hello, self.link.replay(saved_sequence), error.cause)
+        self._tell("reset", hello, self.link.replay(saved_sequence), str(last_start(hello)))
 
     def _tell(self, kind: str, hello: Payload, repeated: int, cause: str) -> None:
         event = SessionEvent(
-            kind=kind, time_s=time.monotonic(), boot=hello.integer("boot"), repeated=repeated, cause=cause
+            kind=kind,
+            time_s=time.monotonic(),
+            boot=hello.integer("boot"),
+            repeated=repeated,
+            cause=cause,
+            sensor_runs=bool(hello.integer("sensor_runs")),
         )
         self.events.append(event)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ import msgspec
 from edgelearn.errors import (
     DataError,
     DeviceRefusedError,
+    DeviceTimeoutError,
     EdgelearnError,
     OptionError,
     PortError,
@@ -24,11 +26,13 @@ from edgelearn.host.control import Action, Command
 from edgelearn.host.data import Lesson, Source, check_trainable
 from edgelearn.host.desk import Desk
 from edgelearn.host.device import NEVER_SAVED, Device, PendingSample, Result, Statistics
+from edgelearn.host.diary import Diary, RunClock
 from edgelearn.host.interrupt import StopOnInterrupt
 from edgelearn.host.link import Pending
 from edgelearn.host.metrics import Metrics
-from edgelearn.host.resume import Resumption
-from edgelearn.host.telemetry import Record, RunEvent, RunFolder, Sent, StreamOptions, StreamSummary
+from edgelearn.host.patience import Patience
+from edgelearn.host.resume import CHANGES, Resumption
+from edgelearn.host.telemetry import Record, RunFolder, Sent, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
 from edgelearn.host.words import count
@@ -107,26 +111,27 @@ class _Stream:
             trains=options.train, labels=device.info.labels, window=options.window, pass_samples=source.pass_samples
         )
         self._accuracy_name = self._metrics.accuracy_name
-        self._notices = list(source.notices)
+        self._clock = RunClock()
+        notices = [*source.notices, *device.info.last_start.notices(device.info.boot)]
+        self._diary = Diary(run_folder, view, self._clock, self._metrics, notices)
         self._learning_rate: float | None = None
-        self._started_s = 0.0
+        #: Of the clock: without pauses when the loop began, with them and their sum when it ended.
         self._loop_s = 0.0
-        self._elapsed_s = 0.0
+        self._elapsed_s = self._paused_s = 0.0
         self._ticks = [0, 0]
         self._stack_bytes = 0
         self._step = device.info.step
         #: Samples that were learned, but whose results were lost with a reset.
         self._lost = 0
         self._stop = StopOnInterrupt()
-        self._paused_s = 0.0
         self._desk: Desk | None = None
         if panel is not None:
             own = {Action.START: self._go_on, Action.PAUSE: self._pause}
-            self._desk = Desk(device, panel, lambda text: self._tell("command", text), own)
+            self._desk = Desk(device, panel, lambda text: self._diary.tell("command", text), own)
         self._resumption = resumption
         #: The sample that the device learns next when the loop begins, and the one whose result is next in the folder.
         self._first, self._recorded = (resumption.first, resumption.recorded) if resumption else (0, 0)
-        self._earlier_s = 0.0
+        self._earlier_s = self._earlier_paused_s = 0.0
         self._earlier_lost = 0
         self._resumed = 0
         #: Whether the device is worth asking at the end.
@@ -171,45 +176,63 @@ class _Stream:
                 run=str(self._folder.path) if self._folder else "",
             )
         )
-        for notice in self._notices:
+        for notice in self._diary.notices:
             self._view.notice(notice)
         if self._desk is not None:
             self._desk.show()
+        with Patience(self._device, self._diary, self._view, self._stop), self._stop:
+            end = self._stream(total)
+        try:
+            summary = self._conclude(end)
+        except EdgelearnError as error:
+            # What went wrong first is what a person has to know.
+            raise end.failure or error from error
+        if end.failure is not None:
+            raise end.failure
+        return summary
+
+    def _stream(self, total: int) -> _End:
+        """The loop, then what the device is asked at the end."""
         ended, failure = "complete", None
-        wants_head = options.train
-        self._started_s = time.monotonic() - self._earlier_s
+        wants_head = self._options.train
+        self._clock.begin(earlier_s=self._earlier_s, earlier_paused_s=self._earlier_paused_s)
         try:
             if self._resumption is not None:
                 self._take_up(self._resumption, total)
             if not self._loop(total):
                 ended = "interrupted"
         except KeyboardInterrupt:
-            # Somebody who presses Ctrl-C twice does not want to wait for a device that may not answer.
+            # Nobody who wants to end has to wait for a device that does not answer, or presses Ctrl-C twice.
             ended = "interrupted"
             if wants_head and self._folder is not None:
-                self._note("the learned head was not read")
+                self._diary.note("the learned head was not read")
             wants_head = self._answers = False
         except EdgelearnError as error:
             if wants_head and self._folder is not None:
                 gone = not isinstance(error, StorageError)
-                self._note(
+                self._diary.note(
                     f"the learned head could not be read: {error.message}" if gone else "the learned head was not read"
                 )
             wants_head = self._answers = False
-            if self._stop.requested and isinstance(error, PortError):
+            if self._stop.requested and isinstance(error, PortError | DeviceTimeoutError):
                 # Ctrl-C reaches an emulator in the same terminal too: that the port is gone is no failure then.
                 ended = "interrupted"
             else:
                 ended, failure = "error", error
-        self._elapsed_s = time.monotonic() - self._started_s
+        self._elapsed_s, self._paused_s = self._clock.time_s, self._clock.paused_s
+        if failure is not None or not self._answers:
+            return _End(ended, failure)
         try:
-            summary = self._conclude(ended, failure, wants_head=wants_head)
-        except EdgelearnError as error:
-            # What went wrong first is what a person has to know.
-            raise failure or error from error
-        if failure is not None:
-            raise failure
-        return summary
+            lost = self._take_leave(wants_head=wants_head)
+            if lost is not None and ended == "complete":
+                return _End("error", lost)
+            return _End(ended, None, self._statistics() if lost is None else None)
+        except KeyboardInterrupt:
+            if wants_head and self._folder is not None:
+                self._diary.note("the learned head was not read")
+            return _End("interrupted", None)
+        except StorageError as error:
+            return _End("error", error)
 
     def _prepare(self) -> None:
         """Refuse what cannot work before anything is sent, then set the learning rate."""
@@ -246,14 +269,16 @@ class _Stream:
             self._folder.write_head_before(self._device.read_head())
 
     def _log_from(self, folder: RunFolder | None) -> None:
-        """From here on write down as which request each sample goes, before it goes."""
+        """From here on write down as which request each sample, and each change of a person, goes, before it goes."""
         if folder is None:
             return
         session, link = self._device.session, self._device.link
 
         def numbered(pending: Pending) -> None:
-            assert pending.sample is not None  # noqa: S101 - the link tells of no others
-            folder.append_sent(Sent(session.number, pending.sequence, pending.sample))
+            if pending.sample is not None:
+                folder.append_sent(Sent(session.number, pending.sequence, pending.sample))
+            elif pending.type in CHANGES:
+                folder.append_sent(Sent(session.number, pending.sequence, 0, change=CHANGES[pending.type]))
 
         folder.append_sent(Sent(session.number, link.first_sequence, self._first, is_start=True))
         link.numbered = numbered
@@ -264,7 +289,7 @@ class _Stream:
         for record in records:
             self._count(record)
         if records:
-            self._earlier_s = records[-1].time_s
+            self._earlier_s, self._earlier_paused_s = records[-1].time_s, records[-1].paused_s
         self._earlier_lost = resumption.recorded - len(records)
         self._step = self._device.info.step
         self._resumed = 1 + sum(event.kind == "resume" for event in resumption.run.events)
@@ -294,17 +319,17 @@ class _Stream:
         # Only now: what changes the device's state makes it forget the oldest result that it has kept.
         if resumption.survive is not None:
             resumption.survive()
-        if self._options.train and first == 0:
+        if self._options.train and first == 0 and not resumption.is_set_up:
             self._set_up()
         text = f"carried on after sample {recorded}"
         if resumption.kept:
             text += f"; the device still knew {count(len(resumption.kept), 'result')}"
         if lost:
             text += f"; {count(lost, 'result')} of samples that it has learned {'is' if lost == 1 else 'are'} lost"
-        self._tell("resume", text, step=self._device.info.step)
+        self._diary.tell("resume", text, step=self._device.info.step)
         if first < recorded:
             again = f"{count(recorded - first, 'sample')} learned again: the device was reset and had not saved them"
-            self._tell("replay", again)
+            self._diary.tell("replay", again)
 
     def _loop(self, total: int) -> bool:
         """Stream; False when it was interrupted."""
@@ -315,34 +340,33 @@ class _Stream:
             seed=options.seed,
             limit=options.limit,
         )
-        self._loop_s = time.monotonic()
+        self._loop_s = self._clock.active_s
         number, first = 0, self._first
         waiting: deque[_Sent] = deque()
         interrupted = False
         try:
-            with self._stop as stop:
-                for lesson in lessons:
-                    self._tell_problems()
-                    self._serve_desk(waiting, total)
-                    if lesson is not None and number < first:
-                        number += 1
-                        continue
-                    if lesson is not None:
-                        self._wait_for_turn(number, waiting, total)
-                    if stop.requested:
-                        interrupted = True
-                        break
-                    if lesson is None:
-                        if waiting:
-                            self._device.link.poll(0.0)
-                    else:
-                        self._keep_within_reach(waiting, total)
-                        waiting.append(_Sent(number, lesson, self._send(lesson, number)))
-                        number += 1
-                    self._take_what_is_done(waiting, total)
+            for lesson in lessons:
                 self._tell_problems()
-                while waiting:
-                    self._take_next(waiting, total)
+                self._serve_desk(waiting, total)
+                if lesson is not None and number < first:
+                    number += 1
+                    continue
+                if lesson is not None:
+                    self._wait_for_turn(number, waiting, total)
+                if self._stop.requested:
+                    interrupted = True
+                    break
+                if lesson is None:
+                    if waiting:
+                        self._device.link.poll(0.0)
+                else:
+                    self._keep_within_reach(waiting, total)
+                    waiting.append(_Sent(number, lesson, self._send(lesson, number)))
+                    number += 1
+                self._take_what_is_done(waiting, total)
+            self._tell_problems()
+            while waiting:
+                self._take_next(waiting, total)
         except BaseException:
             # What was acknowledged before is not lost with what failed.
             self._take_what_is_done(waiting, total)
@@ -354,7 +378,7 @@ class _Stream:
         rate_hz = self._options.rate_hz
         while rate_hz > 0 and not self._stop.requested:
             self._serve_desk(waiting, total)
-            left_s = self._loop_s + self._paused_s + (number - self._first) / rate_hz - time.monotonic()
+            left_s = self._loop_s + (number - self._first) / rate_hz - self._clock.active_s
             if left_s <= 0:
                 return
             if waiting:
@@ -368,16 +392,26 @@ class _Stream:
         desk = self._desk
         if desk is None:
             return
-        desk.serve()
-        paused_at_s = time.monotonic()
+        self._serve(desk)
+        if not desk.is_paused:
+            return
+        self._clock.pause()
         while desk.is_paused and not self._stop.requested:
             if waiting:
                 self._device.link.poll(_MOST_SLEEP_S)
                 self._take_what_is_done(waiting, total)
             else:
                 time.sleep(_MOST_SLEEP_S)
+            self._serve(desk)
+        self._clock.go_on()
+
+    def _serve(self, desk: Desk) -> None:
+        link = self._device.link
+        link.is_asked = True
+        try:
             desk.serve()
-        self._paused_s += time.monotonic() - paused_at_s
+        finally:
+            link.is_asked = False
 
     def _pause(self, _: Command) -> str:
         assert self._desk is not None  # noqa: S101 - only it calls
@@ -414,7 +448,7 @@ class _Stream:
             self._lost += sent.number >= self._recorded
             return
         finally:
-            self._tell_events()
+            self._diary.tell_session(self._device.session)
         self._note_save(result)
         self._step = result.step
         # What an earlier host has received is in the folder; the device had to learn it again.
@@ -433,7 +467,7 @@ class _Stream:
             label=lesson.label,
             loss=result.loss,
             step=result.step,
-            time_s=round(time.monotonic() - self._started_s, 6),
+            time_s=round(self._clock.time_s, 6),
             round_trip_s=round(result.round_trip_s, 6),
             inference_ticks=result.inference_ticks,
             train_ticks=result.train_ticks,
@@ -443,44 +477,19 @@ class _Stream:
             learned=result.learned,
             self_labelled=result.self_labelled,
             saved_step=self._saved_step,
+            paused_s=round(self._clock.paused_s, 6),
         )
 
     def _note_save(self, result: Result) -> None:
         """Tell when the device has saved its head by itself: after the sample before this one."""
         if result.saved_sequence not in (self._saved_sequence, NEVER_SAVED):
             self._saved_sequence, self._saved_step = result.saved_sequence, self._step
-            self._tell("save", "the device has saved its head", step=self._step, is_shown=False)
-
-    def _tell_events(self) -> None:
-        """Say what happened to the session."""
-        events = self._device.session.events
-        while events:
-            event = events.pop(0)
-            if event.kind == "reset":
-                text = f"the device was reset (start {event.boot}); {count(event.repeated, 'request')} sent again"
-            else:
-                text = f"the port came back: {event.cause}"
-            self._tell(event.kind, text)
-
-    def _tell(self, kind: str, text: str, *, step: int | None = None, is_shown: bool = True) -> None:
-        """Write an event down, and say it."""
-        if self._folder is not None:
-            self._folder.append_event(
-                RunEvent(
-                    kind=kind,
-                    time_s=round(time.monotonic() - self._started_s, 6),
-                    results=self._metrics.samples,
-                    step=step,
-                    text=text,
-                )
-            )
-        if is_shown:
-            self._note(text)
+            self._diary.tell("save", "the device has saved its head", step=self._step, is_shown=False)
 
     def _tell_problems(self) -> None:
         problems = self._source.problems
         while problems:
-            self._tell("notice", problems.pop(0))
+            self._diary.tell("notice", problems.pop(0))
 
     def _send(self, lesson: Lesson, number: int) -> PendingSample:
         judgement: dict[str, Any] = {
@@ -503,7 +512,7 @@ class _Stream:
             self._folder.append(record)
         self._count(record)
         metrics = self._metrics
-        rate = metrics.samples / max(record.time_s, 1e-6)
+        rate = metrics.samples / max(record.time_s - record.paused_s, 1e-6)
         self._view.result(
             StreamEvent(
                 record=record,
@@ -527,39 +536,49 @@ class _Stream:
         self._ticks[0] += record.inference_ticks
         self._ticks[1] += record.train_ticks
 
-    def _conclude(self, ended: str, failure: EdgelearnError | None, *, wants_head: bool) -> StreamSummary:
-        folder = self._folder
-        lost: EdgelearnError | None = None
-        if wants_head and self._options.save and self._device.info.can_save:
+    def _take_leave(self, *, wants_head: bool) -> EdgelearnError | None:
+        """Let the device save its head, and read that; returns why it could not be read."""
+        if not wants_head:
+            return None
+        if self._options.save and self._device.info.can_save:
             try:
                 self._device.save()
-                self._tell("save", "the head was saved at the end", step=self._step, is_shown=False)
+                self._diary.tell("save", "the head was saved at the end", step=self._step, is_shown=False)
             except StorageError:
                 raise
             except EdgelearnError as error:
-                self._note(f"the device has not saved its head: {error.cause or error.message}")
-        if self._lost:
-            self._note(f"{count(self._lost, 'sample')} learned, whose results were lost with a reset or with the host")
-        if folder is not None and wants_head:
+                self._diary.note(f"the device has not saved its head: {error.cause or error.message}")
+        if self._folder is not None:
             try:
-                folder.write_head(self._device.read_head())
+                self._folder.write_head(self._device.read_head())
             except StorageError:
                 raise
             except EdgelearnError as error:
-                self._note(f"the learned head could not be read: {error.message}")
-                if ended == "complete":
-                    ended, failure, lost = "error", error, error
+                self._diary.note(f"the learned head could not be read: {error.message}")
+                return error
+        return None
+
+    def _conclude(self, end: _End) -> StreamSummary:
+        folder, again = self._folder, self._how_to_carry_on()
+        if again and isinstance(end.failure, PortError | DeviceTimeoutError):
+            hints = (end.failure.hint, f"then {again} carries the run on")
+            end.failure.hint = "; ".join(part for part in hints if part)
+        if self._lost:
+            self._diary.note(
+                f"{count(self._lost, 'sample')} learned, whose results were lost with a reset or with the host"
+            )
         if self._options.train and self._desk is not None and self._desk.learning_rate is not None:
             self._learning_rate = self._desk.learning_rate
         samples = self._metrics.samples
+        active_s = self._elapsed_s - self._paused_s
         passes = self._metrics.passes()
-        statistics = self._statistics() if failure is None and lost is None and self._answers else None
         if folder is not None:
             folder.close()
         summary = StreamSummary(
-            ended=ended,
-            error=str(failure) if failure else "",
+            ended=end.ended,
+            error=str(end.failure) if end.failure else "",
             samples=samples,
+            results=samples,
             step=self._step,
             learning_rate=self._learning_rate,
             accuracy_name=self._accuracy_name,
@@ -567,7 +586,8 @@ class _Stream:
             training_accuracy=passes[-1].accuracy if len(passes) > 1 and self._options.train else None,
             passes=passes,
             elapsed_s=round(self._elapsed_s, 3),
-            samples_per_s=round(samples / self._elapsed_s, 3) if self._elapsed_s > 0 else 0.0,
+            paused_s=round(self._paused_s, 3),
+            samples_per_s=round(samples / active_s, 3) if active_s > 0 else 0.0,
             inference_ticks=self._ticks[0] / samples if samples else 0.0,
             train_ticks=self._ticks[1] / samples if samples else 0.0,
             stack_bytes=self._stack_bytes,
@@ -575,8 +595,8 @@ class _Stream:
             stack_size_bytes=self._device.info.stack_size_bytes,
             link=self._device.counters,
             run=str(folder.path) if folder else "",
-            notices=tuple(self._notices),
-            statistics=statistics,
+            notices=tuple(self._diary.notices),
+            statistics=end.statistics,
             labels=self._device.info.labels,
             lost_results=self._earlier_lost + self._lost,
             resumed=self._resumed,
@@ -585,12 +605,18 @@ class _Stream:
             # The summary first: nothing that goes wrong with a plot may cost it.
             folder.write_summary(summary)
             if not self._draw(folder):
-                summary = msgspec.structs.replace(summary, notices=tuple(self._notices))
+                summary = msgspec.structs.replace(summary, notices=tuple(self._diary.notices))
                 folder.write_summary(summary)
         self._view.finish(summary)
-        if lost is not None:
-            raise lost
+        if again and end.ended == "interrupted":
+            self._view.notice(f"{again} carries it on")
         return summary
+
+    def _how_to_carry_on(self) -> str:
+        """The command; "" where there is no run, or its samples do not come again."""
+        if self._folder is None or not self._source.sha256:
+            return ""
+        return f"`edgelearn stream --resume {shlex.quote(str(self._folder.path))}`"
 
     def _statistics(self) -> Statistics | None:
         """The device's own counters; None where it does not tell."""
@@ -606,13 +632,17 @@ class _Stream:
         try:
             draw_plots(folder.path)
         except Exception as error:  # a plotting library fails in its own ways
-            self._note(f"no plots: {error}")
+            self._diary.note(f"no plots: {error}")
             return False
         return True
 
-    def _note(self, text: str) -> None:
-        self._notices.append(text)
-        self._view.notice(text)
+
+class _End(NamedTuple):
+    """How the loop ended."""
+
+    ended: str
+    failure: EdgelearnError | None
+    statistics: Statistics | None = None
 
 
 class _Sent(NamedTuple):

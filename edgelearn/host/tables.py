@@ -97,13 +97,22 @@ class Windows:
     def _window_rows(self, columns: int) -> int:
         wanted = self._options.window_rows or self._elements // columns
         if wanted * columns != self._elements:
-            by_rows = f"{count(wanted, 'row')} of " if self._options.window_rows else "any number of rows of "
-            raise DataError(
-                f"{by_rows}{count(columns, 'column')} do not make a sample: the model takes "
-                f"{count(self._elements, 'value')}",
-                hint="choose the columns with --columns, the rows of a sample with --window",
-            )
+            values = count(self._elements, "value")
+            if not self._options.window_rows and columns > self._elements:
+                said = f"a row of {count(columns, 'column')} is more than a sample: the model takes {values}"
+            else:
+                by_rows = f"{count(wanted, 'row')} of " if self._options.window_rows else "any number of rows of "
+                said = f"{by_rows}{count(columns, 'column')} do not make a sample: the model takes {values}"
+            raise DataError(said, hint=self._hint(columns))
         return wanted
+
+    def _hint(self, columns: int) -> str:
+        hint = "choose the columns with --columns, the rows of a sample with --window"
+        rows = self._options.window_rows
+        fits = columns > 1 and (rows * (columns - 1) == self._elements if rows else self._elements % (columns - 1) == 0)
+        if fits and not self._options.label_column and not self._options.columns:
+            return f"if one of the columns is the label, say which: --label-column {columns} is the last one\n{hint}"
+        return hint if self._options.label_column else f"{hint}, the label's with --label-column"
 
 
 class RowParser:

@@ -3,8 +3,9 @@
 <UTC time>-<board>-<hash>/
     manifest.json     what was run, on what, with what; written before the first sample
     results.jsonl     one line for each result, flushed as it arrives: a crash loses nothing that was received
-    sent.jsonl        where something is learned: as which request of which session each sample goes to the device,
-                      written before it goes; with it `stream --resume` finds out what the device has learned
+    sent.jsonl        where something is learned: as which request of which session each sample goes to the device, and
+                      what a person changes meanwhile, written before it goes; with it `stream --resume` finds out
+                      what the device has learned
     events.jsonl      one line for each thing that happened beside the results (resets, saves, ...); absent without any
     summary.json      how it ended and the figures; absent after a crash
     head-before.npz   the head before the first sample, where it was read
@@ -28,7 +29,7 @@ import numpy as np
 
 import edgelearn
 from edgelearn.bundle import write_atomically
-from edgelearn.errors import DataError, StorageError
+from edgelearn.errors import DataError, StorageError, reason
 from edgelearn.host.data import Origin
 from edgelearn.host.device import DeviceInfo, Statistics
 from edgelearn.host.head import HeadState, save_head
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 MANIFEST, RESULTS, EVENTS, SUMMARY = "manifest.json", "results.jsonl", "events.jsonl", "summary.json"
 SENT, HEAD, HEAD_BEFORE = "sent.jsonl", "head.npz", "head-before.npz"
+#: What the data is called where a board takes it from its own sensor.
+SENSOR = "its own sensor"
 
 _Line = TypeVar("_Line", bound=msgspec.Struct)
 
@@ -141,6 +144,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         learned: whether the device changed its head; None where it does not tell.
         self_labelled: whether the device took its own prediction as the label.
         saved_step: training steps in the newest head in the device's flash, None where it keeps none.
+        taken: samples that the device has taken since the result before it, this one included. A stream has a result
+            for each; a device that takes them from its own sensor may report only some.
+        paused_s: how much of `time_s` the run was paused.
     """
 
     number: int
@@ -161,6 +167,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     learned: bool | None = None
     self_labelled: bool = False
     saved_step: int | None = None
+    taken: int = 1
+    paused_s: float = 0.0
 
     @property
     def correct(self) -> bool | None:
@@ -177,12 +185,14 @@ class Sent(msgspec.Struct, frozen=True, array_like=True):
         number: of the sample in the run, as in `Record`.
         is_start: no request: here a host begins with that sample, and the session's next request is `sequence`; what
             stands above of this and later requests of the session was never carried out.
+        change: no sample: what a person changes, such as RESET_HEAD; `number` says nothing then. "" for a sample.
     """
 
     session: int
     sequence: int
     number: int
     is_start: bool = False
+    change: str = ""
 
 
 class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -211,7 +221,9 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         ended: `complete`, `interrupted` (Ctrl-C) or `error`.
         error: the message, if it ended with one.
-        samples: results received.
+        samples: that the device has taken, as far as it has told: of a stream the results received; of its own sensor
+            those too that it does not report one by one.
+        results: received, each of one sample: what accuracy and loss are formed from; 0 in older runs.
         step: training steps of the device since its reset.
         learning_rate: that was in force, None where nothing was learned.
         accuracy_name: what the accuracy of the first pass is called.
@@ -219,6 +231,8 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
         training_accuracy: of the last pass, if it was not the first; the device had learned its samples before.
         passes: the figures of each pass.
         elapsed_s: from the first sample to the last result.
+        paused_s: how much of it the run was paused.
+        samples_per_s: over the time in which it was not paused.
         inference_ticks: mean of the device's counter.
         train_ticks: mean of the device's counter, over the samples that were learned.
         stack_bytes: high-water mark of the stack.
@@ -252,6 +266,8 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
     statistics: Statistics | None = None
     lost_results: int = 0
     resumed: int = 0
+    results: int = 0
+    paused_s: float = 0.0
     labels: tuple[str, ...] = ()
 
 
@@ -523,10 +539,18 @@ def read_run(path: Path, *, with_records: bool = True) -> Run:
 
 
 def _read_manifest(path: Path) -> Manifest:
+    data = None
     try:
-        return msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+        data = (path / MANIFEST).read_bytes()
+        return msgspec.json.decode(data, type=Manifest)
     except (OSError, msgspec.MsgspecError, ValueError) as error:
-        raise DataError(f"{path} is not the folder of a run", cause=str(error)) from error
+        raise DataError(
+            f"{path} is not the folder of a run" if data is None else f"the run {path} does not say what was run",
+            cause=f"{MANIFEST} is empty" if data == b"" else f"{MANIFEST}: {reason(error)}",
+            hint="`edgelearn runs list` lists the runs"
+            if data is None
+            else "it cannot be carried on; what results it has can still be shown: `edgelearn report`",
+        ) from error
 
 
 def _read_lines(path: Path, kind: type[_Line], problems: list[str]) -> tuple[_Line, ...]:
@@ -628,5 +652,5 @@ def _locked(file: IO[bytes]) -> bool:
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"{path} could not be written", cause=str(error), hint="check the free space and the folder's permissions"
+        f"{path} could not be written", cause=reason(error), hint="check the free space and the folder's permissions"
     )

@@ -22,6 +22,8 @@ WRITE_TIMEOUT_S = 5.0
 #: pyserial's timeout is fixed, for each change costs system calls; longer waits are made of several.
 _SERIAL_POLL_S = 0.05
 _READ_BYTES = 65536
+#: Whoever tries again and again waits not so long for a single try.
+_RECONNECT_TIMEOUT_S = 1.0
 #: Start bit, eight data bits, stop bit.
 _BITS_PER_BYTE = 10
 
@@ -80,7 +82,8 @@ def reopener(url: str, *, baud: int = 115200) -> Callable[[], Transport]:
         if known is not None:
             found = _usb_port(lambda port: known.serial_number and port.serial_number == known.serial_number)
             found = found or _usb_port(lambda port: (port.vid, port.pid) == (known.vid, known.pid))
-        return open_transport(found.device if found else url, baud=baud)
+        device = found.device if found else url
+        return open_transport(device, baud=baud, connect_timeout_s=_RECONNECT_TIMEOUT_S)
 
     return reopen
 

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 
 from edgelearn.host.device import DeviceInfo
+from edgelearn.host.link import Silence
 from edgelearn.host.metrics import PassScore
 from edgelearn.host.telemetry import Record, StreamOptions, StreamSummary
 from edgelearn.host.words import count, duration, kib, part_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 #: Points of a curve in the terminal; older ones are thinned out evenly.
 _CURVE_POINTS = 400
 _PLAIN_EVERY_S = 2.0
+_QUIET_EVERY_S = 10.0
 _REFRESH_HZ = 4
 #: Columns from which a terminal counts as wide.
 _WIDE = 100
@@ -52,13 +54,13 @@ class StreamEvent(Struct, frozen=True, kw_only=True):
     """One result, and where the stream stands after it.
 
     Attributes:
-        done: results received.
-        total: results expected.
+        done: samples that the device has taken.
+        total: of them expected, 0 where nobody knows.
         accuracy_name: what the accuracy of this pass is called.
         accuracy: of this pass so far; None without classes.
         window_accuracy: of the last samples.
         window_loss: mean of the last samples.
-        samples_per_s: since the start.
+        samples_per_s: since the start, without pauses.
         left_s: time left at that rate.
     """
 
@@ -86,6 +88,9 @@ class View(Protocol):
 
     def notice(self, text: str) -> None:
         """Something that a person should know."""
+
+    def silence(self, silence: Silence | None) -> None:
+        """The device does not answer, told every moment; None: it answers again."""
 
     def finish(self, summary: StreamSummary) -> None:
         """The stream has ended."""
@@ -117,6 +122,9 @@ class SilentView:
     def notice(self, text: str) -> None:
         """Show nothing."""
 
+    def silence(self, silence: Silence | None) -> None:
+        """Show nothing."""
+
     def finish(self, summary: StreamSummary) -> None:
         """Show nothing."""
 
@@ -145,6 +153,11 @@ class Views:
         for view in self._views:
             view.notice(text)
 
+    def silence(self, silence: Silence | None) -> None:
+        """Tell all."""
+        for view in self._views:
+            view.silence(silence)
+
     def finish(self, summary: StreamSummary) -> None:
         """Tell all."""
         for view in self._views:
@@ -163,6 +176,7 @@ class PlainView:
         self._file = file or sys.stdout
         self._every_s = every_s
         self._last_s = 0.0
+        self._next_quiet_s = _QUIET_EVERY_S
 
     def start(self, start: StreamStart) -> None:
         """Say what will be done."""
@@ -190,6 +204,14 @@ class PlainView:
     def notice(self, text: str) -> None:
         """Say it."""
         self._line(f"note: {text}")
+
+    def silence(self, silence: Silence | None) -> None:
+        """Say how long it lasts, now and then: that it began and ended is a notice."""
+        if silence is None or silence.quiet_s < self._next_quiet_s - _QUIET_EVERY_S:
+            self._next_quiet_s = _QUIET_EVERY_S
+        elif silence.quiet_s >= self._next_quiet_s:
+            self._next_quiet_s += _QUIET_EVERY_S
+            self._line(quiet(silence))
 
     def finish(self, summary: StreamSummary) -> None:
         """Say how it ended."""
@@ -232,6 +254,8 @@ class LiveView:
         self._live: Live | None = None
         self._start: StreamStart | None = None
         self._event: StreamEvent | None = None
+        self._silence: Silence | None = None
+        self._size = console.size
         self._loss = Curve()
         self._accuracy = Curve()
         self._window_accuracy = Curve()
@@ -269,6 +293,10 @@ class LiveView:
         """Show a line above the view."""
         self._console.print(f"note: {text}", markup=False, highlight=False, style="yellow")
 
+    def silence(self, silence: Silence | None) -> None:
+        """Shown at the next refresh."""
+        self._silence = silence
+
     def finish(self, summary: StreamSummary) -> None:
         """Close the view and say how it ended."""
         self.close()
@@ -287,19 +315,23 @@ class LiveView:
         from rich.table import Table
         from rich.text import Text
 
-        start, event = self._start, self._event
+        self._begin_anew_where_resized()
+        start, event, silence = self._start, self._event, self._silence
         if start is None:
             return Text("")
         if event is None:
-            return Panel(Text("waiting for the first result"), title=heading(start), title_align="left")
+            text = quiet(silence) if silence else "waiting for the first result"
+            return Panel(Text(text), title=heading(start), title_align="left")
         width = self._console.width
         parts: list[RenderableType] = []
         charts = self._charts(event, width - 4, self._console.height - (10 if width >= _NARROW else 14))
         if charts is not None:
             parts.append(charts)
-        parts.append(self._progress(start, event, with_rate=width >= _NARROW))
+        # While nothing comes the last rate would stand there as if it went on.
+        rate = quiet(silence) if silence else _rate(event)
+        parts.append(self._progress(start, event, rate if width >= _NARROW else ""))
         if width < _NARROW:
-            parts.append(Text(_rate(event), no_wrap=True, overflow="ellipsis"))
+            parts.append(Text(rate, no_wrap=True, overflow="ellipsis"))
         columns = 3 if width >= _WIDE else 2 if width >= _NARROW else 1
         grid = Table.grid(padding=(0, 2), expand=True)
         for _ in range(columns):
@@ -308,7 +340,14 @@ class LiveView:
         for first in range(0, len(figures), columns):
             grid.add_row(*figures[first : first + columns])
         parts.append(grid)
-        return Panel(Group(*parts), title=heading(start), title_align="left", border_style="cyan")
+        return Panel(Group(*parts), title=heading(start), title_align="left", border_style="red" if silence else "cyan")
+
+    def _begin_anew_where_resized(self) -> None:
+        """A terminal that was made narrower has broken the lines of the last frame: no cursor movement erases them."""
+        before, self._size = self._size, self._console.size
+        if self._live is not None and self._size != before:
+            self._console.file.write("\x1b[H\x1b[2J")
+            self._console.file.flush()
 
     def _charts(self, event: StreamEvent, width: int, height: int) -> RenderableType | None:
         from rich.table import Table
@@ -339,7 +378,7 @@ class LiveView:
                 grid.add_row(chart)
         return grid
 
-    def _progress(self, start: StreamStart, event: StreamEvent, *, with_rate: bool) -> RenderableType:
+    def _progress(self, start: StreamStart, event: StreamEvent, rate: str) -> RenderableType:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
@@ -351,14 +390,10 @@ class LiveView:
         which = f"pass {event.record.pass_number + 1} of {repeat}  " if repeat > 1 else ""
         line.add_row(
             f"{which}{event.done} of {event.total}" if event.total else f"{event.done}",
-            ProgressBar(
-                total=event.total or None,
-                pulse=not event.total,
-                completed=event.done,
-                complete_style="cyan",
-                finished_style="green",
-            ),
-            _rate(event) if with_rate else "",
+            ProgressBar(total=event.total, completed=event.done, complete_style="cyan", finished_style="green")
+            if event.total
+            else "",
+            rate,
         )
         return line
 
@@ -379,11 +414,17 @@ class LiveView:
             static = f"{info.static_ram_bytes / 1024:.1f} of {start.board_ram_bytes / 1024:.0f} KiB"
         stack = event.record.stack_bytes
         in_use = part_of(stack, info.stack_size_bytes) if stack else "not known"
-        link = f"{1000 * event.record.round_trip_s:.1f} ms, {count(event.retries, 'retry', 'retries')}"
+        link = count(event.retries, "retry", "retries")
+        if event.record.round_trip_s:
+            link = f"{1000 * event.record.round_trip_s:.1f} ms, {link}"
         return (
             _figure("static RAM", static),
             _figure("most stack", in_use),
-            _figure("round trip", link, "yellow" if event.retries or event.bad_frames else ""),
+            _figure(
+                "round trip" if event.record.round_trip_s else "link",
+                link,
+                "yellow" if event.retries or event.bad_frames else "",
+            ),
         )
 
 
@@ -447,8 +488,10 @@ def heading(start: StreamStart) -> str:
 def closing(summary: StreamSummary) -> list[str]:
     """How it ended, in lines."""
     how = {"complete": "done", "interrupted": "interrupted", "error": "ended by an error"}[summary.ended]
+    reported = f" ({summary.results:,} reported)" if summary.results != summary.samples else ""
+    paused = f" ({duration(summary.paused_s)} of it paused)" if summary.paused_s >= 1 else ""
     lines = [
-        f"{how}: {count(summary.samples, 'sample')} in {duration(summary.elapsed_s)}, "
+        f"{how}: {count(summary.samples, 'sample')}{reported} in {duration(summary.elapsed_s)}{paused}, "
         f"{summary.samples_per_s:.1f} samples/s, "
         f"{count(summary.link.retries, 'retry', 'retries')}, {count(summary.link.bad_frames, 'bad frame')}"
     ]
@@ -480,7 +523,13 @@ def _unfinished(passes: tuple[PassScore, ...]) -> str:
 
 
 def _rate(event: StreamEvent) -> str:
-    return f"{event.samples_per_s:.1f} samples/s  {duration(event.left_s)} left"
+    left = f"  {duration(event.left_s)} left" if event.total else ""
+    return f"{event.samples_per_s:.1f} samples/s{left}"
+
+
+def quiet(silence: Silence) -> str:
+    """For how long the device has not answered."""
+    return f"no answer for {silence.quiet_s:.0f} s; trying again for {silence.left_s:.0f} s; Ctrl-C ends"
 
 
 def _figure(name: str, value: str, style: str = "") -> Text:

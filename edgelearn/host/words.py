@@ -23,7 +23,9 @@ def kib(size_bytes: int) -> str:
 
 
 def part_of(part_bytes: int, whole_bytes: int) -> str:
-    """So many bytes of so many, both in the unit that suits the smaller one."""
+    """So many bytes of so many (0: nobody knows of how many), both in the unit that suits the smaller one."""
+    if not whole_bytes:
+        return kib(part_bytes)
     if part_bytes < 1024:
         return f"{part_bytes} of {whole_bytes} bytes"
     return f"{part_bytes / 1024:.1f} of {whole_bytes / 1024:.1f} KiB"

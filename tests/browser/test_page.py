@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.support.fake_device import FakeDevice, Model, blobs
+from tests.support.fake_device import FakeDevice, Faults, Model, blobs
 from tests.support.tools import require_browser, require_package
 
 MODEL = Model(labels=("zero", "one", "two", "", ""), classes=3, outputs=5, label_bytes=12, can_save=True)
@@ -40,18 +40,17 @@ def browser():
     driver.quit()
 
 
-def streaming(fake, folder, *options):
+def streaming(fake, folder, *options, ends=False):
     """`edgelearn stream --web`."""
     x, y = blobs(4000, classes=3)
     np.savez(folder / "blobs.npz", x=x, y=y)
-    return serving(
-        fake, folder, "stream", "--data", "blobs.npz", "--train", "--lr", "0.02", "--rate-hz", "40", *options
-    )
+    common = ("stream", "--data", "blobs.npz", "--train", "--lr", "0.02", "--rate-hz", "40")
+    return serving(fake, folder, *common, *options, ends=ends)
 
 
 @contextlib.contextmanager
-def serving(fake, folder, *arguments):
-    """A command with its page in a process of its own; the address it prints."""
+def serving(fake, folder, *arguments, ends=False):
+    """A command with its page in a process of its own; the address it prints. `ends`: it ends by itself."""
     command = [sys.executable, "-m", "edgelearn.cli", *arguments, "--port", fake.url, "--web", "--web-port", "0"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "default"}
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
@@ -60,7 +59,9 @@ def serving(fake, folder, *arguments):
         found = re.fullmatch(r"watch at (http://\S+)\n", line)
         assert found, line + (process.stdout.read() if process.poll() is not None else "")
         yield found[1]
-        assert process.poll() is None, "it ended by itself"
+        if ends:
+            process.wait(timeout=20)
+        assert ends or process.poll() is None, "it ended by itself"
     finally:
         process.terminate()
         process.wait(timeout=20)
@@ -131,6 +132,9 @@ def test_the_page_shows_the_learning_and_takes_orders(browser, tmp_path):
         until(lambda: "three" in seen.text("classes"))
         assert fake.names[3] == "three"
 
+        seen.type_into("rate", "abc")
+        seen.find("set").click()
+        until(lambda: "a number is needed" in browser.find_element("css selector", "body").text)
         seen.type_into("rate", "0.005")
         seen.find("set").click()
         until(lambda: "the learning rate is 0.005" in seen.text("notices"))
@@ -188,6 +192,47 @@ def test_names_from_the_device_are_text(browser, tmp_path):
         assert "{{ 1 }}" in seen.text("classes")
         assert browser.title == "edgelearn"
         assert "<b>x" in browser.find_element("css selector", "body").text
+
+
+def test_the_page_learns_that_the_run_is_complete(browser, tmp_path):
+    with FakeDevice(MODEL) as fake, streaming(fake, tmp_path, "--limit", "200", ends=True) as url:
+        browser.get(url)
+        seen = Seen(browser)
+        until(lambda: seen.text("state") == "running")
+    _is_left_alone(browser, "complete")
+    assert re.search(r"run folder runs/\S+\nedgelearn report runs/\S+\n", seen.text("outcome"))
+    assert seen.text("samples") == "200 of 200"
+    assert not seen.is_enabled("pause")
+
+
+def test_the_page_learns_that_the_run_has_failed(browser, tmp_path):
+    with FakeDevice(MODEL) as fake, streaming(fake, tmp_path, ends=True) as url:
+        browser.get(url)
+        seen = Seen(browser)
+        until(lambda: seen.samples() > 20)
+        fake.faults = Faults(silent_after_frames=1)
+        until(lambda: seen.text("state") == "no answer")
+        assert "does not answer; trying again for" in seen.text("notices")
+        until(lambda: "no answer for" in browser.find_element("css selector", "body").text)
+    _is_left_alone(browser, "failed")
+    assert "does not answer; sample was sent" in seen.text("outcome")
+    assert "edgelearn stream --resume" in seen.text("outcome")
+
+
+def test_the_page_learns_that_the_run_was_interrupted(browser, tmp_path):
+    with FakeDevice(MODEL) as fake, streaming(fake, tmp_path) as url:
+        browser.get(url)
+        until(lambda: Seen(browser).samples() > 20)
+    _is_left_alone(browser, "interrupted")
+
+
+def _is_left_alone(browser, state):
+    """The server has ended; the page shows how the run did, and no warning."""
+    seen = Seen(browser)
+    until(lambda: "The program that served this page has ended" in seen.text("outcome"))
+    assert seen.text("state") == state
+    time.sleep(1.0)
+    assert not browser.find_element("id", "popup").is_displayed()
 
 
 def test_light_and_dark_follow_the_person(browser, tmp_path):

@@ -1,8 +1,9 @@
-"""Boards in Renode: scripts and command line, a project through it with a stand-in, and Renode itself if it is there."""
+"""Boards in Renode: scripts, command line, a project through it with a stand-in, and Renode itself if it is there."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from edgelearn.firmware import emulator, renode
 from edgelearn.host.device import open_device
 from edgelearn.ir import LossKind
 from edgelearn.training import make_head, plan_training
+from tests.support.bundles import write_model
 from tests.support.firmware import generate, write_project
 from tests.support.tools import optional_tool, require_tool
 from tests.unit.training.heads import head_graph
@@ -119,6 +121,26 @@ def test_a_board_learns_behind_the_stand_in(tmp_path, monkeypatch):
         assert running.engine == "renode"
         learns_as_the_reference(running.url)
     assert {path.name for path in (image.parent / "renode").iterdir()} == {"board.repl", "board.resc"}
+
+
+def test_the_robot_file_runs(tmp_path, monkeypatch):
+    """As the workflow runs it with Renode, with the stand-in."""
+    require_tool("qemu-system-arm")
+    require_tool("arm-none-eabi-gcc")
+    board = load_board(BOTH)
+    assert board.emulator is not None
+    stand_in(tmp_path / "bin", monkeypatch, STAND_IN.format(python=sys.executable, machine=board.emulator.machine))
+    command = tmp_path / "bin" / "edgelearn"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edgelearn.cli "$@"\n')
+    command.chmod(0o755)
+    write_model(tmp_path / "small.tflite")
+    convert = CliRunner().invoke(main, ["convert", str(tmp_path / "small.tflite"), "-o", str(tmp_path / "small.elb")])
+    assert convert.exit_code == 0, convert.output
+    robot = [sys.executable, "-m", "robot", "--outputdir", str(tmp_path / "out"), "--test", "STM32F405"]
+    file = Path(__file__).parents[1] / "renode" / "learn.robot"
+    variables = ["--variable", f"MODEL:{tmp_path / 'small.elb'}", "--variable", "TRAIN_STEPS:20"]
+    done = subprocess.run([*robot, *variables, str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_renode_that_fails_says_why(tmp_path, monkeypatch):

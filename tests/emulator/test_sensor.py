@@ -21,6 +21,7 @@ from edgelearn.host.device import open_device
 from edgelearn.host.head import load_head
 from edgelearn.host.telemetry import HEAD, read_run
 from edgelearn.host.transport import reopener
+from edgelearn.protocol import MessageType, SensorRun, message, pack
 from edgelearn.training import make_head, plan_training
 from tests.support.firmware import generate, write_project
 from tests.support.lossy_proxy import assert_same_head
@@ -153,6 +154,26 @@ def test_a_session_goes_on_over_a_reset_of_a_board_that_learns_by_itself(made, t
             assert device.info.learning_rate == rate
     finally:
         running.stop()
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_sensor_that_is_held_goes_on_by_the_boards_own_clock(name, made):
+    """Whoever holds it may be killed before it says so."""
+    board, image, _, _, _ = made(name)
+    fields = dict.fromkeys((field.name for field in message(MessageType.SET_SENSOR).fields), 0)
+    with start(board, image) as running, open_device(running.url, hello_timeout_s=30) as device:
+        device.set_sensor(run=True, train=True, label=2, report_every=0)
+        for lease_ms in (10_000_000, 300):
+            payload = pack(MessageType.SET_SENSOR, **{**fields, "run": SensorRun.STOP, "lease_ms": lease_ms})
+            device.link.request(MessageType.SET_SENSOR, payload)
+            held = device.statistics().sensor_samples
+            time.sleep(0.5)
+            if lease_ms > 1000:
+                assert device.statistics().sensor_samples == held
+        deadline = time.monotonic() + 60
+        while device.statistics().sensor_samples < held + 20:
+            assert time.monotonic() < deadline, "it does not go on"
+        assert not device.statistics().sensor_untold
 
 
 @pytest.mark.parametrize("name", BOARDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -66,6 +67,26 @@ def test_what_was_saved_is_there_at_the_next_start(name, tmp_path):
     assert not running.alive
 
 
+@pytest.mark.parametrize("name", WRITABLE)
+def test_what_was_saved_stays_whatever_becomes_of_the_emulator(name, tmp_path):
+    board = load_board(name)
+    image, kept = image_for(name, tmp_path / "p"), tmp_path / "kept.bin"
+    with start(board, image, nvm_file=kept) as running, KeeperClient(running.url) as client:
+        assert kept.exists()
+        for value in range(1, 6):
+            assert client.save(value)
+        deadline = time.monotonic() + 30
+        while kept.read_bytes() != running.read_nvm():
+            assert time.monotonic() < deadline, "the file is not brought up to date"
+            time.sleep(0.05)
+        os.kill(running.pid, signal.SIGKILL)
+        while running.alive:
+            time.sleep(0.01)
+    with start(board, image, nvm_file=kept) as running, KeeperClient(running.url) as client:
+        assert client.load() == Loaded(5, payload_crc(5), 5)
+    assert [path.name for path in tmp_path.glob("kept*")] == ["kept.bin"]
+
+
 @pytest.mark.parametrize("name", READ_ONLY)
 def test_flash_that_cannot_be_written_says_so(name, tmp_path):
     board = load_board(name)
@@ -110,6 +131,13 @@ def test_a_file_of_another_board_is_refused(tmp_path):
     kept.write_bytes(b"short")
     with pytest.raises(EmulatorError, match="does not hold the flash"):
         start(load_board(name), image, nvm_file=kept)
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_the_start(tmp_path):
+    name = WRITABLE[-1]
+    with pytest.raises(EmulatorError, match="cannot be kept") as caught:
+        start(load_board(name), image_for(name, tmp_path / "p"), nvm_file=tmp_path / "nosuch" / "kept.bin")
+    assert caught.value.cause == "No such file or directory"
 
 
 def test_reading_flash_wants_a_file(tmp_path):

@@ -67,9 +67,20 @@ void elearn_port_wait(void) { }
 void elearn_port_pause(void) { }
 uint32_t elearn_port_ticks(void) { return 0; }
 uint32_t elearn_port_counter_hz(void) { return 0; }
+/* Some reports find no room, and time passes. */
+static uint32_t looks;
+int elearn_port_can_write(void) { return looks++ % 4u != 0; }
+uint32_t elearn_port_clock_ms(void) { return 40u * looks++; }
 uint32_t elearn_port_overruns(void) { return 0; }
 uint32_t elearn_port_ring_bytes(void) { return 0; }
 uint32_t elearn_port_count_start(uint32_t remembered) { return remembered + 1u; }
+const elearn_port_start *elearn_port_last_start(void)
+{
+    static const elearn_port_start start = {0, 0, 0, 0, 0, 0, 0, 0};
+    return &start;
+}
+void elearn_port_forget_faults(void) { }
+void elearn_port_feed(void) { }
 uint32_t elearn_port_static_ram_bytes(void) { return 0; }
 uint32_t elearn_port_stack_size_bytes(void) { return 0; }
 uint32_t elearn_port_stack_bytes(void) { return 0; }
@@ -135,6 +146,8 @@ static uint32_t fixed_part(uint32_t type)
         return ELEARN_SET_CLASS_BYTES;
     case ELEARN_MSG_SET_SENSOR:
         return ELEARN_SET_SENSOR_BYTES;
+    case ELEARN_MSG_GOODBYE:
+        return ELEARN_GOODBYE_BYTES;
     default:
         return 0;
     }
@@ -142,7 +155,8 @@ static uint32_t fixed_part(uint32_t type)
 
 static bool only_reads(uint32_t type)
 {
-    return type == ELEARN_MSG_HELLO || type == ELEARN_MSG_READ || type == ELEARN_MSG_STATISTICS;
+    return type == ELEARN_MSG_HELLO || type == ELEARN_MSG_READ || type == ELEARN_MSG_STATISTICS
+           || type == ELEARN_MSG_GOODBYE;
 }
 
 /* Everything that requests may change: what was learned, counters, flash. */
@@ -470,6 +484,7 @@ static void frames(input in)
                 memset(payload + ELEARN_SET_SENSOR_LABEL + 1, 0, 1);
                 memset(payload + ELEARN_SET_SENSOR_SAMPLES + 1, 0, 3);
                 memset(payload + ELEARN_SET_SENSOR_REPORT_EVERY + 1, 0, 3);
+                memset(payload + ELEARN_SET_SENSOR_LEASE_MS + 1, 0, 3);
             } else if (length >= 4 && (choice & 32) && type != ELEARN_MSG_WRITE) {
                 /* Offsets, counts and numbers are small. */
                 memset(payload + (type == ELEARN_MSG_SAMPLE ? 6 : 1), 0, type == ELEARN_MSG_SET_LEARNING_RATE ? 0 : 3);

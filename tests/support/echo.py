@@ -36,8 +36,8 @@ def write_echo_project(
     (folder / "port").mkdir(exist_ok=True)
     for name in board.port.sources:
         shutil.copy(firmware / "port" / name, folder / "port")
-    headers = ("elearn_port.h", "elearn_nvm.h", "elearn_bytes.h", "elearn_frame.h", "elearn_store.h")
-    for name in (*headers, *runtime_sources):
+    headers = ("port", "nvm", "bytes", "flash", "frame", "store")
+    for name in (*(f"elearn_{header}.h" for header in headers), *runtime_sources):
         shutil.copy(firmware / "runtime" / name, folder / "runtime")
     return folder
 

@@ -147,6 +147,7 @@ class FakeDevice:
         self.parts = bytearray(m.inputs)
         self.autosave_steps = 0
         self.sensor = Sensor()
+        self.held_until_s = 0.0
         self.saves, self.saved, self.saved_step = 0, (0, 0), 0
         self.previous_reply = b""
         self.held_reply = b""
@@ -313,6 +314,10 @@ class FakeDevice:
             self._send(encode_frame(MessageType.HELLO_REPLY, frame.sequence, self._hello_reply()))
         elif self.session == 0:
             self._send(self._acknowledge(frame.sequence, Status.NO_SESSION))
+        elif frame.type is MessageType.GOODBYE:
+            if fields.integer("session") == self.session:
+                self.session = 0
+            self._send(self._acknowledge(frame.sequence, Status.OK))
         elif frame.type is MessageType.READ:
             self._send(self._read(frame.sequence, fields))
         elif frame.type is MessageType.STATISTICS:
@@ -409,10 +414,15 @@ class FakeDevice:
         if run == SensorRun.REPORT:
             self.sensor = msgspec.structs.replace(self.sensor, report_every=fields.integer("report_every"))
             return Status.OK
-        if run != SensorRun.START:
-            goes_on = run == SensorRun.GO_ON and not self.sensor.is_done
-            self.sensor = msgspec.structs.replace(self.sensor, runs=goes_on)
+        lease_s = fields.integer("lease_ms") / 1000
+        self.held_until_s = 0.0
+        if run == SensorRun.STOP and lease_s:
+            self.held_until_s = time.monotonic() + lease_s
             return Status.OK
+        if run != SensorRun.START:
+            goes_on = run == SensorRun.GO_ON and (self.sensor.runs or not self.sensor.is_done)
+            self.sensor = msgspec.structs.replace(self.sensor, runs=goes_on)
+            return Status.SENSOR_IDLE if run == SensorRun.GO_ON and not goes_on else Status.OK
         if flags & ~(SampleFlag.TRAIN | SampleFlag.HAS_LABEL | SampleFlag.TARGET_IS_INPUT | SampleFlag.SELF_LABEL):
             return Status.BAD_VALUE
         is_classifier = m.loss is LossCode.CROSS_ENTROPY
@@ -441,7 +451,7 @@ class FakeDevice:
         """Let the sensor have so many samples ready, one after the other; nothing while it is stopped."""
         for _ in range(count):
             with self._lock:
-                if self.sensor.runs:
+                if self.sensor.runs and time.monotonic() >= self.held_until_s:
                     self._take_sensor_sample()
 
     def _sense(self) -> None:
@@ -479,7 +489,7 @@ class FakeDevice:
             elif not flags & SampleFlag.HAS_LABEL:
                 label = 65535
             self.events = (self.events + 1) % READING
-            payload = pack(MessageType.SENSOR_EVENT, **values, label=label, samples=samples)
+            payload = pack(MessageType.SENSOR_EVENT, **values, label=label, samples=samples, session=self.session)
             self._send(encode_frame(MessageType.SENSOR_EVENT, READING | self.events, payload))
         self._autosave()
 
@@ -557,6 +567,7 @@ class FakeDevice:
             failed_saves=0,
             sensor_samples=self.sensor.samples,
             sensor_learned=self.sensor.learned,
+            sensor_untold=0,
         )
 
     def _region(self, region: int) -> np.ndarray | bytes | None:

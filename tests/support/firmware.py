@@ -90,9 +90,18 @@ void elearn_port_wait(void) { }
 void elearn_port_pause(void) { }
 uint32_t elearn_port_ticks(void) { return 0; }
 uint32_t elearn_port_counter_hz(void) { return 0; }
+int elearn_port_can_write(void) { return 1; }
+uint32_t elearn_port_clock_ms(void) { return 0; }
 uint32_t elearn_port_overruns(void) { return 0; }
 uint32_t elearn_port_ring_bytes(void) { return 0; }
 uint32_t elearn_port_count_start(uint32_t remembered) { return remembered + 1u; }
+const elearn_port_start *elearn_port_last_start(void)
+{
+    static const elearn_port_start start = {0, 0, 0, 0, 0, 0, 0, 0};
+    return &start;
+}
+void elearn_port_forget_faults(void) { }
+void elearn_port_feed(void) { }
 uint32_t elearn_port_static_ram_bytes(void) { return 0; }
 uint32_t elearn_port_stack_size_bytes(void) { return 0; }
 uint32_t elearn_port_stack_bytes(void) { return 0; }

@@ -57,9 +57,6 @@ family = 0x1234_5678
 """
 
 
-#: Drivers whose boards are still to come; tests/unit/firmware/test_drivers_compile.py compiles them.
-WAITING_DRIVERS = {"stm32l4_flash.c"}
-
 NVM = """
 [nvm]
 source = "uart_ring.c"
@@ -103,18 +100,24 @@ def test_there_are_boards_and_one_is_for_the_demonstration() -> None:
 
 
 def test_every_driver_belongs_to_a_board() -> None:
-    used = {source for name in board_names() for source in load_board(name).port.sources} | WAITING_DRIVERS
+    used = {source for name in board_names() for source in load_board(name).port.sources}
     there = {path.name for path in (resources.firmware_folder() / "port").iterdir() if path.is_file()}
     assert used == there
 
 
-def test_no_board_or_chip_is_named_in_python() -> None:
+def test_no_board_or_chip_is_named_in_python_or_c() -> None:
     package = resources.firmware_folder().parent
     names = {name for name in board_names() if load_board(name).core is not Core.HOST}
     names |= {re.sub(r"[^a-z0-9].*", "", load_board(name).chip.lower()) for name in names}
-    pattern = re.compile("|".join(sorted(names)))
-    for path in package.rglob("*.py"):
-        assert not pattern.search(path.read_text(encoding="utf-8").lower()), path
+    pattern = re.compile(rf"(?<![a-z0-9])({'|'.join(sorted(names))})")
+    files = [path for ending in ("py", "c", "h", "cpp", "robot") for path in package.rglob(f"*.{ending}")]
+    assert len(files) > 100
+    for path in [*files, *resources.templates_folder().rglob("*.j2")]:
+        text = path.read_text(encoding="utf-8").lower()
+        if path.suffix in (".c", ".h", ".cpp"):
+            # Comments cite the vendors' documents.
+            text = re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
+        assert not pattern.search(text), path
 
 
 def test_valid_file(tmp_path: Path) -> None:

@@ -11,7 +11,17 @@ from edgelearn.protocol import MESSAGES, MessageType
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 BEGIN, END = "<!-- begin messages -->\n", "<!-- end messages -->\n"
-CODES = ("Status", "SampleFlag", "ResultFlag", "SensorRun", "Region", "LossCode", "ResidualCode", "TensorType")
+CODES = (
+    "Status",
+    "SampleFlag",
+    "ResultFlag",
+    "SensorRun",
+    "Region",
+    "ResetCause",
+    "LossCode",
+    "ResidualCode",
+    "TensorType",
+)
 
 
 def tables() -> str:
@@ -50,7 +60,7 @@ def test_every_type_has_a_layout():
 
 def test_the_page_names_what_may_be_missing():
     text = PAGE.read_text(encoding="utf-8")
-    (named,) = re.findall(r"in a reply\n(.*?) may be missing", text, re.DOTALL)
+    (named,) = re.findall(r"in a reply\n(.*?)\smay be missing", text, re.DOTALL)
     replies = [layout for layout in MESSAGES if layout.type >= 0x80]
     optional = [field.name for layout in replies for field in layout.fields if field.optional]
     assert re.findall(r"`(\w+)`", named) == optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import time
@@ -12,9 +13,22 @@ import pytest
 
 from edgelearn.board import SANITIZE_FLAGS
 from edgelearn.errors import DeviceRefusedError
+from edgelearn.host import device as device_module
 from edgelearn.host.device import Device, open_device
+from edgelearn.host.transport import open_transport
 from edgelearn.ir import LossKind, Quant, quantize_array
-from edgelearn.protocol import MessageType, SampleFlag, SensorRun, message, pack
+from edgelearn.protocol import (
+    PROTOCOL_VERSION,
+    READING,
+    FrameReader,
+    MessageType,
+    SampleFlag,
+    SensorRun,
+    encode_frame,
+    message,
+    pack,
+    unpack,
+)
 from edgelearn.recipe import Residual
 from edgelearn.training import make_head, plan_training
 from tests.support.firmware import HostFirmware, build, generate, load_graph, write_project
@@ -166,21 +180,125 @@ def test_a_head_is_read_whole_while_it_learns():
 
 def test_it_stops_goes_on_and_starts_anew():
     with firmware() as running, open_device(running.url) as device:
-        device.resume_sensor()
+        assert not device.resume_sensor()
         assert device.statistics().sensor_samples == 0, "there was nothing to go on with"
         device.set_sensor(run=True, samples=20, train=True, label=0)
         wait_for_samples(device, 20)
-        device.resume_sensor()
+        assert not device.resume_sensor()
         assert device.predict(np.zeros(FEATURES, np.int8)).step == 20, "all samples were taken"
         device.set_sensor(run=True, train=True, label=0)
         wait_for_samples(device, 5)
         device.set_sensor(run=False)
         taken = device.statistics().sensor_samples
-        device.resume_sensor()
+        assert device.resume_sensor()
+        assert device.resume_sensor(), "it runs already"
         wait_for_samples(device, taken + 5)
         device.set_sensor(run=False)
         statistics = device.statistics()
         assert statistics.step == 20 + statistics.sensor_samples
+
+
+def hold(device: Device, lease_ms: int) -> None:
+    fields = dict.fromkeys((field.name for field in message(MessageType.SET_SENSOR).fields), 0)
+    payload = pack(MessageType.SET_SENSOR, **{**fields, "run": SensorRun.STOP, "lease_ms": lease_ms})
+    device.link.request(MessageType.SET_SENSOR, payload)
+
+
+def test_a_sensor_that_is_held_goes_on_by_itself():
+    """Whoever holds it may be killed before it says so."""
+    with firmware() as running, open_device(running.url) as device:
+        device.set_sensor(run=True, train=True, label=1)
+        wait_for_samples(device, 5)
+        hold(device, 60_000)
+        held = device.statistics().sensor_samples
+        time.sleep(0.02)
+        assert device.statistics().sensor_samples == held
+        device.refresh()
+        assert device.info.sensor_runs, "it only waits"
+        with pytest.raises(DeviceRefusedError):
+            device.predict(np.zeros(FEATURES, np.int8))
+        hold(device, 100)
+        wait_for_samples(device, held + 5)
+        hold(device, 60_000)
+        assert device.resume_sensor()
+        wait_for_samples(device, device.statistics().sensor_samples + 5)
+        device.set_sensor(run=False)
+        hold(device, 1)
+        device.refresh()
+        assert not device.info.sensor_runs, "a lease does not start what is stopped"
+
+
+def test_a_head_that_changed_while_it_was_read_is_read_again(monkeypatch):
+    with firmware() as running, open_device(running.url) as device:
+        device.set_sensor(run=True, train=True, label=1)
+        wait_for_samples(device, 5)
+        monkeypatch.setattr(device_module, "_LEASES_MS", (1, 60_000))
+        read, slow = device.read_region, []
+
+        def read_slowly(*arguments):
+            time.sleep(0.005)
+            slow.append(device.statistics().sensor_samples)
+            return read(*arguments)
+
+        device.read_region = read_slowly
+        assert device.read_head().q.shape == (OUTPUTS, FEATURES)
+        half = len(slow) // 2
+        assert slow[0] < slow[half - 1], "the first lease was too short"
+        assert len(set(slow[half:])) == 1
+        monkeypatch.setattr(device_module, "_LEASES_MS", (1,))
+        with pytest.raises(DeviceRefusedError, match="while its head was being read"):
+            device.read_head()
+
+
+def test_who_leaves_is_told_nothing_any_more():
+    with firmware() as running:
+        with open_device(running.url) as device:
+            device.set_sensor(run=True, train=True, label=1)
+            wait_for_samples(device, 5)
+            session = device.session.number
+        with contextlib.closing(open_transport(running.url)) as line:
+            reader = FrameReader()
+            assert not list(reader.feed(line.read(0.1))), "nobody is there, and nothing is said"
+            hello = {"version": PROTOCOL_VERSION, "session": session, "first_sequence": 0}
+            for resume in (True, False):
+                request = pack(MessageType.HELLO, **hello, resume=resume)
+                line.write(encode_frame(MessageType.HELLO, READING, request))
+                frames = []
+                while not frames:
+                    frames += reader.feed(line.read(1.0))
+                reply = unpack(MessageType.HELLO_REPLY, frames[0].payload)
+                assert reply.integer("session") == 0, "it is not opened again, as by a late copy of its hello"
+                assert reply.integer("sensor_runs") == 1
+
+
+def test_a_late_farewell_does_not_end_the_next_session():
+    with firmware() as running, open_device(running.url) as device:
+        other = pack(MessageType.GOODBYE, session=device.session.number ^ 1)
+        device.link.request(MessageType.GOODBYE, other)
+        device.set_learning_rate(1e-4)
+
+
+def test_it_learns_on_where_somebody_is_connected_and_does_not_read():
+    with firmware() as running, open_device(running.url) as device:
+        device.set_sensor(run=True, train=True, label=1)
+        # Nobody reads: what is on its way fills up, and then the device must not wait.
+        time.sleep(3.0)
+        statistics = device.statistics()
+        assert statistics.sensor_untold > 0
+        device.set_sensor(run=False)
+        events = device.sensor_events()
+        assert device.statistics().sensor_samples >= len(events) + statistics.sensor_untold
+        assert device.statistics().sensor_learned == device.statistics().sensor_samples
+
+
+def test_events_are_numbered_and_name_their_session():
+    with firmware() as running:
+        for begun in range(2):
+            with open_device(running.url) as device:
+                device.set_sensor(run=True, samples=10)
+                events = wait_for_samples(device, 10)
+                assert [event.sequence for event in events] == list(range(10 * begun + 1, 10 * begun + 11))
+                assert {event.session for event in events} == {device.session.number}
 
 
 def test_how_often_it_reports_changes_nothing_else():

@@ -203,6 +203,26 @@ extern "C" uint32_t elearn_port_ticks(void)
     return static_cast<uint32_t>(micros());
 }
 
+extern "C" uint32_t elearn_port_clock_ms(void)
+{
+    return static_cast<uint32_t>(millis());
+}
+
+/* Why it started is the core's and the bootloader's matter, and so is a watchdog. */
+extern "C" const elearn_port_start *elearn_port_last_start(void)
+{
+    static const elearn_port_start unknown = {ELEARN_RESET_UNKNOWN, 0, 0, 0, 0, 0, 0, 0};
+    return &unknown;
+}
+
+extern "C" void elearn_port_forget_faults(void)
+{
+}
+
+extern "C" void elearn_port_feed(void)
+{
+}
+
 extern "C" uint32_t elearn_port_counter_hz(void)
 {
     return 1000000u;

@@ -2,7 +2,8 @@
  *
  * Listens on 127.0.0.1, at the port in the environment variable ELEARN_PORT or at any free one; says which in one line,
  * `port socket://127.0.0.1:NNNN`; serves one client after another; ends with code 0 on SIGTERM or SIGINT, which are
- * taken where nothing was received. What is sent while no client is there is lost, as on a line that nobody listens to.
+ * taken where nothing was received. What is sent while no client is there is lost, as on a line that nobody listens to;
+ * a client that does not read is told no more than its buffers hold, and one that asks all the same is hung up on.
  * References: POSIX.1-2008, <sys/socket.h>, pselect(). */
 #define _POSIX_C_SOURCE 200809L
 
@@ -21,6 +22,12 @@
 #include <unistd.h>
 
 #include "elearn_port.h"
+#include "elearn_protocol.h"
+
+/* What a client that does not read finds when it reads again is no older than these bytes. */
+#define SEND_BUFFER_BYTES 65536
+/* A client that reads takes something within this time. */
+#define MOST_WRITE_WAIT_S 2
 
 static int listener = -1;
 static int client = -1;
@@ -136,6 +143,7 @@ static void drop_client(void)
 static void accept_client(void)
 {
     const int on = 1;
+    const int buffer_bytes = SEND_BUFFER_BYTES;
 
     if (client >= 0) {
         return;
@@ -144,15 +152,18 @@ static void accept_client(void)
     if (client >= 0) {
         set_nonblocking(client);
         (void)setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        (void)setsockopt(client, SOL_SOCKET, SO_SNDBUF, &buffer_bytes, sizeof buffer_bytes);
     }
 }
 
-/* Wait until the client can be written to, or there is something to read or to accept; as long as that takes, or less. */
-static void wait_for(int to_write, const struct timespec *most)
+/* Wait until the client can be written to, or there is something to read or to accept; as long as that takes, or less.
+ * Returns whether it is so. */
+static int wait_for(int to_write, const struct timespec *most)
 {
     fd_set readable;
     fd_set writable;
     const int descriptor = client >= 0 ? client : listener;
+    int ready;
 
     FD_ZERO(&readable);
     FD_ZERO(&writable);
@@ -161,12 +172,14 @@ static void wait_for(int to_write, const struct timespec *most)
     } else {
         FD_SET(descriptor, &readable);
     }
-    if (pselect(descriptor + 1, &readable, &writable, NULL, most, &mask_while_waiting) < 0 && errno != EINTR) {
+    ready = pselect(descriptor + 1, &readable, &writable, NULL, most, &mask_while_waiting);
+    if (ready < 0 && errno != EINTR) {
         fail("pselect");
     }
     if (ended) {
         exit(EXIT_SUCCESS);
     }
+    return ready > 0;
 }
 
 uint32_t elearn_port_read(uint8_t *destination, uint32_t size)
@@ -191,6 +204,7 @@ uint32_t elearn_port_read(uint8_t *destination, uint32_t size)
 
 void elearn_port_write(const uint8_t *source, uint32_t size)
 {
+    const struct timespec most = {MOST_WRITE_WAIT_S, 0};
     uint32_t sent = 0;
 
     while (client >= 0 && sent < size) {
@@ -198,22 +212,31 @@ void elearn_port_write(const uint8_t *source, uint32_t size)
         if (count >= 0) {
             sent += (uint32_t)count;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            wait_for(1, NULL);
+            if (!wait_for(1, &most)) {
+                drop_client();
+            }
         } else if (errno != EINTR) {
             drop_client();
         }
     }
 }
 
+int elearn_port_can_write(void)
+{
+    const struct timespec none = {0, 0};
+
+    return client < 0 || wait_for(1, &none);
+}
+
 void elearn_port_wait(void)
 {
-    wait_for(0, NULL);
+    (void)wait_for(0, NULL);
 }
 
 void elearn_port_pause(void)
 {
     const struct timespec moment = {0, 200000}; /* 0.2 ms */
-    wait_for(0, &moment);
+    (void)wait_for(0, &moment);
 }
 
 uint32_t elearn_port_ticks(void)
@@ -224,6 +247,16 @@ uint32_t elearn_port_ticks(void)
 uint32_t elearn_port_counter_hz(void)
 {
     return 0u;
+}
+
+uint32_t elearn_port_clock_ms(void)
+{
+    struct timespec now;
+
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0) {
+        fail("clock_gettime");
+    }
+    return (uint32_t)now.tv_sec * 1000u + (uint32_t)now.tv_nsec / 1000000u;
 }
 
 uint32_t elearn_port_overruns(void)
@@ -240,6 +273,16 @@ uint32_t elearn_port_count_start(uint32_t remembered)
 {
     return remembered + 1u;
 }
+
+const elearn_port_start *elearn_port_last_start(void)
+{
+    static const elearn_port_start start = {ELEARN_RESET_UNKNOWN, 0, 0, 0, 0, 0, 0, 0};
+    return &start;
+}
+
+void elearn_port_forget_faults(void) { }
+
+void elearn_port_feed(void) { }
 
 uint32_t elearn_port_static_ram_bytes(void)
 {

@@ -1,6 +1,6 @@
 /* The UART of an nRF51, which the nRF52 has too beside the one with DMA: interrupt-driven reception, polled sending.
  * References: nRF51 Series Reference Manual v3.0, 29 (UART), 14 (GPIO: pins of peripherals); nRF52832 Product
- * Specification v1.4, 34 (UART). */
+ * Specification v1.4, 34 (UART); those of chips with two ports: GPIO, UART. */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"
@@ -29,8 +29,10 @@
 #define NOT_CONNECTED 0xFFFFFFFFu
 #define CONFIG_8N1 0u
 
-#define GPIO_OUTPUT_SET ELEARN_REGISTER(0x50000508u)
-#define GPIO_PIN(pin) ELEARN_REGISTER(0x50000700u + 4u * (pin))
+/* Pins count on from one port to the next, also in the registers that choose them. */
+#define GPIO_PORT_ADDRESS(pin) (0x50000000u + 0x300u * ((pin) / 32u))
+#define GPIO_OUTPUT_SET(pin) ELEARN_REGISTER(GPIO_PORT_ADDRESS(pin) + 0x508u)
+#define GPIO_PIN(pin) ELEARN_REGISTER(GPIO_PORT_ADDRESS(pin) + 0x700u + 4u * ((pin) % 32u))
 
 #define PIN_OUTPUT 3u
 /* An open receive pin must not be read as a stream of zeros. */
@@ -44,7 +46,7 @@
 
 void elearn_uart_init(void)
 {
-    GPIO_OUTPUT_SET = 1u << ELEARN_UART_TX_PIN;
+    GPIO_OUTPUT_SET(ELEARN_UART_TX_PIN) = 1u << (ELEARN_UART_TX_PIN % 32u);
     GPIO_PIN(ELEARN_UART_TX_PIN) = PIN_OUTPUT;
     GPIO_PIN(ELEARN_UART_RX_PIN) = PIN_INPUT_PULLED_UP;
 

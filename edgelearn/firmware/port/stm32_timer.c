@@ -1,7 +1,7 @@
 /* A 32-bit timer of the STM32 (TIM2 or TIM5, both on bus 1) as a free-running counter.
  *
  * It is not divided: one tick is one cycle of the timer's clock, which is twice that of its bus where the bus is
- * divided. With the bus at a quarter of the processor's clock (stm32f4_clock.c) a tick is two cycles.
+ * divided. With the bus at a quarter of the processor's clock a tick is two cycles.
  * QEMU's timer counts nanoseconds of virtual time; under `-icount shift=0` a tick is one instruction.
  * References: RM0090, 7.2 (timer clocks), 18.3 (TIM2 to TIM5), 18.4.1, 18.4.10, 18.4.12 (TIMx_CR1, CNT, ARR). */
 #include "cortex_m_port.h"

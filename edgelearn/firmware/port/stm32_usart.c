@@ -1,14 +1,17 @@
 /* A USART of the STM32 with the first register set (F1, F2, F4, L1): interrupt-driven reception, polled sending.
- * References: RM0090, 8.4 (GPIO registers), 30.3.3 (receiver, overrun), 30.3.4 (fractional baud rate), 30.6 (USART registers). */
+ * References: RM0090, 30.3.3 (receiver, overrun), 30.3.4 (fractional baud rate), 30.6 (USART registers). */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"
+#include "stm32_gpio.h"
 #include "uart_ring.h"
 
 #define USART_SR ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x00u)
 #define USART_DR ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x04u)
 #define USART_BRR ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x08u)
 #define USART_CR1 ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x0Cu)
+#define USART_CR2 ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x10u)
+#define USART_CR3 ELEARN_REGISTER(ELEARN_UART_ADDRESS + 0x14u)
 
 #define SR_OVERRUN (1u << 3)
 #define SR_RECEIVED (1u << 5)
@@ -19,43 +22,18 @@
 #define CR1_RECEIVED_INTERRUPT (1u << 5)
 #define CR1_ENABLE (1u << 13)
 
-#define GPIO_MODE ELEARN_REGISTER(ELEARN_UART_GPIO_ADDRESS + 0x00u)
-#define GPIO_SPEED ELEARN_REGISTER(ELEARN_UART_GPIO_ADDRESS + 0x08u)
-#define GPIO_PULL ELEARN_REGISTER(ELEARN_UART_GPIO_ADDRESS + 0x0Cu)
-#define GPIO_ALTERNATE(pin) ELEARN_REGISTER(ELEARN_UART_GPIO_ADDRESS + 0x20u + 4u * ((pin) / 8u))
-
-#define MODE_ALTERNATE 2u
-#define SPEED_HIGH 2u
-#define PULL_UP 1u
-
 /* Polls before a byte is given up: twice the processor cycles of one, and a poll takes several; at a slower clock they
  * take longer. The host asks again. */
 #define SEND_POLLS (20u * (ELEARN_CLOCK_HZ / ELEARN_BAUD))
-
-static void pin_init(uint32_t pin)
-{
-    const uint32_t two_bits = 2u * pin;
-    const uint32_t four_bits = 4u * (pin % 8u);
-
-    GPIO_ALTERNATE(pin) = (GPIO_ALTERNATE(pin) & ~(0xFu << four_bits)) | (ELEARN_UART_ALTERNATE_FUNCTION << four_bits);
-    GPIO_SPEED = (GPIO_SPEED & ~(3u << two_bits)) | (SPEED_HIGH << two_bits);
-    /* An open receive pin must not be read as a stream of zeros. */
-    GPIO_PULL = (GPIO_PULL & ~(3u << two_bits)) | (PULL_UP << two_bits);
-    GPIO_MODE = (GPIO_MODE & ~(3u << two_bits)) | (MODE_ALTERNATE << two_bits);
-}
 
 void elearn_uart_init(void)
 {
     const uint32_t bus_hz = elearn_clock_bus_hz(ELEARN_UART_APB);
 
-    ELEARN_REGISTER(ELEARN_UART_GPIO_ENABLE_ADDRESS) |= 1u << ELEARN_UART_GPIO_ENABLE_BIT;
-    ELEARN_REGISTER(ELEARN_UART_ENABLE_ADDRESS) |= 1u << ELEARN_UART_ENABLE_BIT;
-    /* The clock reaches a peripheral two cycles after it was enabled: read back before the first access. */
-    (void)ELEARN_REGISTER(ELEARN_UART_ENABLE_ADDRESS);
-
-    pin_init(ELEARN_UART_TX_PIN);
-    pin_init(ELEARN_UART_RX_PIN);
-
+    elearn_gpio_serial_init();
+    USART_CR1 = 0u;
+    USART_CR2 = 0u;
+    USART_CR3 = 0u;
     /* Sixteen samples a bit: the register holds clock / baud, its lowest four bits being the fraction. */
     USART_BRR = (bus_hz + ELEARN_BAUD / 2u) / ELEARN_BAUD;
     USART_CR1 = CR1_ENABLE | CR1_SEND | CR1_RECEIVE | CR1_RECEIVED_INTERRUPT;

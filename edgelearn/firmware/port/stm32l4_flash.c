@@ -1,11 +1,16 @@
-/* Pages of the flash of an STM32L4: 2 KiB, programmed in doublewords that check bits belong to, each once after an erase.
+/* Pages of the flash of an STM32L4 (2 KiB) or L4+ (4 KiB where it has two banks), programmed in doublewords that check
+ * bits belong to, each once after an erase.
  *
  * A doubleword whose programming was cut off, or a page whose erasing was, may have check bits that do not fit: reading
  * it raises the non-maskable interrupt. Its handler here takes note of that and returns; the bytes that were read are
  * those of no valid record. A board with this driver names elearn_flash_nmi as its `nmi_handler`. All waits are
  * bounded.
+ *
+ * The program runs on from the other bank. What it reads there while this one is written may spoil the data cache until
+ * the next reset (ST ES0250, data cache and read-while-write; ST's own driver does as is done here for all of the
+ * family): the cache is off during an operation, and emptied before it is on again.
  * References: RM0351 (STM32L47x, L48x, L49x, L4Ax), 3.3.4 (error code correction), 3.3.5 (page erase), 3.3.7 (standard
- * programming), 3.7 (FLASH_ACR, KEYR, SR, CR, ECCR). */
+ * programming), 3.7 (FLASH_ACR, KEYR, SR, CR, ECCR, OPTR); RM0432 (L4R, L4S, L4P, L4Q), the same sections. */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_bytes.h"
@@ -15,6 +20,7 @@
 #define FLASH_KEYR ELEARN_REGISTER(0x40022008u)
 #define FLASH_SR ELEARN_REGISTER(0x40022010u)
 #define FLASH_CR ELEARN_REGISTER(0x40022014u)
+#define FLASH_OPTR ELEARN_REGISTER(0x40022020u)
 #define FLASH_ECCR ELEARN_REGISTER(0x40022018u)
 
 #define ACR_DATA_CACHE (1u << 10)
@@ -59,6 +65,25 @@ static bool wait_until_done(uint32_t turns)
     return (FLASH_SR & SR_ERRORS) == 0u;
 }
 
+/* Whether the data cache was on. */
+static bool leave_data_cache(void)
+{
+    const bool was_on = (FLASH_ACR & ACR_DATA_CACHE) != 0u;
+
+    FLASH_ACR &= ~ACR_DATA_CACHE;
+    return was_on;
+}
+
+/* As it was, without what it held; it is emptied while it is off. */
+static void return_to_data_cache(bool was_on)
+{
+    FLASH_ACR |= ACR_DATA_CACHE_RESET;
+    FLASH_ACR &= ~ACR_DATA_CACHE_RESET;
+    if (was_on) {
+        FLASH_ACR |= ACR_DATA_CACHE;
+    }
+}
+
 /* Ready for an operation: unlocked, and no error left from the one before. */
 static bool begin(void)
 {
@@ -77,7 +102,9 @@ const uint8_t *elearn_nvm_bytes(void)
 
 bool elearn_nvm_erase(uint32_t page)
 {
-    bool done = begin();
+    const bool had_data_cache = leave_data_cache();
+    /* Where an option sets the banks together, pages are larger and this would erase another one too. */
+    bool done = (FLASH_OPTR & ELEARN_NVM_TWO_BANKS_MASK) == ELEARN_NVM_TWO_BANKS_MASK && begin();
 
     if (done) {
         FLASH_CR =
@@ -87,18 +114,13 @@ bool elearn_nvm_erase(uint32_t page)
         done = wait_until_done(ERASE_TURNS);
     }
     FLASH_CR = CR_LOCK;
-    /* The data cache may hold what was there before; it is emptied while it is off. */
-    if ((FLASH_ACR & ACR_DATA_CACHE) != 0u) {
-        FLASH_ACR &= ~ACR_DATA_CACHE;
-        FLASH_ACR |= ACR_DATA_CACHE_RESET;
-        FLASH_ACR &= ~ACR_DATA_CACHE_RESET;
-        FLASH_ACR |= ACR_DATA_CACHE;
-    }
+    return_to_data_cache(had_data_cache);
     return done;
 }
 
 bool elearn_nvm_program(uint32_t offset, const uint8_t *bytes, uint32_t size)
 {
+    const bool had_data_cache = leave_data_cache();
     bool done = begin();
 
     if (done) {
@@ -114,5 +136,6 @@ bool elearn_nvm_program(uint32_t offset, const uint8_t *bytes, uint32_t size)
         }
     }
     FLASH_CR = CR_LOCK;
+    return_to_data_cache(had_data_cache);
     return done;
 }

@@ -53,6 +53,7 @@ static uint32_t repeats;
 static uint32_t gaps;
 #if ELEARN_SENSOR
 static uint32_t events;
+static uint32_t untold;
 #endif
 
 void elearn_link_init(void)
@@ -65,8 +66,12 @@ void elearn_link_init(void)
     gaps = 0;
 #if ELEARN_SENSOR
     events = 0;
+    untold = 0;
 #endif
     elearn_state_init();
+#if ELEARN_SENSOR
+    elearn_sensing_init();
+#endif
 }
 
 static void send(uint8_t type, uint32_t sequence, uint32_t fixed_bytes, uint32_t tail_bytes)
@@ -81,6 +86,18 @@ static void acknowledge(uint32_t sequence, uint32_t status)
 {
     reply[ELEARN_ACK_STATUS] = (uint8_t)status;
     send(ELEARN_MSG_ACK, sequence, ELEARN_ACK_BYTES, 0);
+}
+
+static void put_start(uint8_t *p)
+{
+    const elearn_port_start *start = elearn_port_last_start();
+    p[ELEARN_HELLO_REPLY_RESET_CAUSE] = start->cause;
+    p[ELEARN_HELLO_REPLY_FAULT] = start->fault;
+    elearn_put_u32(p + ELEARN_HELLO_REPLY_FAULT_PC, start->pc);
+    elearn_put_u32(p + ELEARN_HELLO_REPLY_FAULT_LR, start->lr);
+    elearn_put_u32(p + ELEARN_HELLO_REPLY_FAULT_STATUS, start->status);
+    elearn_put_u32(p + ELEARN_HELLO_REPLY_FAULT_HARD, start->hard);
+    elearn_put_u32(p + ELEARN_HELLO_REPLY_FAULT_ADDRESS, start->address);
 }
 
 static void put_model(uint8_t *p)
@@ -147,8 +164,19 @@ static void hello(uint32_t sequence, const uint8_t *payload)
     reply[ELEARN_HELLO_REPLY_HAS_SENSOR] = ELEARN_SENSOR;
     reply[ELEARN_HELLO_REPLY_SENSOR_RUNS] = elearn_the_state.sensor.runs;
     elearn_put_u32(reply + ELEARN_HELLO_REPLY_MULTIPLY_ACCUMULATES, ELEARN_MULTIPLY_ACCUMULATES);
+    put_start(reply);
     put_model(reply);
     send(ELEARN_MSG_HELLO_REPLY, sequence, ELEARN_HELLO_REPLY_BYTES, 0);
+}
+
+/* The host leaves: the session that it names is over, and nobody is told anything any more. */
+static void goodbye(uint32_t sequence, const uint8_t *payload)
+{
+    if (elearn_get_u32(payload + ELEARN_GOODBYE_SESSION) == elearn_the_state.session) {
+        session_before = elearn_the_state.session;
+        elearn_the_state.session = 0;
+    }
+    acknowledge(sequence, ELEARN_STATUS_OK);
 }
 
 static void statistics(uint32_t sequence)
@@ -172,6 +200,11 @@ static void statistics(uint32_t sequence)
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_FAILED_SAVES, elearn_state_failed_saves());
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SENSOR_SAMPLES, elearn_the_state.sensor.samples);
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SENSOR_LEARNED, elearn_the_state.sensor.learned);
+#if ELEARN_SENSOR
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SENSOR_UNTOLD, untold);
+#else
+    elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SENSOR_UNTOLD, 0);
+#endif
     send(ELEARN_MSG_STATISTICS_REPLY, sequence, ELEARN_STATISTICS_REPLY_BYTES, 0);
 }
 
@@ -251,6 +284,8 @@ static uint32_t fixed_part(uint32_t type)
         return ELEARN_SET_CLASS_BYTES;
     case ELEARN_MSG_SET_SENSOR:
         return ELEARN_SET_SENSOR_BYTES;
+    case ELEARN_MSG_GOODBYE:
+        return ELEARN_GOODBYE_BYTES;
     case ELEARN_MSG_RESET_HEAD:
     case ELEARN_MSG_STATISTICS:
     case ELEARN_MSG_SAVE:
@@ -343,6 +378,8 @@ static void read(uint32_t type, uint32_t sequence, const uint8_t *payload, uint3
         hello(sequence, payload);
     } else if (elearn_the_state.session == 0) {
         acknowledge(sequence, ELEARN_STATUS_NO_SESSION);
+    } else if (type == ELEARN_MSG_GOODBYE) {
+        goodbye(sequence, payload);
     } else if (type == ELEARN_MSG_STATISTICS) {
         statistics(sequence);
     } else if (type != ELEARN_MSG_READ) {
@@ -397,18 +434,29 @@ void elearn_link_receive(const uint8_t *bytes, uint32_t size)
 }
 
 #if ELEARN_SENSOR
+/* Send the SENSOR_EVENT in `reply`, unless that would keep the device from learning: who reads nothing misses some. */
+static void tell(void)
+{
+    events = (events + 1u) & ~ELEARN_READING;
+    if (!elearn_port_can_write()) {
+        untold++;
+        return;
+    }
+    elearn_put_u32(reply + ELEARN_SENSOR_EVENT_SESSION, elearn_the_state.session);
+    send(ELEARN_MSG_SENSOR_EVENT, ELEARN_READING | events, ELEARN_SENSOR_EVENT_BYTES, 0);
+}
+
 bool elearn_link_sense(void)
 {
     if (!elearn_the_state.sensor.runs) {
         return false;
     }
-    if (!elearn_sensing_take(reply)) {
+    if (elearn_sensing_is_held() || !elearn_sensing_take(reply)) {
         elearn_port_pause();
     } else {
         /* Nobody hears it where no session is open. */
         if (elearn_sensing_is_told() && elearn_the_state.session != 0) {
-            events = (events + 1u) & ~ELEARN_READING;
-            send(ELEARN_MSG_SENSOR_EVENT, ELEARN_READING | events, ELEARN_SENSOR_EVENT_BYTES, 0);
+            tell();
         }
         elearn_sensing_end();
         elearn_state_autosave();

@@ -5,6 +5,7 @@
 
 #include "elearn_bytes.h"
 #include "elearn_model.h"
+#include "elearn_port.h"
 #include "elearn_protocol.h"
 #include "elearn_sample.h"
 #include "elearn_sensor.h"
@@ -14,9 +15,30 @@
     (ELEARN_SAMPLE_TRAIN | ELEARN_SAMPLE_HAS_LABEL | ELEARN_SAMPLE_TARGET_IS_INPUT | ELEARN_SAMPLE_SELF_LABEL)
 #define NO_LABEL 65535u
 
+/* After so many faults in a row the sensor waits for the host: otherwise the device would start over and over, and be
+ * reached by nobody. A start that has taken so many samples is no part of a row. */
+#define MOST_FAULTS 3u
+#define STEADY_SAMPLES 1000u
+
+static uint32_t samples_since_start;
+
 #if ELEARN_SENSOR_EVENT_PREDICTION != ELEARN_RESULT_PREDICTION || ELEARN_SENSOR_EVENT_FLAGS != ELEARN_RESULT_FLAGS
 #error "a SENSOR_EVENT begins with the fields of RESULT"
 #endif
+
+/* For how long a sensor that runs is held, 0 where it is not, and since when. Not among the state: nobody must find a
+ * saved one that is held by a host that is no more. */
+static uint32_t hold_ms;
+static uint32_t held_at_ms;
+
+void elearn_sensing_init(void)
+{
+    hold_ms = 0;
+    samples_since_start = 0;
+    if (elearn_port_last_start()->faults >= MOST_FAULTS) {
+        elearn_the_state.sensor.runs = 0;
+    }
+}
 
 #if ELEARN_TRAINABLE_COUNT
 static bool is_classifier(void)
@@ -51,6 +73,29 @@ static uint32_t check(elearn_sample_rule rule)
     return elearn_sample_check(&rule);
 }
 
+/* STOP: for good, or a sensor that runs for so many milliseconds. */
+static void stop(uint32_t lease_ms)
+{
+    elearn_state_sensor *s = &elearn_the_state.sensor;
+    if (lease_ms == 0) {
+        s->runs = 0;
+    } else if (s->runs) {
+        held_at_ms = elearn_port_clock_ms();
+    }
+    hold_ms = s->runs ? lease_ms : 0;
+}
+
+/* GO_ON; a Status, OK where it runs now. */
+static uint32_t go_on(void)
+{
+    elearn_state_sensor *s = &elearn_the_state.sensor;
+    hold_ms = 0;
+    if (!s->runs) {
+        s->runs = s->is_set && (s->limit == 0 || s->samples < s->limit);
+    }
+    return s->runs ? ELEARN_STATUS_OK : ELEARN_STATUS_SENSOR_IDLE;
+}
+
 uint32_t elearn_sensing_set(const uint8_t *payload)
 {
     elearn_state_sensor *s = &elearn_the_state.sensor;
@@ -61,12 +106,11 @@ uint32_t elearn_sensing_set(const uint8_t *payload)
         elearn_get_u16(payload + ELEARN_SET_SENSOR_THRESHOLD));
     uint32_t status;
     if (run == ELEARN_SENSOR_STOP) {
-        s->runs = 0;
+        stop(elearn_get_u32(payload + ELEARN_SET_SENSOR_LEASE_MS));
         return ELEARN_STATUS_OK;
     }
     if (run == ELEARN_SENSOR_GO_ON) {
-        s->runs = s->is_set && (s->limit == 0 || s->samples < s->limit);
-        return ELEARN_STATUS_OK;
+        return go_on();
     }
     if (run == ELEARN_SENSOR_REPORT) {
         s->report_every = elearn_get_u32(payload + ELEARN_SET_SENSOR_REPORT_EVERY);
@@ -91,6 +135,7 @@ uint32_t elearn_sensing_set(const uint8_t *payload)
         return status;
     }
     memset(s, 0, sizeof *s);
+    hold_ms = 0;
     s->runs = 1;
     s->is_set = 1;
     s->flags = (uint8_t)rule.flags;
@@ -126,6 +171,14 @@ static elearn_sample_rule rule_for(int32_t label)
     return rule;
 }
 
+bool elearn_sensing_is_held(void)
+{
+    if (hold_ms != 0 && elearn_port_clock_ms() - held_at_ms >= hold_ms) {
+        hold_ms = 0;
+    }
+    return hold_ms != 0;
+}
+
 bool elearn_sensing_take(uint8_t *event)
 {
     elearn_state_sensor *s = &elearn_the_state.sensor;
@@ -144,6 +197,10 @@ bool elearn_sensing_take(uint8_t *event)
     rule = rule_for(sample.label);
     done = elearn_sample_run(&rule, NULL, event);
     s->samples++;
+    samples_since_start++;
+    if (samples_since_start == STEADY_SAMPLES) {
+        elearn_port_forget_faults();
+    }
     s->learned += done & ELEARN_RESULT_LEARNED ? 1u : 0u;
     if (done & ELEARN_RESULT_SELF_LABELLED) {
         label = elearn_get_u16(event + ELEARN_SENSOR_EVENT_PREDICTION);

@@ -10,6 +10,7 @@ int main(void)
     elearn_link_init();
     for (;;) {
         const uint32_t received = elearn_port_read(bytes, sizeof bytes);
+        elearn_port_feed();
         if (received != 0) {
             elearn_link_receive(bytes, received);
             continue;

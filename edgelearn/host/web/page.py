@@ -5,13 +5,14 @@ A page reads the panel twice a second and never talks to the device: what a pers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from nicegui import ui
 
 from edgelearn.host.control import Action, Command
-from edgelearn.host.web.panel import Line, Panel, Snapshot
+from edgelearn.host.web.panel import ENDS, Line, Panel, Snapshot
 from edgelearn.host.words import count, duration, kib, part_of
 
 _REFRESH_S = 0.5
@@ -19,7 +20,26 @@ _REFRESH_S = 0.5
 _INK = "#8a8f98"
 _RULE = "rgba(128, 128, 128, 0.25)"
 _COLORS = {"loss": "#e8833a", "accuracy": "#2fa36b", "window accuracy": "#4c8dd6"}
-_STATES = {"waiting": "grey", "running": "positive", "paused": "warning", "ended": "grey"}
+_STATES = {
+    "waiting": "grey",
+    "running": "positive",
+    "paused": "warning",
+    "no answer": "negative",
+    "complete": "positive",
+    "interrupted": "warning",
+    "failed": "negative",
+    "ended": "grey",
+}
+_OVER = (*ENDS, "ended")
+#: Once it is over, that the server goes is no failure: the page says so itself, instead of NiceGUI's warning.
+_KEEP_CALM = """
+document.body.classList.add("is-over");
+window.socket.on("disconnect", () => { document.body.classList.add("is-left-alone"); });
+"""
+_STYLE = """
+body.is-over #popup { display: none !important }
+body:not(.is-left-alone) .when-left-alone { display: none }
+"""
 _CARD = "w-full p-4 gap-2"
 _NOTHING = "no label"
 
@@ -37,6 +57,9 @@ class Page:
         self._known_labels: list[str] | None = None
         self._known_rate: float | None = None
         self._is_filling = False
+        self._is_over = False
+        self._client = ui.context.client
+        ui.add_css(_STYLE)
         ui.query(".nicegui-content").classes("max-w-6xl mx-auto p-3 md:p-6 gap-4 w-full")
         self._head()
         self._figures()
@@ -53,12 +76,26 @@ class Page:
         self._refresh()
         ui.timer(_REFRESH_S, self._refresh)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was closed."""
+        return self._client.is_deleted
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a person looks at it who does not see everything yet."""
+        return self._client.has_socket_connection and self._version != self._panel.version
+
     def _head(self) -> None:
         with ui.row().classes("w-full items-center justify-between gap-x-4 gap-y-1"):
             with ui.column().classes("gap-0"):
                 self._title = ui.label("edgelearn").classes("text-xl font-semibold")
                 self._subtitle = ui.label().classes("text-sm opacity-70")
             self._state = ui.badge("waiting").props('data-name="state"').classes("text-sm px-3 py-1")
+        with ui.card().props('flat bordered data-name="outcome"').classes("w-full p-3 gap-1 text-sm") as self._outcome:
+            self._lines = ui.column().classes("w-full gap-1")
+            gone = ui.label("The program that served this page has ended; this is the last that it showed.")
+            gone.classes("when-left-alone opacity-70")
         self._progress = ui.linear_progress(0.0, show_value=False, size="6px").props("rounded instant-feedback")
 
     def _figures(self) -> None:
@@ -86,7 +123,7 @@ class Page:
                 self._name = ui.input("name of a new class").props('dense data-name="class-name"').classes("grow")
                 self._buttons[Action.ADD_CLASS] = self._button("Add class", "add", self._ask_class)
             with ui.row().classes("w-full items-center gap-2"):
-                self._rate = ui.number("learning rate", format="%.3g", min=0).props('dense data-name="rate"')
+                self._rate = ui.input("learning rate").props('dense inputmode="decimal" data-name="rate"')
                 self._rate.classes("grow")
                 self._buttons[Action.LEARNING_RATE] = self._button("Set", "check", self._ask_rate)
             self._label_row = ui.row().classes("w-full items-center gap-2")
@@ -156,10 +193,14 @@ class Page:
         self._name.value = ""
 
     def _ask_rate(self) -> None:
-        if self._rate.value is None:
-            ui.notify("Give a learning rate.", type="warning")
-            return
-        self._ask(Action.LEARNING_RATE, value=float(self._rate.value))
+        try:
+            rate = float((self._rate.value or "").strip().replace(",", "."))
+        except ValueError:
+            rate = math.nan
+        is_one = math.isfinite(rate) and rate >= 0
+        self._rate.error = None if is_one else "a number is needed, such as 0.001"
+        if is_one:
+            self._ask(Action.LEARNING_RATE, value=rate)
 
     def _ask_label(self) -> None:
         if not self._is_filling:
@@ -187,6 +228,13 @@ class Page:
             )
         self._state.text = shown.state
         self._state.props(f"color={_STATES[shown.state]}")
+        self._outcome.visible = shown.state in _OVER
+        if shown.state in _OVER and not self._is_over:
+            self._is_over = True
+            with self._lines:
+                for line in shown.outcome:
+                    ui.label(line).classes("break-all")
+            ui.run_javascript(_KEEP_CALM)
         total, event = (shown.start.total if shown.start else 0), shown.event
         self._progress.visible = total > 0
         if total and event is not None:
@@ -200,14 +248,19 @@ class Page:
         self._names["accuracy"].text = event.accuracy_name
         self._names["window"].text = f"accuracy, {last}"
         self._names["loss"].text = f"loss, {last}"
-        self._names["rate"].text = "samples/s" + (f" · {duration(event.left_s)} left" if event.total else "")
+        left = f" · {duration(event.left_s)} left" if event.total else ""
+        if shown.silence is not None:
+            left = f" · no answer for {shown.silence.quiet_s:.0f} s"
+        elif shown.state in _OVER:
+            left = ""
+        self._names["rate"].text = f"samples/s{left}"
         self._names["last"].text = f"last prediction · {100 * event.record.confidence:.0f} %"
         values = self._values
         values["samples"].text = f"{event.done:,}" + (f" of {event.total:,}" if event.total else "")
         values["accuracy"].text = _share(event.accuracy)
         values["window"].text = _share(event.window_accuracy)
         values["loss"].text = "-" if event.window_loss is None else f"{event.window_loss:.4g}"
-        values["rate"].text = f"{event.samples_per_s:.1f}"
+        values["rate"].text = f"{event.samples_per_s if shown.silence is None else 0:.1f}"
         values["last"].text = shown.info.label_name(event.record.prediction)
 
     def _show_controls(self, shown: Snapshot) -> None:
@@ -226,7 +279,8 @@ class Page:
         if shown.learning_rate != self._known_rate and shown.learning_rate is not None:
             # Only when it has changed: a person may be typing.
             self._known_rate = shown.learning_rate
-            self._rate.value = float(f"{shown.learning_rate:.3g}")
+            self._rate.value = f"{shown.learning_rate:.3g}"
+            self._rate.error = None
         self._label_row.visible = Action.LABEL in why
         if Action.LABEL in why and shown.info is not None:
             labels = [_NOTHING, *(entry.name for entry in shown.classes)]

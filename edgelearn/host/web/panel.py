@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 import threading
 from collections import deque
 
@@ -10,10 +11,13 @@ from msgspec import Struct
 
 from edgelearn.host.control import Action, Controls
 from edgelearn.host.device import DeviceInfo, Statistics
+from edgelearn.host.link import Silence
 from edgelearn.host.telemetry import StreamSummary
 from edgelearn.host.view import Curve, StreamEvent, StreamStart, closing, heading
 from edgelearn.protocol import LossCode
 
+#: How a run may end.
+ENDS = ("complete", "interrupted", "failed")
 #: Notices that a page shows.
 _MOST_NOTICES = 100
 
@@ -56,7 +60,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
     Attributes:
         version: another one means that something changed.
-        state: `waiting`, `running`, `paused` or `ended`.
+        state: `waiting`, `running`, `paused`, `no answer` of the device, `ended`, or how it ended: one of ENDS.
+        silence: how long the device has not answered; None where it does.
+        outcome: once it has ended: why, where the run is, and the command that reports it.
         event: the last result.
         loss, accuracy: curves over the number of results.
         inference_ms, train_ms: of the last result, None without a counter.
@@ -80,6 +86,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     notices: tuple[Notice, ...]
     unavailable: dict[Action, str]
     label: str
+    silence: Silence | None = None
+    outcome: tuple[str, ...] = ()
 
 
 class Panel:
@@ -100,6 +108,9 @@ class Panel:
         self._notices: deque[Notice] = deque(maxlen=_MOST_NOTICES)
         self._unavailable: dict[Action, str] = {}
         self._label = ""
+        self._silence: Silence | None = None
+        self._end = ""
+        self._outcome: tuple[str, ...] = ()
 
     def start(self, start: StreamStart) -> None:
         """The stream begins."""
@@ -136,6 +147,12 @@ class Panel:
             self._notices.appendleft(Notice(time=f"{datetime.datetime.now():%H:%M:%S}", text=text))
             self._version += 1
 
+    def silence(self, silence: Silence | None) -> None:
+        """The device does not answer; None: it answers again."""
+        with self._lock:
+            self._silence = silence
+            self._version += 1
+
     def finish(self, summary: StreamSummary) -> None:
         """The stream has ended."""
         for line in reversed(closing(summary)):
@@ -144,11 +161,42 @@ class Panel:
             self.notice(summary.error)
         if summary.statistics is not None:
             self.statistics(summary.statistics)
+        self.end(summary.ended if summary.ended in ENDS else "failed", summary.error, summary.run)
+
+    def end(self, state: str, reason: str = "", run: str = "") -> None:
+        """It is over: `complete`, `interrupted` or `failed`, and why; what was said first stays."""
+        with self._lock:
+            if self._end:
+                return
+            self._end = state
+            self._outcome = tuple(
+                line
+                for line in (
+                    reason,
+                    f"run folder {run}" if run else "",
+                    f"edgelearn report {shlex.quote(run)}" if run else "",
+                )
+                if line
+            )
+            self._version += 1
+
+    @property
+    def ended(self) -> str:
+        """`complete`, `interrupted` or `failed`; "" while it goes on."""
+        with self._lock:
+            return self._end
+
+    @property
+    def version(self) -> int:
+        """That a snapshot would have now."""
+        with self._lock:
+            return self._version
 
     def close(self) -> None:
         """Nothing more will come."""
         with self._lock:
             self._state = "ended"
+            self._silence = None
             self._unavailable = dict.fromkeys(self._unavailable, "the stream has ended")
             self._version += 1
 
@@ -184,7 +232,9 @@ class Panel:
             learned = event is not None and event.record.train_ticks > 0
             return Snapshot(
                 version=self._version,
-                state=self._state,
+                state=self._end or ("no answer" if self._silence else self._state),
+                silence=self._silence,
+                outcome=self._outcome,
                 heading=heading(self._start) if self._start else "",
                 start=self._start,
                 info=info,

@@ -15,8 +15,14 @@ from edgelearn.host.web.panel import Panel
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from edgelearn.host.web.page import Page
+
 LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 20.0
+#: Pages read the panel twice a second; one that does not is not waited for.
+_LAST_LOOK_S = 2.0
+#: From a page here to the browser.
+_DELIVERY_S = 0.3
 
 
 class WebServer:
@@ -58,6 +64,7 @@ class WebServer:
             ) from error
         self.port = int(self._socket.getsockname()[1])
         self._thread: threading.Thread | None = None
+        self._pages: list[Page] = []
 
     @property
     def url(self) -> str:
@@ -78,7 +85,8 @@ class WebServer:
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
         def root() -> None:
-            Page(self._panel)
+            self._pages = [page for page in self._pages if not page.is_gone]
+            self._pages.append(Page(self._panel))
 
         ui.run_with(app, root=root, title="edgelearn", dark=None, show_welcome_message=False)
         guarded = Guard(app, address=self._address, port=self.port, token=self._token)
@@ -94,9 +102,14 @@ class WebServer:
             time.sleep(0.01)
 
     def close(self) -> None:
-        """Stop serving; closing twice does no harm."""
+        """Stop serving, once whoever looks has seen the last of it; closing twice does no harm."""
         thread, self._thread = self._thread, None
         if thread is not None:
+            deadline_s = time.monotonic() + _LAST_LOOK_S
+            while time.monotonic() < deadline_s and any(page.is_behind for page in self._pages):
+                time.sleep(0.05)
+            if any(not page.is_gone for page in self._pages):
+                time.sleep(_DELIVERY_S)
             self._server.should_exit = True
             thread.join(timeout=5.0)
         self._socket.close()

@@ -87,13 +87,29 @@ def test_the_project_builds_with_make(bundle, tmp_path):
     assert (folder / "build" / "firmware.elf").is_file()
 
 
-def test_the_example_compiles_for_a_board(bundle, tmp_path):
+def test_the_example_runs_with_a_model_of_no_three_axes(bundle, tmp_path):
+    """The model has 64 inputs."""
     require_toolchain("gnu", "microbit")
-    generate(bundle, tmp_path / "p", EXAMPLE, board="microbit", code=0)
-    # The model has a window of 64 values, which is none of three axes.
-    with pytest.raises(BuildError, match="sensor_window") as failed:
+    generate(bundle, tmp_path / "p", EXAMPLE, board="microbit")
+    pipeline.build(tmp_path / "p")
+    generate(bundle, tmp_path / "host", EXAMPLE)
+    pipeline.build(tmp_path / "host")
+    with pipeline.connect("emulate", project=tmp_path / "host") as device:
+        device.set_sensor(run=True, train=False, samples=2)
+        deadline = time.monotonic() + 60
+        while device.statistics().sensor_samples < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_what_a_sensor_says_against_a_model_is_the_cause(bundle, tmp_path):
+    own = tmp_path / "own.c"
+    own.write_text(OWN + '#error "the model\'s input is too small for me"\n')
+    generate(bundle, tmp_path / "p", own)
+    with pytest.raises(BuildError, match="could not be built") as failed:
         pipeline.build(tmp_path / "p")
-    assert "no window of readings of three axes" in failed.value.output
+    assert "the model's input is too small for me" in failed.value.cause
+    assert "generate" in failed.value.hint
 
 
 def test_a_changed_copy_is_not_overwritten(bundle, tmp_path):
@@ -110,7 +126,7 @@ def test_a_changed_copy_is_not_overwritten(bundle, tmp_path):
     ("name", "text", "words"),
     [
         ("own.txt", OWN, "is no C file"),
-        ("own.c", None, "cannot be read"),
+        ("own.c", None, "Cause: No such file or directory\nHint:"),
         ("own.c", "int main(void) { return 0; }", "does not define elearn_sensor_read()"),
     ],
 )

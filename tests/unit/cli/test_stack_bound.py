@@ -14,7 +14,7 @@ from edgelearn.firmware.stack_usage import StackBound
 from tests.support.bundles import write_model
 from tests.support.tools import require_toolchain
 
-BOARD = next(name for name in board_names() if load_board(name).core is Core.CORTEX_M4F)
+BOARD = next(name for name in board_names() if (b := load_board(name)).core is Core.CORTEX_M4F and b.emulator)
 
 
 def run(*argv, code=0):

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from edgelearn.board import load_board
 from edgelearn.codegen.plan import identifier
 from edgelearn.host.device import open_device
 from edgelearn.ir import Graph
@@ -44,6 +45,20 @@ def test_the_address_of_int64_is_of_no_type_that_needs_eight_bytes():
     places = arg_max(b, b.input((1, 4, 3)), 1, schema.TensorType.INT64)
     text = generate(load_graph(b.build(places)))["src/model.c"]
     assert re.search(r"elearn_arg_max_s8\(&\w+, arena\.bytes \+ \d+, \(void \*\)\(arena\.bytes \+ \d+\)\);", text)
+
+
+def test_the_watchdog_is_fed_between_layers_of_a_slow_network():
+    board = load_board("microbit")
+    graph = load_graph(small())
+    usual = generate(graph, board=board)["src/model.c"]
+    assert "elearn_port_feed" not in usual, "the main loop feeds it"
+    port = replace(board.port, defines={**board.port.defines, "ELEARN_WATCHDOG_MS": 1})
+    text = generate(graph, board=replace(board, port=port))["src/model.c"]
+    run = text[text.index("void elearn_model_run(void)") :]
+    calls = re.findall(r"^    (elearn_\w+)\(", run, re.MULTILINE)
+    assert calls[::2] == ["elearn_port_feed"] * len(calls[1::2])
+    assert len(calls) > 2
+    assert '#include "elearn_port.h"' in text
 
 
 @PLAIN

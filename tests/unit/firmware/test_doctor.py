@@ -9,6 +9,7 @@ import pytest
 from edgelearn import process
 from edgelearn.firmware import doctor
 from edgelearn.firmware.doctor import examine
+from edgelearn.firmware.flash.methods import METHODS
 
 
 def test_here() -> None:
@@ -51,3 +52,21 @@ def test_versions(monkeypatch: pytest.MonkeyPatch, said: str, version: str) -> N
     monkeypatch.setattr(process, "find_program", lambda name: Path(name))
     monkeypatch.setattr(process, "run", lambda argv, **_: said)
     assert examine()[0].version == version
+
+
+def test_flashers_are_listed() -> None:
+    names = {finding.name for finding in examine()}
+    assert {tool.program for tool in METHODS.values() if tool.program} <= names
+
+
+def test_a_program_under_its_other_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "find_program", lambda name: Path(name) if name == "esptool.py" else None)
+    monkeypatch.setattr(process, "run", lambda argv, **_: f"{' '.join(argv)} v4.7.0")
+    findings = {finding.name: finding for finding in examine()}
+    assert findings["esptool"].version == "4.7.0"
+    assert findings["bossac"].version == ""
+
+
+def test_a_program_that_does_not_say_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "find_program", lambda name: Path(name) if name == "bossac" else None)
+    assert {finding.name: finding for finding in examine()}["bossac"].version == "unknown"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from edgelearn import process
 from edgelearn.board import load_board
 from edgelearn.errors import EmulatorError, EmulatorMissingError
 from edgelearn.firmware import emulator as emulator_module
-from edgelearn.firmware.emulator import require_emulator, start
+from edgelearn.firmware.emulator import QEMU_PROGRAMS, require_emulator, start
 from edgelearn.firmware.toolchain import build_project
 from tests.support.echo import EchoClient, write_echo_project
 from tests.support.tools import require_tool, require_toolchain
@@ -48,6 +51,68 @@ def test_a_given_port_is_taken_and_given_back(image: Path) -> None:
             assert emulator.url == f"socket://127.0.0.1:{port}"
             with EchoClient(emulator.url) as client:
                 assert client.echo(b"hello") == b"hello"
+
+
+def is_alive(pid: int) -> bool:
+    # One that has ended and that nobody has waited for is a zombie.
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for_the_end_of(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while is_alive(pid):
+        assert time.monotonic() < deadline, "it outlives the one who started it"
+        time.sleep(0.01)
+
+
+STARTER = """
+import sys, threading
+from pathlib import Path
+from edgelearn.board import load_board
+from edgelearn.firmware.emulator import start
+running = []
+# In a thread that ends: the emulator belongs to the process.
+thread = threading.Thread(target=lambda: running.append(start(load_board(sys.argv[1]), Path(sys.argv[2]))))
+thread.start()
+thread.join()
+print(running[0]._child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="optional: looks at processes in /proc")
+@pytest.mark.parametrize("name", ["host", "mps2-an386"])
+def test_it_ends_with_a_program_that_is_killed(name: str, tmp_path: Path) -> None:
+    board = load_board(name)
+    require_toolchain("gnu", name)
+    if board.core in QEMU_PROGRAMS:
+        require_tool(QEMU_PROGRAMS[board.core])
+    image = build_project(write_echo_project(tmp_path / "p", board), core=board.core).elf
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, name, str(image)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with starter:
+        assert starter.stdout is not None
+        pid = int(starter.stdout.readline())
+        time.sleep(0.1)
+        assert is_alive(pid), "it does not end with the thread that started it"
+        starter.kill()
+        try:
+            wait_for_the_end_of(pid)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_guard_that_is_released_does_nothing(tmp_path: Path) -> None:
+    child = process.spawn(["sleep", "60"], log_path=tmp_path / "log")
+    guard = process.Guard(child)
+    guard.release()
+    guard.release()
+    assert child.poll() is None
+    child.kill()
+    child.wait()
 
 
 def test_a_port_in_use_is_an_error(image: Path) -> None:
@@ -168,7 +233,6 @@ def test_a_control_command_that_is_refused(tmp_path: Path) -> None:
         assert emulator._flash is not None
         with pytest.raises(EmulatorError, match="refused `fly`"):
             emulator_module._qmp(emulator._flash._qmp_port or 0, ("fly", {}))
-        assert not kept.exists()
     assert board.nvm is not None
     assert len(kept.read_bytes()) == board.nvm.size_bytes
 

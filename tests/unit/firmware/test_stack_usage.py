@@ -13,8 +13,9 @@ from edgelearn.firmware.toolchain import TOOLCHAINS, build_project
 from tests.support.echo import write_echo_project
 from tests.support.tools import require_toolchain
 
-BOARD = load_board(next(name for name in board_names() if load_board(name).core is Core.CORTEX_M4F))
-SMALL_BOARD = load_board(next(name for name in board_names() if load_board(name).core is Core.CORTEX_M3))
+EMULATED = [board for board in map(load_board, board_names()) if board.emulator]
+BOARD = next(board for board in EMULATED if board.core is Core.CORTEX_M4F)
+SMALL_BOARD = next(board for board in EMULATED if board.core is Core.CORTEX_M3)
 
 #: Functions in assembler, so that what each takes is known.
 ASSEMBLER = """

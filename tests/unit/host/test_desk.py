@@ -13,6 +13,7 @@ from edgelearn.host import plots
 from edgelearn.host.control import Action, Command, Controls, available, carry_out
 from edgelearn.host.data import make_dataset
 from edgelearn.host.device import open_device
+from edgelearn.host.runs import figures
 from edgelearn.host.stream import stream
 from edgelearn.host.telemetry import StreamOptions, create_run, read_run
 from edgelearn.host.web.panel import Panel
@@ -78,6 +79,25 @@ def test_commands_come_in_order_and_none_is_lost():
     assert controls.take(0.01) is None
 
 
+def test_time_that_a_stream_was_paused_is_not_in_its_rate(tmp_path):
+    panel = Panel()
+    x, y = blobs(60, classes=3)
+    panel.controls.ask(Command(action=Action.PAUSE))
+    timer = threading.Timer(1.5, lambda: panel.controls.ask(Command(action=Action.START)))
+    timer.start()
+    options = StreamOptions(train=True, learning_rate=0.02)
+    with FakeDevice(SPARE) as fake, open_device(fake.url) as device:
+        dataset = make_dataset(x, y, device.info, name="blobs.npz", sha256="cd")
+        folder = create_run(tmp_path, info=device.info, port="x", source=dataset, options=options)
+        summary = stream(device, dataset, options, panel=panel, run_folder=folder)
+    assert summary.elapsed_s >= summary.paused_s >= 1.0
+    assert summary.samples_per_s > 60 / (summary.elapsed_s - 0.9)
+    found = figures(read_run(folder.path))
+    assert 1.0 <= found.paused_s <= found.elapsed_s
+    assert found.samples_per_s > 60 / (found.elapsed_s - 0.9)
+    assert panel.snapshot().event.samples_per_s > 60 / found.elapsed_s
+
+
 def test_a_stream_pauses_and_goes_on_and_loses_nothing():
     with Streaming(samples=200) as run:
         run.ask(Action.PAUSE)
@@ -91,7 +111,7 @@ def test_a_stream_pauses_and_goes_on_and_loses_nothing():
         until(lambda: run.panel.snapshot().state == "running")
     assert run.summary.samples == 200
     shown = run.panel.snapshot()
-    assert shown.state == "ended"
+    assert shown.state == "complete"
     assert sum(entry.samples for entry in shown.classes) == 200
     assert shown.statistics is not None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -12,11 +13,12 @@ from click.testing import CliRunner
 from edgelearn.cli import main
 from edgelearn.errors import DeviceRefusedError, OptionError
 from edgelearn.host.control import Action, Command
-from edgelearn.host.device import open_device
+from edgelearn.host.device import SensorEvent, open_device
 from edgelearn.host.monitor import MonitorOptions, SensorOrigin, monitor
 from edgelearn.host.report import render_report
-from edgelearn.host.runs import figures
-from edgelearn.host.telemetry import create_run, read_run
+from edgelearn.host.runs import figures, list_runs
+from edgelearn.host.telemetry import SUMMARY, create_run, read_run
+from edgelearn.host.view import closing
 from edgelearn.host.web.panel import Panel
 from edgelearn.protocol import LossCode, SampleFlag
 from tests.support.fake_device import FakeDevice, Faults, Model, Sensor
@@ -141,6 +143,98 @@ def test_the_end_comes_without_a_report_of_the_last_sample(tmp_path):
         assert f"{lost} reports did not arrive" in summary.notices[0]
 
 
+def test_samples_are_the_same_number_wherever_they_stand(tmp_path):
+    options = MonitorOptions(start=True, train=True, samples=60, report_every=4)
+    with FakeDevice(SENSOR) as fake:
+        summary, run = watched(fake, options, tmp_path)
+    assert (summary.samples, summary.results) == (60, 15)
+    assert "done: 60 samples (15 reported)" in closing(summary)[0]
+    found = figures(run)
+    assert (found.samples, found.results) == (60, 15)
+    assert list_runs(tmp_path)[0].samples == 60
+    shown = CliRunner().invoke(main, ["runs", "show", "last", "--runs", str(tmp_path)]).output
+    rows = [row.split() for row in shown.splitlines()]
+    assert ["samples", "60"] in rows
+    assert ["of", "these", "reported", "15"] in rows
+    # Also where its host has crashed.
+    (run.path / SUMMARY).unlink()
+    assert figures(read_run(run.path)).samples == list_runs(tmp_path)[0].samples == 60
+
+
+def told(samples, sequence, session):
+    return SensorEvent(
+        samples=samples,
+        prediction=0,
+        confidence=1.0,
+        label=None,
+        loss=None,
+        step=samples,
+        inference_ticks=0,
+        train_ticks=0,
+        stack_bytes=0,
+        sequence=sequence,
+        session=session,
+    )
+
+
+def test_an_old_report_is_no_restart(tmp_path):
+    """Late, doubled, or of before a reset: only what is new counts, and a reset or a new start is told from that."""
+    with FakeDevice(SENSOR) as fake, open_device(fake.url) as device:
+        first = device.session.number
+        second = first ^ 1
+        told_so_far = [
+            [told(5, 5, first), told(6, 6, first), told(7, 7, first)],
+            [told(6, 6, first), told(7, 7, first), told(3, 3, first)],
+            # It was started anew.
+            [told(1, 8, first), told(2, 9, first)],
+            # Of another program's session.
+            [told(90, 90, first ^ 2)],
+            # After a reset.
+            [told(40, 1, second), told(41, 2, second)],
+            [told(3, 10, first), told(41, 2, second)],
+        ]
+
+        def sensor_events(_):
+            if len(told_so_far) == 2:
+                device.session._number = second
+            if not told_so_far:
+                os.kill(os.getpid(), signal.SIGINT)
+                return []
+            return told_so_far.pop(0)
+
+        device.sensor_events = sensor_events
+        options = MonitorOptions()
+        source = SensorOrigin()
+        folder = create_run(tmp_path, info=device.info, port="x", source=source, options=options.as_stream(device.info))
+        summary = monitor(device, options, run_folder=folder)
+    assert [record.sample + 1 for record in read_run(folder.path).records] == [5, 6, 7, 1, 2, 40, 41]
+    assert summary.samples == summary.results == 7
+
+
+def test_who_stops_watching_is_told_nothing_any_more():
+    with FakeDevice(SENSOR) as fake:
+        with open_device(fake.url) as device:
+            device.set_sensor(run=True, train=True, label=2)
+            timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+            timer.start()
+            assert monitor(device, MonitorOptions()).ended == "interrupted"
+            assert fake.session
+        until(lambda: fake.session == 0)
+        events, step = fake.events, fake.step
+        until(lambda: fake.step > step + 10)
+        assert fake.events == events
+
+
+def test_time_that_the_sensor_was_stopped_is_not_in_the_rate():
+    with Watching(KEEPING, MonitorOptions()) as run:
+        time.sleep(1.0)
+        run.ask(Action.START)
+        until(lambda: run.panel.snapshot().event is not None and run.panel.snapshot().event.done > 20)
+        event = run.panel.snapshot().event
+        assert event.record.paused_s >= 0.9
+        assert event.samples_per_s > event.done / (event.record.time_s - 0.9 + 1e-3)
+
+
 def test_resets_and_what_was_asked_for_stand_in_the_run(tmp_path):
     panel = Panel()
     panel.controls.ask(Command(action=Action.LEARNING_RATE, value=0.02))
@@ -188,7 +282,7 @@ def test_naming_another_class_leaves_the_number_of_samples():
         run.ask(Action.LABEL, text="two")
         until(lambda: run.fake.sensor.label == 2)
         assert run.fake.sensor.limit == 80
-        until(lambda: run.panel.snapshot().state == "ended")
+        until(lambda: run.panel.snapshot().state == "complete")
         assert run.panel.snapshot().event.done == 80
 
 

@@ -13,8 +13,18 @@ from click.testing import CliRunner
 
 from edgelearn.cli import main
 from edgelearn.errors import DataError, MissingPackageError, StorageError
-from edgelearn.host.report import render_report, write_report
-from edgelearn.host.telemetry import HEAD, MANIFEST, RESULTS, SUMMARY, Manifest, RunEvent, read_run, reopen_run
+from edgelearn.host.report import head_rows, render_report, write_report
+from edgelearn.host.telemetry import (
+    HEAD,
+    HEAD_BEFORE,
+    MANIFEST,
+    RESULTS,
+    SUMMARY,
+    Manifest,
+    RunEvent,
+    read_run,
+    reopen_run,
+)
 from edgelearn.protocol import LossCode
 from tests.support.runs import make_run
 from tests.support.tools import require_package
@@ -124,6 +134,53 @@ def test_the_head_by_row_and_the_stack_by_phase(tmp_path):
         assert f"{name} {' '.join(f'{length:.3g}' for length in lengths)}" in page.text
     assert "inference 700 bytes 17.1 % update 300 bytes 7.3 % all of it 820 bytes 20.0 %" in page.text
     assert "saving" not in section(page, "Memory", "Stack by phase")
+
+
+def test_a_row_that_was_empty_has_no_relative_change(tmp_path):
+    path = make_run(tmp_path, 50, heads=True, classes=3, names=("up", "down", "new"))
+    before = dict(np.load(path / HEAD_BEFORE))
+    for name, zero in (("weights", 0), ("q", 0), ("l", 128)):
+        before[name][2] = zero
+    np.savez(path / HEAD_BEFORE, **before)
+    page = page_of(path)
+    figure = section(page, "change of the weights", "The head before and after")
+    assert "Without 1 row that had no weights before." in figure
+    notes = []
+    assert [row.relative is None for row in head_rows(read_run(path), notes)] == [False, False, True]
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("port", "said"),
+    [
+        ("emulate", "Emulated: times are the emulator's, not the board's."),
+        ("socket://127.0.0.1:4000", "On a socket: if an emulator is behind it, times are the emulator's"),
+        ("/dev/ttyACM0", ""),
+    ],
+)
+def test_whose_times_these_are(tmp_path, port, said):
+    path = make_run(tmp_path, 50)
+    manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+    (path / MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, port=port)))
+    page = page_of(path)
+    times = section(page, "The round trip as the host measured it", "The link, as the host counted")
+    assert said in times
+    assert ("emulator" in page.text) == bool(said)
+    shown = CliRunner().invoke(main, ["runs", "show", str(path)], catch_exceptions=False).output
+    assert said[1:30] in shown
+    assert ("emulator" in shown) == bool(said)
+
+
+def test_no_table_of_times_where_none_was_measured(tmp_path):
+    path = make_run(tmp_path, 20)
+    lines = [
+        msgspec.json.encode({**msgspec.json.decode(line), "round_trip_s": 0.0, "inference_ticks": 0, "train_ticks": 0})
+        for line in (path / RESULTS).read_bytes().splitlines()
+    ]
+    (path / RESULTS).write_bytes(b"\n".join(lines) + b"\n")
+    page = page_of(path)
+    assert "as the host measured it" not in page.text
+    assert "The link, as the host counted" in page.text
 
 
 HOSTILE = (

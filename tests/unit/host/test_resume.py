@@ -20,8 +20,22 @@ from edgelearn.errors import (
     WrongModelError,
 )
 from edgelearn.host import plots
+from edgelearn.host.control import Action, Command
 from edgelearn.host.device import Device, open_device
-from edgelearn.host.telemetry import EVENTS, HEAD_BEFORE, RESULTS, SENT, SUMMARY, Sent, StreamOptions, read_run
+from edgelearn.host.monitor import MonitorOptions
+from edgelearn.host.telemetry import (
+    EVENTS,
+    HEAD_BEFORE,
+    RESULTS,
+    SENT,
+    SUMMARY,
+    Sent,
+    StreamOptions,
+    read_run,
+    read_sent,
+)
+from edgelearn.host.web.panel import Panel
+from edgelearn.protocol import encode_learning_rate
 from tests.support.fake_device import FakeDevice, Faults, Model, blobs
 from tests.support.mortal import stream_with_kills
 
@@ -175,24 +189,108 @@ def test_killed_hosts_that_only_predict(tmp_path):
     assert not (lives.run / SENT).exists()
 
 
-def interrupted(tmp_path, fake, data, options=TRAIN, samples=40):
-    """A run whose host was lost after so many results."""
+def interrupted(tmp_path, fake, data, options=TRAIN, samples=40, command=None, ask_at=28):
+    """A run whose host was lost after so many results; a person may have asked for something before."""
+    panel = Panel()
     with pipeline.connect(fake.url) as device:
         real, seen = device.result, []
 
+        def was_changed():
+            return any(line.change for path in (tmp_path / "runs").iterdir() for line in read_sent(path))
+
         def result(pending):
-            if len(seen) == samples:
+            if len(seen) >= samples and (command is None or was_changed()):
                 raise KeyboardInterrupt
+            if command and len(seen) == ask_at:
+                panel.controls.ask(command)
             seen.append(real(pending))
             return seen[-1]
 
         device.result = result
-        pipeline.stream(device, data, options, runs=tmp_path / "runs", port=fake.url)
+        pipeline.stream(device, data, options, runs=tmp_path / "runs", port=fake.url, panel=panel if command else None)
     (path,) = (tmp_path / "runs").iterdir()
     (path / SUMMARY).unlink()
     # What is on its way to the device still arrives.
     with open_device(fake.url, earlier_session=fake.session):
         return path
+
+
+NAMED = Model(labels=("zero", "one", "two", "three", ""), outputs=5, classes=4, label_bytes=12)
+ASKED = {
+    "reset": Command(action=Action.RESET),
+    "rate": Command(action=Action.LEARNING_RATE, value=0.05),
+    "class": Command(action=Action.ADD_CLASS, text="five"),
+}
+
+
+def taught_with(model, data, path, change, tmp_path):
+    """A device that was taught without any trouble, and changed where the run says that it was."""
+    sent = read_sent(path)
+    (place,) = (number for number, line in enumerate(sent) if line.change)
+    position = sent[place - 1].number + 1
+    x, y = (np.load(data)[name] for name in "xy")
+    np.savez(tmp_path / "rest.npz", x=x[position:], y=y[position:])
+    with FakeDevice(model) as fake, pipeline.connect(fake.url) as device:
+        pipeline.stream(device, data, msgspec.structs.replace(TRAIN, limit=position))
+        change(device)
+        pipeline.stream(device, tmp_path / "rest.npz", StreamOptions(train=True))
+        return fake
+
+
+CHANGED = {
+    "reset": lambda device: device.reset_head(),
+    "rate": lambda device: device.set_learning_rate(0.05),
+    "class": lambda device: device.add_class("five"),
+}
+
+
+@pytest.mark.parametrize("device_resets", [False, True])
+@pytest.mark.parametrize("samples", [30, 36])
+@pytest.mark.parametrize("name", ASKED)
+def test_what_was_changed_on_the_page_stays_where_it_was(tmp_path, name, samples, device_resets):
+    """A board that saves has saved it at once: every sample is learned on the side of it where it was."""
+    model = msgspec.structs.replace(NAMED, can_save=True)
+    data = save_blobs(tmp_path / "blobs.npz", 60)
+    with FakeDevice(model) as fake:
+        path = interrupted(tmp_path, fake, data, samples=samples, command=ASKED[name])
+        if device_resets:
+            fake.boot()
+        pipeline.resume(path)
+        want = taught_with(model, data, path, CHANGED[name], tmp_path)
+        assert head_of(fake) == head_of(want)
+        assert (fake.step, fake.classes, fake.learning_rate) == (want.step, want.classes, want.learning_rate)
+
+
+@pytest.mark.parametrize("samples", [30, 40])
+@pytest.mark.parametrize("name", ASKED)
+def test_what_was_changed_on_the_page_and_is_forgotten_ends_the_run(tmp_path, name, samples):
+    data = save_blobs(tmp_path / "blobs.npz", 60)
+    with FakeDevice(NAMED) as fake:
+        path = interrupted(tmp_path, fake, data, samples=samples, command=ASKED[name])
+        fake.boot()
+        with pytest.raises(DeviceResetError, match="has forgotten what was changed on the page") as refused:
+            pipeline.resume(path)
+        assert fake.step == 0
+        assert "not saved" in refused.value.cause
+        assert "start a new run" in refused.value.hint
+
+
+def test_a_change_before_the_first_sample_is_not_undone(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 60)
+    panel = Panel()
+    panel.controls.ask(ASKED["rate"])
+    with FakeDevice(NAMED) as fake:
+        with pipeline.connect(fake.url) as device:
+
+            def submit(*_, **__):
+                raise KeyboardInterrupt
+
+            device.submit = submit
+            pipeline.stream(device, data, TRAIN, runs=tmp_path / "runs", port=fake.url, panel=panel)
+        (path,) = (tmp_path / "runs").iterdir()
+        rate = fake.learning_rate
+        pipeline.resume(path)
+        assert fake.learning_rate == rate == encode_learning_rate(0.05)
 
 
 def test_results_that_the_device_has_kept_are_fetched(tmp_path):
@@ -338,6 +436,62 @@ def test_other_options_data_models_and_sources_are_refused(tmp_path):
     assert not (path / SUMMARY).exists()
 
 
+def test_another_board_is_refused_and_both_are_named(tmp_path):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+    with FakeDevice(Model(board="another")) as fake, pytest.raises(OptionError, match=r"fakeboard.* another"):
+        pipeline.resume(path, port=fake.url)
+    assert len(read_run(path).records) == 40
+    assert not (path / SUMMARY).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--predict",), "the run has train on, not off"),
+        (("--autosave-steps", "5"), "the run has autosave steps as the device has it, not 5"),
+        (("--self-label", "0.5"), "the run has self label never, not 0.5"),
+        (("--columns", "a,b"), "the run has columns all, not a, b"),
+        (("--label-column", "y"), "the run has label column none, not y"),
+    ],
+)
+def test_other_options_are_said_in_words(tmp_path, words, said):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+        assert said in edgelearn("stream", "--resume", path, *words).output
+        assert "None" not in edgelearn("stream", "--resume", path, *words).output
+
+
+@pytest.mark.parametrize(("manifest", "cause"), [(b"", "manifest.json is empty"), (b"{", "manifest.json: ")])
+def test_a_run_that_does_not_say_what_was_run_is_refused(tmp_path, manifest, cause):
+    data = save_blobs(tmp_path / "blobs.npz", 100)
+    with FakeDevice() as fake:
+        path = interrupted(tmp_path, fake, data)
+    (path / "manifest.json").write_bytes(manifest)
+    with pytest.raises(DataError, match="does not say what was run") as caught:
+        pipeline.resume(path)
+    assert cause in caught.value.cause
+    assert "edgelearn report" in caught.value.hint
+    (path / "manifest.json").unlink()
+    with pytest.raises(DataError, match="is not the folder of a run") as caught:
+        pipeline.resume(path)
+    assert caught.value.cause == "manifest.json: No such file or directory"
+
+
+def test_what_a_board_has_sensed_does_not_come_again(tmp_path):
+    with FakeDevice(Model(has_sensor=True, sensor_hz=400.0)) as fake, pipeline.connect(fake.url) as device:
+        options = MonitorOptions(start=True, train=True, samples=5)
+        path = Path(pipeline.monitor(device, options, runs=tmp_path / "runs", port=fake.url).run)
+    (path / SUMMARY).unlink()
+    for data in (None, save_blobs(tmp_path / "blobs.npz", 10)):
+        with pytest.raises(DataError, match="own sensor") as caught:
+            pipeline.resume(path, data=data)
+        assert "--data" not in caught.value.hint
+        assert f"edgelearn monitor --port {fake.url}" in caught.value.hint
+
+
 def test_what_else_a_device_has_learned_is_refused(tmp_path):
     data = save_blobs(tmp_path / "blobs.npz", 100)
     with FakeDevice() as fake:
@@ -397,6 +551,7 @@ def test_what_came_on_standard_input_does_not_come_again(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="without its data") as caught:
         pipeline.resume(path)
     assert "do not come again" in caught.value.cause
+    assert "--data" not in caught.value.hint
 
 
 def test_a_run_that_is_under_way_is_left_alone(tmp_path):

@@ -89,10 +89,10 @@ def test_it_stops_after_so_many_and_goes_on():
         device.set_sensor(run=False)
         fake.take_sensor_samples(5)
         assert device.statistics().sensor_samples == 7
-        device.resume_sensor()
+        assert device.resume_sensor()
         fake.take_sensor_samples(20)
         assert device.statistics().sensor_samples == 10
-        device.resume_sensor()
+        assert not device.resume_sensor()
         fake.take_sensor_samples(1)
         assert [event.samples for event in everything(device, samples=8)] == [4, 8]
         assert device.statistics().sensor_samples == 10
@@ -107,7 +107,7 @@ def test_who_only_looks_on_does_not_start_a_sensor_that_was_stopped():
             device.set_sensor_reports(1)
             device.read_head()
             assert not fake.sensor.runs
-            device.resume_sensor()
+            assert device.resume_sensor()
             device.set_sensor_reports(2)
             device.read_head()
             assert fake.sensor.runs

@@ -85,6 +85,8 @@ def test_delimiters_quotes_and_endings(tmp_path, delimiter, ending):
         ("a,b\n", {}, "too few rows"),
         ("1,2\n", {}, "too few rows"),
         ("1,2,3\n", {}, "any number of rows of 3 columns do not make a sample: the model takes 4 values"),
+        ("1,2,3,4,0\n", {}, "a row of 5 columns is more than a sample: the model takes 4 values"),
+        ("1,2,3,4,0\n", {}, "--label-column 5 is the last one"),
         ("1,2\n", {"window_rows": 3}, "3 rows of 2 columns do not make a sample"),
         ("1,2,3,4\n1,2,x,4\n", {}, "line 2: 'x' in column 3 is no number"),
         ("p,q,r,s\n1,2,3,4\n\n1,2,,4\n", {}, "line 4: '' in r is no number"),
@@ -98,7 +100,7 @@ def test_delimiters_quotes_and_endings(tmp_path, delimiter, ending):
 def test_what_cannot_be_read_is_said(tmp_path, text, options, words):
     with pytest.raises(DataError if "bear" not in text else EdgelearnError) as caught:
         table(tmp_path, text, **options)
-    assert words in caught.value.message
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("column", ["z", "0", "4", "-1", ""])
@@ -113,6 +115,13 @@ def test_columns_are_of_tables_only(tmp_path):
     np.savez(tmp_path / "d.npz", x=np.zeros((2, 4)))
     with pytest.raises(OptionError, match="is no table"):
         load_dataset(tmp_path / "d.npz", INFO, table=TableOptions(columns=("a",)))
+
+
+def test_columns_of_another_kind_of_file(tmp_path):
+    (tmp_path / "m.keras").write_bytes(b"PK")
+    with pytest.raises(OptionError, match="holds no samples") as caught:
+        load_dataset(tmp_path / "m.keras", INFO, table=TableOptions(label_column="5"))
+    assert ".csv" in caught.value.hint
 
 
 def test_a_file_that_is_no_text(tmp_path):

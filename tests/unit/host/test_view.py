@@ -161,6 +161,7 @@ def test_words():
     assert kib(1000) == "1000 bytes"
     assert kib(2048) == "2.0 KiB"
     assert part_of(320, 4096) == "320 of 4096 bytes"
+    assert part_of(468, 0) == "468 bytes"
     assert part_of(1160, 4096) == "1.1 of 4.0 KiB"
     assert count(1, "retry", "retries") == "1 retry"
     assert count(2, "sample") == "2 samples"

@@ -112,7 +112,7 @@ def test_optional_fields_are_left_out_as_zeros():
 
 def test_changes_are_what_the_device_answers_once():
     reading = {layout.type for layout in MESSAGES if layout.type < 0x80 and not layout.changes_state}
-    assert reading == {MessageType.HELLO, MessageType.READ, MessageType.STATISTICS}
+    assert reading == {MessageType.HELLO, MessageType.READ, MessageType.STATISTICS, MessageType.GOODBYE}
     assert not any(layout.changes_state for layout in MESSAGES if layout.type >= 0x80)
 
 

@@ -22,6 +22,7 @@
 #define ELEARN_MSG_SET_AUTOSAVE 11u
 #define ELEARN_MSG_SET_CLASS 12u
 #define ELEARN_MSG_SET_SENSOR 13u
+#define ELEARN_MSG_GOODBYE 14u
 #define ELEARN_MSG_HELLO_REPLY 129u
 #define ELEARN_MSG_RESULT 130u
 #define ELEARN_MSG_READ_REPLY 131u
@@ -48,6 +49,7 @@
 #define ELEARN_STATUS_BAD_CLASS 14u
 #define ELEARN_STATUS_SENSOR_RUNS 15u
 #define ELEARN_STATUS_NO_SENSOR 16u
+#define ELEARN_STATUS_SENSOR_IDLE 17u
 
 /* What to do with a sample. */
 #define ELEARN_SAMPLE_TRAIN 1u
@@ -61,7 +63,7 @@
 #define ELEARN_RESULT_SELF_LABELLED 2u
 #define ELEARN_RESULT_HAS_LOSS 4u
 
-/* What SET_SENSOR does. GO_ON starts again what was stopped, with its own settings and counts. */
+/* What SET_SENSOR does. STOP with a lease_ms only holds a sensor that runs, at most for so long. */
 #define ELEARN_SENSOR_STOP 0u
 #define ELEARN_SENSOR_START 1u
 #define ELEARN_SENSOR_GO_ON 2u
@@ -84,6 +86,15 @@
 #define ELEARN_REGION_HEAD_ROW_M 12u
 #define ELEARN_REGION_HEAD_ROW_R 13u
 #define ELEARN_REGION_INTERFACE 14u
+
+/* Why a device started, as far as its hardware tells. FAULT: its own firmware met one, and reset the processor. */
+#define ELEARN_RESET_UNKNOWN 0u
+#define ELEARN_RESET_POWER_ON 1u
+#define ELEARN_RESET_PIN 2u
+#define ELEARN_RESET_SOFTWARE 3u
+#define ELEARN_RESET_WATCHDOG 4u
+#define ELEARN_RESET_LOCKUP 5u
+#define ELEARN_RESET_FAULT 6u
 
 /* The loss on the wire. */
 #define ELEARN_LOSS_NONE 0u
@@ -138,7 +149,14 @@
 #define ELEARN_HELLO_REPLY_HAS_SENSOR 88u /* u8: 1 where the firmware takes samples from a sensor of its own */
 #define ELEARN_HELLO_REPLY_SENSOR_RUNS 89u /* u8: 1 while it does */
 #define ELEARN_HELLO_REPLY_MULTIPLY_ACCUMULATES 90u /* u32: of one inference, 0 where that is not known */
-#define ELEARN_HELLO_REPLY_BYTES 94u
+#define ELEARN_HELLO_REPLY_RESET_CAUSE 94u /* u8: a ResetCause: of the start that `boot` counted last */
+#define ELEARN_HELLO_REPLY_FAULT 95u /* u8: with FAULT: number of the exception, 3: HardFault; 0: the firmware gave up */
+#define ELEARN_HELLO_REPLY_FAULT_PC 96u /* u32: with FAULT: where it happened, 0 where that is not known */
+#define ELEARN_HELLO_REPLY_FAULT_LR 100u /* u32: with FAULT: the link register there */
+#define ELEARN_HELLO_REPLY_FAULT_STATUS 104u /* u32: with FAULT: CFSR, what kind of fault; 0 on a core without it */
+#define ELEARN_HELLO_REPLY_FAULT_HARD 108u /* u32: with FAULT: HFSR, why it became a HardFault; 0 on a core without it */
+#define ELEARN_HELLO_REPLY_FAULT_ADDRESS 112u /* u32: with FAULT: the address that was not reached, 0 where not known */
+#define ELEARN_HELLO_REPLY_BYTES 116u
 
 /* SAMPLE: then the inputs in order from that byte on, then with HAS_TARGETS an int16 for each logit */
 #define ELEARN_SAMPLE_FLAGS 0u /* u8: SampleFlag */
@@ -213,7 +231,8 @@
 #define ELEARN_SET_SENSOR_THRESHOLD 4u /* u16: SELF_LABEL: learn the predicted class from this probability on, Q15 */
 #define ELEARN_SET_SENSOR_SAMPLES 6u /* u32: stop after so many, 0: never */
 #define ELEARN_SET_SENSOR_REPORT_EVERY 10u /* u32: a SENSOR_EVENT for each n-th sample, 0: none */
-#define ELEARN_SET_SENSOR_BYTES 14u
+#define ELEARN_SET_SENSOR_LEASE_MS 14u /* u32: STOP: go on after so many milliseconds unless told before, 0: stop for good */
+#define ELEARN_SET_SENSOR_BYTES 18u
 
 /* SENSOR_EVENT */
 #define ELEARN_SENSOR_EVENT_PREDICTION 0u /* u16: largest logit before learning, else of the first output; of one integer, itself */
@@ -228,7 +247,12 @@
 #define ELEARN_SENSOR_EVENT_FLAGS 32u /* u8: ResultFlag */
 #define ELEARN_SENSOR_EVENT_LABEL 33u /* u16: class number that the sample had or, self-labelled, was given; 65535: none */
 #define ELEARN_SENSOR_EVENT_SAMPLES 35u /* u32: samples since the sensor was started, this one included */
-#define ELEARN_SENSOR_EVENT_BYTES 39u
+#define ELEARN_SENSOR_EVENT_SESSION 39u /* u32: the session that is open */
+#define ELEARN_SENSOR_EVENT_BYTES 43u
+
+/* GOODBYE */
+#define ELEARN_GOODBYE_SESSION 0u /* u32: that is over; where another is open, nothing is */
+#define ELEARN_GOODBYE_BYTES 4u
 
 /* STATISTICS */
 #define ELEARN_STATISTICS_BYTES 0u
@@ -253,7 +277,8 @@
 #define ELEARN_STATISTICS_REPLY_FAILED_SAVES 64u /* u32: of the device itself, by SET_AUTOSAVE */
 #define ELEARN_STATISTICS_REPLY_SENSOR_SAMPLES 68u /* u32: samples since the sensor was started */
 #define ELEARN_STATISTICS_REPLY_SENSOR_LEARNED 72u /* u32: of these, how many were learned */
-#define ELEARN_STATISTICS_REPLY_BYTES 76u
+#define ELEARN_STATISTICS_REPLY_SENSOR_UNTOLD 76u /* u32: SENSOR_EVENTs not sent because the other side took no more bytes */
+#define ELEARN_STATISTICS_REPLY_BYTES 80u
 
 /* NAK */
 #define ELEARN_NAK_EXPECTED 0u /* u32: number of the next request that changes state */

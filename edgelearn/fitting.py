@@ -1,0 +1,203 @@
+"""Which boards can hold a bundle, with what margin, and what would have to shrink where they cannot.
+
+Figures of bare metal and of Arduino sketches are the plan's, those of a sketch with what Arduino's core takes.
+MicroPython is an estimate: what the model needs beside Python itself, of the heap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import ceil
+
+import msgspec
+from msgspec import Struct
+
+from edgelearn import pipeline
+from edgelearn.board import Board, Core, Output
+from edgelearn.bundle import Bundle
+from edgelearn.codegen.plan import Plan, plan_on
+from edgelearn.errors import UnsupportedOpError
+from edgelearn.inspection import fit
+from edgelearn.ir import LossKind
+from edgelearn.recipe import Residual
+
+#: Outputs that have a board to themselves; what becomes part of somebody's own firmware shares it.
+_COMPARED = (Output.BARE_METAL, Output.ARDUINO, Output.MICROPYTHON)
+#: What a single board of each core would ask for is planned once for each way to store the trainable layer.
+_Plans = Callable[[Core, Residual], Plan]
+
+
+class Need(Struct, frozen=True, kw_only=True):
+    """What is needed of one memory.
+
+    Attributes:
+        memory: `flash`, `RAM`, or `heap` for MicroPython's.
+        needed_bytes: with what Arduino's core takes, where there is one.
+        available_bytes: of the whole board, or of MicroPython's heap.
+        margin_bytes: what stays free; below zero where so many bytes are missing.
+    """
+
+    memory: str
+    needed_bytes: int
+    available_bytes: int
+    margin_bytes: int
+
+
+class OutputFit(Struct, frozen=True, kw_only=True):
+    """Whether what is generated for a board fits it.
+
+    Attributes:
+        estimated: of what is needed: `code` for bare metal, `code and core` for Arduino, `all` for MicroPython.
+        problem: what does not fit and what is largest there; empty where it fits.
+        hint: what would help.
+        residuals: other ways to store the trainable layer with which it would fit; each was planned.
+        fewer_classes: with about so many classes less it would fit too; 0 where that does not help.
+    """
+
+    output: Output
+    fits: bool
+    estimated: str
+    needs: tuple[Need, ...]
+    problem: str = ""
+    hint: str = ""
+    residuals: tuple[Residual, ...] = ()
+    fewer_classes: int = 0
+
+
+class BoardFit(Struct, frozen=True, kw_only=True):
+    """Whether a board can hold a bundle, for each output that has it to itself, the default first."""
+
+    board: str
+    fits: bool
+    outputs: tuple[OutputFit, ...]
+
+
+class Fitting(Struct, frozen=True, kw_only=True):
+    """What `edgelearn boards --fits` tells; the keys of its --json.
+
+    Attributes:
+        residual: how the trainable layer's weights would be stored.
+        trains: whether anything is trained.
+    """
+
+    name: str
+    model_hash: str
+    residual: Residual
+    trains: bool
+    boards: tuple[BoardFit, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether any board can hold it."""
+        return any(board.fits for board in self.boards)
+
+
+def fit_boards(bundle: Bundle, boards: Iterable[Board], *, residual: Residual = Residual.INT8) -> Fitting:
+    """Compare a bundle with boards.
+
+    Args:
+        bundle: what is to be held.
+        boards: by whom.
+        residual: how the trainable layer's weights would be stored; smaller ways are tried where it does not fit.
+
+    Raises:
+        UnsupportedOpError, OptionError: it can be planned for no board.
+    """
+    boards = tuple(boards)
+    first = {board.core: board for board in reversed(boards)}
+    planned: dict[tuple[Core, Residual], Plan] = {}
+
+    def plan(core: Core, stored: Residual) -> Plan:
+        if (core, stored) not in planned:
+            planned[core, stored] = pipeline.plan(bundle, first[core], residual=stored)
+        return planned[core, stored]
+
+    return Fitting(
+        name=bundle.name,
+        model_hash=bundle.model_hash,
+        residual=residual,
+        trains=bundle.graph.loss is not None,
+        boards=tuple(_board_fit(board, residual, plan) for board in boards),
+    )
+
+
+def _board_fit(board: Board, residual: Residual, plan: _Plans) -> BoardFit:
+    outputs = tuple(_with_help(output, board, residual, plan) for output in board.outputs if output in _COMPARED)
+    return BoardFit(board=board.name, fits=any(found.fits for found in outputs), outputs=outputs)
+
+
+def _with_help(output: Output, board: Board, residual: Residual, plan: _Plans) -> OutputFit:
+    """Whether the output fits; where it does not, with what would help."""
+    asked = plan(board.core, residual)
+    found = _output_fit(output, asked, board)
+    if found.fits or asked.head is None:
+        return found
+    smaller = [other for other in Residual if other.weight_bytes < residual.weight_bytes]
+    return msgspec.structs.replace(
+        found,
+        residuals=tuple(o for o in smaller if _output_fit(output, plan(board.core, o), board).fits),
+        fewer_classes=_fewer_classes(found, asked),
+    )
+
+
+def _output_fit(output: Output, plan: Plan, board: Board) -> OutputFit:
+    if output is Output.MICROPYTHON:
+        return _micropython_fit(plan, board)
+    try:
+        found = fit(plan_on(plan, board, output))
+    except UnsupportedOpError as error:
+        problem = f"{error.message}; {error.cause}" if error.cause else error.message
+        return OutputFit(output=output, fits=False, estimated="code", needs=(), problem=problem, hint=error.hint)
+    return OutputFit(
+        output=output,
+        fits=found.fits,
+        estimated="code and core" if output is Output.ARDUINO else "code",
+        needs=(
+            _need("flash", found.flash_bytes, found.flash_available_bytes),
+            _need("RAM", found.ram_bytes, found.ram_available_bytes),
+        ),
+        problem=found.problem,
+        hint=found.hint,
+    )
+
+
+def _micropython_fit(plan: Plan, board: Board) -> OutputFit:
+    python = board.micropython
+    heap_bytes = python.heap_bytes if python else 0
+    constants_bytes = sum(constant.size_bytes for constant in plan.constants)
+    buffers_bytes = sum(buffer.size_bytes for buffer in plan_on(plan, board, Output.MICROPYTHON).buffers)
+    read_in_place = python is not None and constants_bytes <= python.romfs_bytes
+    need = _need("heap", buffers_bytes + (0 if read_in_place else constants_bytes), heap_bytes)
+    problem = hint = ""
+    if plan.residual is Residual.FLOAT:
+        problem, hint = "float heads exist in C only", "take another --residual"
+    elif need.margin_bytes < 0:
+        problem = (
+            f"needs about {need.needed_bytes:,} bytes of heap, {board.name} has about {heap_bytes:,} bytes; "
+            f"weights and tables are {constants_bytes:,} bytes of it, buffers {buffers_bytes:,} bytes"
+        )
+        hint = "choose a board with more heap, or shrink the model"
+    return OutputFit(
+        output=Output.MICROPYTHON, fits=not problem, estimated="all", needs=(need,), problem=problem, hint=hint
+    )
+
+
+def _need(memory: str, needed_bytes: int, available_bytes: int) -> Need:
+    return Need(
+        memory=memory,
+        needed_bytes=needed_bytes,
+        available_bytes=available_bytes,
+        margin_bytes=available_bytes - needed_bytes,
+    )
+
+
+def _fewer_classes(found: OutputFit, plan: Plan) -> int:
+    """Classes to leave out, where RAM or heap is all that is missing and that suffices."""
+    short = [need for need in found.needs if need.margin_bytes < 0]
+    head = plan.head
+    if head is None or head.loss is not LossKind.CROSS_ENTROPY or len(short) != 1 or short[0].memory == "flash":
+        return 0
+    # Every buffer of the head has the same bytes for each output.
+    each_bytes = sum(b.size_bytes for b in plan.buffers if b.purpose == "head") // head.outputs
+    fewer = ceil(-short[0].margin_bytes / each_bytes)
+    return fewer if fewer <= head.outputs - 2 else 0

@@ -1,0 +1,122 @@
+"""`edgelearn deploy`: a model file to a board in one go, and where it stops."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgelearn import flashing
+from edgelearn.board import load_board
+from edgelearn.cli import main
+from edgelearn.deployment import STEPS
+from edgelearn.errors import DoesNotFitError, NoFlasherError, OptionError, StorageError
+from edgelearn.firmware.flash import choose
+from edgelearn.firmware.flash.choose import Surroundings
+from edgelearn.flashing import Flashed
+from edgelearn.project import read_project
+from tests.support.bundles import write_model
+from tests.support.tools import require_tool
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "small.tflite")
+    return Path("small.tflite")
+
+
+def deploy(*words: str | Path):
+    return CliRunner().invoke(main, ["deploy", *map(str, words)])
+
+
+@pytest.fixture
+def nothing_is_plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = dict.fromkeys(Surroundings.__struct_fields__, ())
+    monkeypatch.setattr(choose, "look", lambda: Surroundings(**here))
+
+
+@pytest.mark.parametrize("board", ["mps2-an386", "host"])
+def test_an_emulated_board_runs_the_model(board, model):
+    require_tool("arm-none-eabi-gcc" if board != "host" else "cc")
+    require_tool("qemu-system-arm")
+    done = deploy(model, "--board", board, "--port", "emulate", "--json")
+    assert done.exit_code == 0, done.output + done.stderr
+    said = [line.split(":")[0] for line in done.stderr.splitlines()]
+    assert said == list(STEPS)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["board"], found["port"], found["learns"]) == (board, "emulate", True)
+    project = Path(found["project"])
+    assert project == Path(f"small-{board}") / "project"
+    assert read_project(project).model_hash == found["model_hash"]
+    # What it names is what the next command takes.
+    again = deploy(found["bundle"], "--board", board, "--port", "emulate", "-o", f"small-{board}")
+    assert again.exit_code == 0, again.output + again.stderr
+    assert f"edgelearn stream --port emulate --project small-{board}/project --data FILE --train" in again.stdout
+
+
+def test_a_real_board_is_flashed_and_asked(model, monkeypatch):
+    require_tool("arm-none-eabi-gcc")
+    calls = []
+
+    def flash(folder, **options):
+        calls.append((folder, options["port"], options["method"], options["force"]))
+        name = read_project(folder)
+        return Flashed(
+            board=name.board, method="openocd", commands=(), attempts=1, port="/dev/ttyACM7", model_hash=name.model_hash
+        )
+
+    monkeypatch.setattr(flashing, "flash", flash)
+    done = deploy(model, "--board", "nucleo_f446re", "--method", "openocd", "-o", "out")
+    assert done.exit_code == 0, done.output + done.stderr
+    assert calls == [(Path("out/project"), "", "openocd", False)]
+    assert "edgelearn stream --port /dev/ttyACM7 --data FILE --train" in done.stdout
+
+
+def test_it_stops_where_nothing_is_plugged_in_and_keeps_what_it_made(model, nothing_is_plugged_in):
+    require_tool("arm-none-eabi-gcc")
+    done = deploy(model, "--board", "nucleo_f446re", "-o", "out")
+    assert done.exit_code == NoFlasherError.exit_code, done.output + done.stderr
+    assert "Hint:" in done.stderr
+    assert [line.split(":")[0] for line in done.stderr.splitlines()][:4] == list(STEPS[:4])
+    assert Path("out/small.elb").is_file()
+    assert Path("out/project/build/firmware.elf").is_file()
+
+
+def test_it_stops_where_it_does_not_fit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "small.tflite", units=4000)
+    done = deploy("small.tflite", "--board", "microbit", "--port", "emulate")
+    assert done.exit_code == DoesNotFitError.exit_code, done.output + done.stderr
+    assert load_board("microbit").name in done.stderr
+
+
+def test_it_stops_at_files_that_a_person_changed(model):
+    require_tool("cc")
+    words = (model, "--board", "host", "--port", "emulate", "-o", "out")
+    assert deploy(*words).exit_code == 0
+    changed = Path("out/project/src/model.c")
+    changed.write_text(changed.read_text() + "/* mine */\n")
+    done = deploy(*words)
+    assert done.exit_code == StorageError.exit_code
+    assert "src/model.c" in done.stderr
+    assert "/* mine */" in changed.read_text()
+    assert deploy(*words, "--force").exit_code == 0
+
+
+def test_a_bundle_is_not_converted_again(model):
+    require_tool("cc")
+    assert deploy(model, "--board", "host", "--port", "emulate", "-o", "out").exit_code == 0
+    done = deploy("out/small.elb", "--board", "host", "--port", "emulate", "--classes", "9")
+    assert done.exit_code == OptionError.exit_code
+    assert "converted already" in done.stderr
+
+
+def test_a_float_model_wants_calibration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.keras").write_bytes(b"no model at all")
+    done = deploy("model.keras", "--board", "host", "--port", "emulate")
+    assert done.exit_code not in (0, 1)
+    assert done.stderr.startswith("Error:")

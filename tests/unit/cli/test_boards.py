@@ -1,0 +1,127 @@
+"""`edgelearn boards`: the list, one board, and which hold a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edgelearn.board import Board, Core, Output, board_names, load_board
+from edgelearn.board.words import method
+from edgelearn.cli import main
+from tests.support.bundles import write_model
+from tests.support.tflite_builder import TfliteBuilder
+
+BOARDS = [load_board(name) for name in board_names()]
+SMALLEST = min((board for board in BOARDS if board.core is not Core.HOST), key=lambda board: board.ram_bytes).name
+
+
+def run(*argv: object) -> Result:
+    return CliRunner().invoke(main, ["boards", *(str(word) for word in argv)])
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "small.tflite")
+
+
+@pytest.fixture
+def huge(tmp_path: Path) -> Path:
+    """2,048 x 4,000 weights: 16 MB of RAM, more than any board has."""
+    builder = TfliteBuilder(1)
+    x = builder.reshape(builder.input((1, 32, 64, 1)), (1, 2048))
+    path = tmp_path / "huge.tflite"
+    path.write_bytes(builder.build(builder.fully_connected(x, units=4000)))
+    return path
+
+
+def test_the_list_has_outputs_and_ways() -> None:
+    result = run()
+    assert result.exit_code == 0
+    heading = result.output.split("───")[0]
+    for column in ("board", "core", "outputs", "flash with", "emulator"):
+        assert column in heading
+    words = set(result.output.replace(",", " ").split())
+    assert set(board_names()) <= words
+    assert {method(way) for board in BOARDS for way in board.flash} <= words
+
+
+def test_the_list_as_json() -> None:
+    found = json.loads(run("--json").output)
+    assert [board["name"] for board in found] == list(board_names())
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_one_board_in_full(board: Board) -> None:
+    result = run(board.name)
+    assert result.exit_code == 0
+    assert board.title in result.output
+    for source in board.sources:
+        assert source in result.output
+    for kept in board.kept:
+        assert f"0x{kept.origin:08X}" in result.output
+        assert kept.holder in result.output
+    assert json.loads(run(board.name, "--json").output)["name"] == board.name
+
+
+def test_an_unknown_board_is_named_with_the_closest() -> None:
+    result = run(board_names()[0] + "x")
+    assert result.exit_code != 0
+    assert board_names()[0] in result.stderr
+
+
+def test_which_boards_hold_a_small_model(small: Path) -> None:
+    result = run("--fits", small)
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    for board in BOARDS:
+        told = [line.split() for line in lines if line.split()[:1] == [board.name]]
+        compared = {Output.BARE_METAL, Output.ARDUINO, Output.MICROPYTHON} & set(board.outputs)
+        assert len(told) == (0 if board.core is Core.HOST else len(compared))
+        assert all("yes" in words for words in told)
+    assert "would help" not in result.output
+
+
+def test_the_same_as_json(small: Path) -> None:
+    found = json.loads(run("--fits", small, "--residual", "none", "--json").output)
+    assert found["residual"] == "none"
+    assert found["trains"]
+    assert [board["board"] for board in found["boards"]] == [b.name for b in BOARDS if b.core is not Core.HOST]
+    for board in found["boards"]:
+        for output in board["outputs"]:
+            for need in output["needs"]:
+                assert need["margin_bytes"] == need["available_bytes"] - need["needed_bytes"]
+
+
+def test_a_bundle_that_no_board_holds(huge: Path) -> None:
+    result = run("--fits", huge)
+    assert result.exit_code == 32
+    assert " yes " not in result.output
+    assert f"\n{SMALLEST}, " in result.output
+    assert "missing: " in result.output
+    assert "the largest part is the trainable layer" in result.output
+    assert "would help: " in result.output
+
+
+def test_one_board_and_a_bundle(huge: Path, small: Path) -> None:
+    assert run(SMALLEST, "--fits", small).exit_code == 0
+    result = run(SMALLEST, "--fits", huge)
+    assert result.exit_code == 32
+    others = [board.name for board in BOARDS if board.name != SMALLEST]
+    assert not any(line.split()[:1] == [name] for name in others for line in result.output.splitlines())
+
+
+def test_pages_that_are_too_few(huge: Path) -> None:
+    host = next(board.name for board in BOARDS if board.core is Core.HOST)
+    result = run(host, "--fits", huge)
+    assert result.exit_code == 32
+    assert "bytes of non-volatile memory" in result.output
+    assert "missing" not in result.output
+
+
+def test_residual_needs_fits() -> None:
+    result = run("--residual", "none")
+    assert result.exit_code == 2
+    assert "--residual goes with --fits" in result.stderr

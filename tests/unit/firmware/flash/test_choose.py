@@ -1,0 +1,237 @@
+"""Which way is taken: from what is plugged in and installed, never by guessing between two boards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgelearn import process
+from edgelearn.board import Board, Output, board_names, load_board
+from edgelearn.errors import FlashError, NoFlasherError, ProgramMissingError
+from edgelearn.firmware.flash import choose
+from edgelearn.firmware.flash.choose import Candidate
+from edgelearn.firmware.flash.devices import find_devices
+from edgelearn.firmware.flash.methods import method_of
+from tests.support.flashing import Bench, boards_with, port, usb
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(tmp_path / "bench", monkeypatch)
+
+
+def with_interface(method: str) -> Board:
+    """A board with an interface chip of its own, that lists the method and another."""
+    return next(
+        board
+        for board in map(load_board, boards_with(method))
+        if any(one.mode.value == "interface" for one in board.usb) and len(board.flash) > 2
+    )
+
+
+def take(board: Board, output: Output | None = Output.BARE_METAL, **options: object) -> Candidate:
+    return choose.choose(board, choose.look(), output=output, **options)  # type: ignore[arg-type]
+
+
+ST = with_interface("st-flash")
+DFU = next(
+    board for board in map(load_board, boards_with("dfu-util")) if board.flash[0].__class__.__name__ == "DfuUtil"
+)
+SAMBA = load_board(boards_with("bossac")[0])
+UF2 = load_board(boards_with("adafruit-nrfutil")[0])
+
+
+def plug(
+    bench: Bench, board: Board, mode: str = "interface", *, device: str = "/dev/ttyACM0", serial: str = "S1"
+) -> None:
+    one = usb(board, mode)
+    bench.ports.append(port(device, one.vid, one.pid, serial, f"1-{len(bench.ports) + 1}:1.0"))
+    bench.plug(f"1-{len(bench.ports)}", one.vid, one.pid, serial=serial)
+
+
+def test_the_first_way_that_is_there_and_installed(bench: Bench) -> None:
+    plug(bench, ST)
+    ways = [method_of(way) for way in ST.flash]
+    bench.program("pyocd")
+    assert take(ST).method == "pyocd"
+    bench.program("st-flash")
+    bench.program("openocd")
+    found = take(ST)
+    assert found.method == ways[0] == "st-flash"
+    assert found.serial_number == "S1"
+    assert take(ST, method="openocd").method == "openocd"
+
+
+def test_nothing_is_there(bench: Bench) -> None:
+    bench.program("st-flash")
+    with pytest.raises(NoFlasherError, match="cannot be flashed now") as error:
+        take(ST)
+    lines = error.value.cause.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        method_of(way) for way in ST.flash if method_of(way) not in ("arduino-cli", "mpremote")
+    ]
+    assert "interface chip" in lines[0]
+    assert "is not plugged in" in lines[0]
+    assert "not installed" not in lines[0]
+    assert "pip install" in next(line for line in lines if line.startswith("pyocd"))
+    assert "its drive" in next(line for line in lines if line.startswith("drive"))
+
+
+def test_what_is_plugged_in_instead_is_said(bench: Bench) -> None:
+    plug(bench, SAMBA, "application")
+    with pytest.raises(NoFlasherError) as error:
+        take(ST)
+    assert f"plugged in: /dev/ttyACM0 ({SAMBA.name})" in error.value.cause
+
+
+def test_methods_that_the_board_does_not_have(bench: Bench) -> None:
+    with pytest.raises(NoFlasherError, match="cannot be flashed with bossac") as error:
+        take(ST, method="bossac")
+    assert "its ways are: st-flash" in error.value.cause
+    with pytest.raises(NoFlasherError) as error:
+        take(ST, method="nonsense")
+    assert "there is no method nonsense" in error.value.cause
+    with pytest.raises(NoFlasherError, match="cannot be flashed; its board file lists no way") as error:
+        take(next(board for board in map(load_board, board_names()) if board.emulator and not board.flash))
+    assert "emulate" in error.value.hint
+
+
+def test_two_boards_are_never_guessed_between(bench: Bench) -> None:
+    bench.program("st-flash")
+    plug(bench, ST)
+    plug(bench, ST, device="/dev/ttyACM1", serial="S2")
+    with pytest.raises(FlashError, match="several boards") as error:
+        take(ST)
+    assert error.value.step == "choose"
+    assert error.value.failure == "several devices"
+    assert "S1" in error.value.cause
+    assert "S2" in error.value.cause
+    assert "--port" in error.value.hint
+    assert take(ST, port="/dev/ttyACM1").serial_number == "S2"
+
+
+def test_the_port_of_another_board_is_refused(bench: Bench) -> None:
+    bench.program("st-flash")
+    plug(bench, ST)
+    plug(bench, SAMBA, "application", device="/dev/ttyACM1")
+    with pytest.raises(FlashError, match=f"at /dev/ttyACM1 is a {SAMBA.name}, the project is for {ST.name}") as error:
+        take(ST, port="/dev/ttyACM1")
+    assert error.value.failure == "wrong chip"
+    take(ST, port="/dev/ttyACM1", force=True)
+
+
+def test_a_bootloader_in_rom(bench: Bench) -> None:
+    bench.program("dfu-util")
+    with pytest.raises(NoFlasherError) as error:
+        take(DFU)
+    way = DFU.flash[0]
+    assert f"dfu-util: its bootloader (0483:df11) is not there: {way.enter}" in error.value.cause  # type: ignore[union-attr]
+    bench.plug("1-1", 0x0483, 0xDF11, serial="357A")
+    assert (take(DFU).method, take(DFU).serial_number) == ("dfu-util", "357A")
+    bench.plug("1-2", 0x0483, 0xDF11, serial="357B")
+    with pytest.raises(FlashError, match="several boards"):
+        take(DFU)
+
+
+def test_a_system_that_does_not_list_usb_devices_lets_the_flasher_look(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("edgelearn.firmware.flash.ports.USB_DEVICES", tmp_path / "absent")
+    bench.program("dfu-util")
+    assert take(DFU).method == "dfu-util"
+    # Something that is seen for certain goes before.
+    bench.program("openocd")
+    bench.program("st-flash")
+    bench.ports = [port("/dev/cu.usbmodem1", *(lambda one: (one.vid, one.pid))(usb(ST, "interface")), "S1")]
+    assert take(ST).method == "st-flash"
+
+
+def test_a_probe_of_ones_own(bench: Bench) -> None:
+    bench.program("openocd")
+    with pytest.raises(NoFlasherError, match="cannot be flashed now") as error:
+        take(DFU)
+    assert "openocd: no debug probe is plugged in, and the board has none of its own" in error.value.cause
+    bench.plug("1-4", 0x1209, 0x1234, serial="E1", product="Somebody's CMSIS-DAP v2")
+    assert (take(DFU).method, take(DFU).serial_number) == ("openocd", "E1")
+
+
+def test_the_interface_chip_of_another_board_is_no_probe_unless_asked(bench: Bench) -> None:
+    bench.program("openocd")
+    one = usb(ST, "interface")
+    bench.plug("1-4", one.vid, one.pid, serial="E1", product="STM32 STLink")
+    with pytest.raises(NoFlasherError):
+        take(DFU)
+    assert take(DFU, method="openocd").serial_number == "E1"
+
+
+def test_serial_bootloaders(bench: Bench) -> None:
+    bench.program("bossac")
+    with pytest.raises(NoFlasherError) as error:
+        take(SAMBA)
+    assert "bossac: no serial port of it is there (2341:" in error.value.cause
+    plug(bench, SAMBA, "application")
+    assert take(SAMBA).port == "/dev/ttyACM0"
+    plug(bench, SAMBA, "bootloader", device="/dev/ttyACM1")
+    with pytest.raises(FlashError, match="several boards"):
+        take(SAMBA)
+    assert take(SAMBA, port="/dev/ttyACM1").port == "/dev/ttyACM1"
+
+
+def test_drives_are_known_by_their_label(bench: Bench) -> None:
+    way = UF2.flash[0]
+    with pytest.raises(NoFlasherError) as error:
+        take(UF2)
+    assert f"drive: its drive {way.volume} is not there" in error.value.cause  # type: ignore[union-attr]
+    bench.drive("OTHER")
+    with pytest.raises(NoFlasherError):
+        take(UF2)
+    folder = bench.drive(way.volume)  # type: ignore[union-attr]
+    found = take(UF2)
+    assert found.method == "drive"
+    assert found.drive is not None
+    assert found.drive.path == folder
+    assert found.drive.info == "A-Board-v1"
+
+
+def test_the_kind_of_firmware_chooses_the_flasher(bench: Bench) -> None:
+    board = load_board(boards_with("esptool")[0])
+    plug(bench, board)
+    for program in ("arduino-cli", "esptool.py", "mpremote"):
+        bench.program(program)
+    assert take(board, Output.ARDUINO).method == "arduino-cli"
+    assert take(board, Output.MICROPYTHON).method == "mpremote"
+    found = take(board, None, firmware=Path("mp.bin"))
+    assert (found.method, found.program) == ("esptool", "esptool.py")
+
+
+def test_what_is_plugged_in(bench: Bench) -> None:
+    assert find_devices(choose.look()) == ()
+    plug(bench, SAMBA, "bootloader")
+    bench.ports.append(port("/dev/ttyS0"))
+    bench.plug("1-7", 0x0483, 0xDF11, serial="357A", product="STM32  BOOTLOADER")
+    bench.plug("1-8", 0x1D6B, 0x0002, product="a hub")
+    bench.drive(UF2.flash[0].volume)  # type: ignore[union-attr]
+    found = {one.name: one for one in find_devices(choose.look())}
+    assert len(found) == 4
+    assert [(b.name, b.mode) for b in found["/dev/ttyACM0"].boards] == [(SAMBA.name, "bootloader")]
+    assert found["/dev/ttyACM0"].serial_number == "S1"
+    assert found["/dev/ttyS0"].boards == ()
+    assert found["1-7"].kind == "usb"
+    assert DFU.name in [b.name for b in found["1-7"].boards]
+    drive = next(one for one in found.values() if one.kind == "drive")
+    assert UF2.name in [b.name for b in drive.boards]
+    assert drive.description == "A-Board-v1"
+
+
+def test_programs_beside_the_interpreter_are_found(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.program("pyocd", ("said\n", 0))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert process.find_program("pyocd") == bench.bin / "pyocd"
+    assert process.run(("pyocd", "list")) == "said\n"
+    monkeypatch.setattr(process, "OWN_FOLDER", tmp_path)
+    assert process.find_program("pyocd") is None
+    with pytest.raises(ProgramMissingError):
+        process.run(("pyocd", "list"))
