@@ -23,5 +23,6 @@ public:
 extern SerialLine Serial;
 
 unsigned long micros();
+unsigned long millis();
 
 #endif

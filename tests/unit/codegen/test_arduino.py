@@ -28,6 +28,7 @@ from tests.support.tflite_builder import TfliteBuilder
 from tests.support.tools import require_tool
 
 BOARDS = [name for name in board_names() if load_board(name).arduino]
+ONE_OF_EACH_CORE = {load_board(name).core: name for name in BOARDS}
 AVR_BOARD = load_board(next(name for name in BOARDS if load_board(name).core is Core.AVR))
 
 #: Library specification, "library.properties file format" (Arduino CLI 1.0): all fields that this format has, and those
@@ -118,7 +119,7 @@ def test_a_name_cannot_break_out_of_its_place():
     assert "*/ b" not in files["examples/Learn/Learn.ino"]
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", ONE_OF_EACH_CORE.values(), ids=[core.value for core in ONE_OF_EACH_CORE])
 def test_a_compiler_for_32_bits_takes_it(board, tmp_path):
     """The C as strictly as elsewhere, the C++ against a stub of the core."""
     require_tool("arm-none-eabi-g++")
@@ -163,7 +164,7 @@ def bundle(tmp_path):
 
 def test_target_takes_what_the_board_takes(bundle, tmp_path):
     both = replace(load_board("microbit"), arduino=AVR_BOARD.arduino)
-    assert both.outputs == (Output.BARE_METAL, Output.ARDUINO)
+    assert {Output.BARE_METAL, Output.ARDUINO} <= set(both.outputs)
     for output, path in ((Output.ARDUINO, "library.properties"), (Output.BARE_METAL, "link.ld"), (None, "link.ld")):
         folder = tmp_path / str(output)
         pipeline.generate(read_bundle(bundle), both, folder, output=output)
