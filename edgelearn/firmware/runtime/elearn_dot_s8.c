@@ -32,6 +32,12 @@ int32_t elearn_dot_s8(const ELEARN_FLASH int8_t *weights, const int8_t *values, 
             : [minus] "r"(minus)
             : "r4", "r5", "r6", "r8", "r9", "r10", "memory");
     }
+#elif defined(__AVR__)
+    /* 16 bits hold the product of an int8 and a difference of two; a 32-bit one is a call of the library. */
+    const int16_t minus = (int16_t)zero_point;
+    for (uint16_t left = (uint16_t)count; left > 0; left--) {
+        sum += (int16_t)(*weights++ * (int16_t)(*values++ - minus));
+    }
 #else
     const ELEARN_FLASH int8_t *const end_of_fours = weights + (count & ~3);
     while (weights != end_of_fours) {
