@@ -13,8 +13,9 @@ from edgelearn.firmware.toolchain import TOOLCHAINS, build_project
 from tests.support.echo import write_echo_project
 from tests.support.tools import require_toolchain
 
-BOARD = load_board(next(name for name in board_names() if load_board(name).core is Core.CORTEX_M4F))
-SMALL_BOARD = load_board(next(name for name in board_names() if load_board(name).core is Core.CORTEX_M3))
+EMULATED = [board for board in map(load_board, board_names()) if board.emulator]
+BOARD = next(board for board in EMULATED if board.core is Core.CORTEX_M4F)
+SMALL_BOARD = next(board for board in EMULATED if board.core is Core.CORTEX_M3)
 
 #: Functions in assembler, so that what each takes is known.
 ASSEMBLER = """
@@ -46,7 +47,7 @@ CALLS = "int main(void) { elearn_port_init(); eight(); eight(); return 0; }"
 def test_the_deepest_chain_with_an_interrupt_on_top(tmp_path: Path, toolchain: str) -> None:
     found = bound(tmp_path, CALLS, toolchain=toolchain)
     assert found.problem == ""
-    assert [name for name, _ in found.chain] == ["elearn_reset_handler", "main", "eight", "leaf"]
+    assert [name for name, _ in found.chain] == ["elearn_reset_handler", "elearn_start", "main", "eight", "leaf"]
     assert dict(found.chain)["eight"] == 8
     assert dict(found.chain)["leaf"] == 9 * 4 + 20
     assert found.interrupt[0] == ("an interrupt", 108)
