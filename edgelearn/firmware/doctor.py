@@ -10,6 +10,7 @@ from msgspec import Struct
 from edgelearn import process
 from edgelearn.board import Core, Output
 from edgelearn.errors import ProcessError, ProgramMissingError
+from edgelearn.firmware.arduino_build import INSTALL_HINTS as ARDUINO_HINTS
 from edgelearn.firmware.emulator import QEMU_INSTALL_HINTS
 from edgelearn.firmware.flash.methods import METHODS
 from edgelearn.firmware.toolchain import INSTALL_HINTS
@@ -76,6 +77,12 @@ _PROGRAMS = (
         install=INSTALL_HINTS[Core.HOST][1:],
     ),
     _Program(name="qemu-system-arm", purpose="emulate Cortex-M boards", install=QEMU_INSTALL_HINTS, required=True),
+    _Program(
+        name="avr-gcc",
+        purpose="build Arduino sketches for AVR, with Debian's core (arduino-cli does it too)",
+        install=ARDUINO_HINTS[1:],
+    ),
+    _Program(name="qemu-system-avr", purpose="emulate AVR boards", install=QEMU_INSTALL_HINTS),
     _Program(
         name="make",
         purpose="build a generated project without edgelearn",
