@@ -193,7 +193,8 @@ class _Stream:
 
     def _stream(self, total: int) -> _End:
         """The loop, then what the device is asked at the end."""
-        ended, failure = "complete", None
+        ended = "complete"
+        failure: EdgelearnError | None = None
         wants_head = self._options.train
         self._clock.begin(earlier_s=self._earlier_s, earlier_paused_s=self._earlier_paused_s)
         try:
@@ -201,6 +202,13 @@ class _Stream:
                 self._take_up(self._resumption, total)
             if not self._loop(total):
                 ended = "interrupted"
+            elif self._source.why_nothing:
+                ended = "error"
+                failure = DataError(
+                    f"{self._source.name} gave no sample",
+                    cause=self._source.why_nothing,
+                    hint="give lines of CSV, one row each, or of JSON, one sample each",
+                )
         except KeyboardInterrupt:
             # Nobody who wants to end has to wait for a device that does not answer, or presses Ctrl-C twice.
             ended = "interrupted"
