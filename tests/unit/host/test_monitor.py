@@ -361,6 +361,17 @@ def test_what_cannot_work_is_refused_and_leaves_no_run(model, options, error, te
     assert not list(tmp_path.iterdir())
 
 
+def test_a_class_that_is_not_there_yet_can_be_added():
+    with FakeDevice(KEEPING) as fake, open_device(fake.url) as device:
+        with pytest.raises(OptionError, match="no class dog") as caught:
+            monitor(device, MonitorOptions(start=True, train=True, label="dog"))
+        assert f"`edgelearn head add-class dog --port {fake.url}` adds one" in caught.value.hint
+    with FakeDevice(SENSOR) as fake, open_device(fake.url) as device:
+        with pytest.raises(OptionError, match="no class dog") as caught:
+            monitor(device, MonitorOptions(start=True, train=True, label="dog"))
+        assert "add-class" not in caught.value.hint
+
+
 def test_from_the_command_line(tmp_path):
     def call(*arguments):
         with FakeDevice(SENSOR) as fake:
