@@ -264,7 +264,7 @@ class _Monitor:
             self._start(options.label)
         else:
             device.set_sensor_reports(options.report_every)
-        if not device.info.is_trainable:
+        if not device.info.is_trainable or (options.start and not options.train):
             return None
         return device.info.learning_rate if options.learning_rate is None else options.learning_rate
 
