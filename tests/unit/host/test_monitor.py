@@ -366,6 +366,7 @@ def test_who_only_predicts_is_told_no_learning_rate(tmp_path):
     with FakeDevice(SENSOR) as fake:
         summary, _ = watched(fake, MonitorOptions(start=True, samples=5), tmp_path)
         assert summary.learning_rate is None
+        assert summary.accuracy_name == "accuracy"
         summary, _ = watched(fake, MonitorOptions(start=True, train=True, samples=5), tmp_path)
         assert summary.learning_rate == pytest.approx(0.01, rel=1e-4)
 
