@@ -344,7 +344,9 @@ def _print_inspection(found: Inspection) -> None:
     if found.busiest_layers:
         click.echo(f"most work, by MACs:   {', '.join(found.busiest_layers)} (`edgelearn profile` measures it)")
     if found.labels:
-        click.echo(f"labels:               {', '.join(found.labels)}")
+        in_use = found.labels[: len(found.labels) - found.spare_outputs]
+        spare = f", room for {found.spare_outputs} more" if found.spare_outputs else ""
+        click.echo(f"labels:               {', '.join(in_use)}{spare}")
     fit = found.fit
     if fit is None:
         return
@@ -630,6 +632,8 @@ def stream(
         served(web, web_address, web_port, web_token) as panel,
         pipeline.connect(port, project=booted, bundle=expected) as device,
     ):
+        if booted is not None and train and save and (note := pipeline.unsaved_note(booted)):
+            click.echo(note)
         summary = pipeline.stream(
             device,
             data,

@@ -126,6 +126,8 @@ def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: S
     built = _build(bundle, board_name, files, say)
     emulator = built.board.emulator
     say(f"booting {built.board.title} ({emulator.engine if emulator else 'no emulator'})")
+    if note := pipeline.unsaved_note(files.project):
+        say(note)
     with pipeline.connect(pipeline.EMULATE, project=files.project, bundle=bundle) as device:
         before = _evaluate(device, files.held_out)
         say(f"held-out accuracy before learning: {before.accuracy:.1%}")

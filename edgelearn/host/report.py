@@ -406,7 +406,7 @@ _COUNTERS = {
     "repeats": "repeated requests, answered again",
     "gaps": "requests that did not arrive",
     "overruns": "bytes lost for want of room",
-    "failed_saves": "saves that failed",
+    "failed_saves": "saves between samples that failed",
 }
 #: Counters that the page shows in other places.
 _ELSEWHERE = {
@@ -456,6 +456,7 @@ def _facts(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
             ("loss", LossCode(device.loss).name.lower().replace("_", " ")),
             ("learning rate at the start", f"{device.learning_rate:.4g}"),
             ("training steps at the start", f"{device.step:,}"),
+            ("head kept without power", "yes" if device.can_save else "no"),
         ]
     groups = [
         (
