@@ -912,9 +912,12 @@ def doctor(as_json: bool) -> None:
     show_default=True,
     help="Working folder.",
 )
+@click.option(
+    "--runs", type=EXISTING, default=None, help="Where its run goes; by default `runs` in the working folder."
+)
 @click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True, help="Passes over the samples.")
 @JSON
-def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> None:
+def demo(board_name: str | None, folder: Path, runs: Path | None, repeat: int, as_json: bool) -> None:
     """Watch a microcontroller learn two new digits."""
     from edgelearn import demo as demonstration
     from edgelearn.host.view import choose_view
@@ -926,6 +929,7 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
         repeat=repeat,
         view=choose_view(),
         say=click.echo,
+        runs=runs,
     )
     demonstration.print_table(found, console)
     if as_json:

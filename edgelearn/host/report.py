@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from edgelearn import resources
-from edgelearn.bundle import write_atomically
+from edgelearn.bundle import check_folder, write_atomically
 from edgelearn.errors import HeadError
 from edgelearn.host.curves import column, measured
 from edgelearn.host.head import HeadState, load_head
@@ -149,6 +149,7 @@ def write_report(path: Path, output: Path | None = None) -> Report:
         StorageError: the page could not be written.
     """
     output = output or path / REPORT
+    check_folder(output)
     page = render_report(read_run(path)).encode()
     write_atomically(output, page)
     return Report(run=str(path), output=str(output), size_bytes=len(page))
