@@ -27,7 +27,7 @@ BROWSER_PACKAGES := $(shell grep -qs '^ID=debian' /etc/os-release && echo chromi
 .PHONY: demo test check fuzz soak bench goodput verify-models wheel setup system browser clean
 
 demo: setup
-	$(BIN)/edgelearn demo --output runs/demo
+	$(BIN)/edgelearn demo --output runs/demo --runs runs
 
 test: check browser
 	CI=$${CI:-} $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

@@ -186,6 +186,20 @@ def bundle_bytes(bundle: Bundle) -> bytes:
         return file.read()
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a name that a person gave in a folder which does not exist: it is misspelt rather than wanted.
+
+    Raises:
+        StorageError: there is no such folder.
+    """
+    if not path.absolute().parent.is_dir():
+        raise StorageError(
+            f"{path} could not be written",
+            cause=f"there is no folder {path.parent}",
+            hint="make the folder first, or name another",
+        )
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all; what stood there before survives a failure.
 

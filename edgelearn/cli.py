@@ -344,7 +344,9 @@ def _print_inspection(found: Inspection) -> None:
     if found.busiest_layers:
         click.echo(f"most work, by MACs:   {', '.join(found.busiest_layers)} (`edgelearn profile` measures it)")
     if found.labels:
-        click.echo(f"labels:               {', '.join(found.labels)}")
+        in_use = found.labels[: len(found.labels) - found.spare_outputs]
+        spare = f", room for {found.spare_outputs} more" if found.spare_outputs else ""
+        click.echo(f"labels:               {', '.join(in_use)}{spare}")
     fit = found.fit
     if fit is None:
         return
@@ -630,6 +632,8 @@ def stream(
         served(web, web_address, web_port, web_token) as panel,
         pipeline.connect(port, project=booted, bundle=expected) as device,
     ):
+        if booted is not None and train and save and (note := pipeline.unsaved_note(booted)):
+            click.echo(note)
         summary = pipeline.stream(
             device,
             data,
@@ -908,9 +912,12 @@ def doctor(as_json: bool) -> None:
     show_default=True,
     help="Working folder.",
 )
+@click.option(
+    "--runs", type=EXISTING, default=None, help="Where its run goes; by default `runs` in the working folder."
+)
 @click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True, help="Passes over the samples.")
 @JSON
-def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> None:
+def demo(board_name: str | None, folder: Path, runs: Path | None, repeat: int, as_json: bool) -> None:
     """Watch a microcontroller learn two new digits."""
     from edgelearn import demo as demonstration
     from edgelearn.host.view import choose_view
@@ -922,6 +929,7 @@ def demo(board_name: str | None, folder: Path, repeat: int, as_json: bool) -> No
         repeat=repeat,
         view=choose_view(),
         say=click.echo,
+        runs=runs,
     )
     demonstration.print_table(found, console)
     if as_json:

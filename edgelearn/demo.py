@@ -7,6 +7,7 @@ predicted on the device before and after.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,8 +88,8 @@ class DemoFiles(Struct, frozen=True, kw_only=True):
     runs: Path
 
 
-def demo_files(folder: Path) -> DemoFiles:
-    """Where the demonstration keeps what in its folder."""
+def demo_files(folder: Path, runs: Path | None = None) -> DemoFiles:
+    """Where the demonstration keeps what: all in its folder, but the runs elsewhere if that is named."""
     return DemoFiles(
         model=folder / "digits-0-to-7.keras",
         calibration=folder / "calibration.npz",
@@ -96,11 +97,13 @@ def demo_files(folder: Path) -> DemoFiles:
         held_out=folder / "held-out.npz",
         bundle=folder / "digits.elb",
         project=folder / "project",
-        runs=folder / "runs",
+        runs=runs or folder / "runs",
     )
 
 
-def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: Say) -> Demonstration:
+def run(
+    folder: Path, *, board_name: str | None, repeat: int, view: View, say: Say, runs: Path | None = None
+) -> Demonstration:
     """Do everything, from the data to the table.
 
     Args:
@@ -110,8 +113,9 @@ def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: S
         repeat: passes over the samples.
         view: shows the stream.
         say: told each stage.
+        runs: where its run folder goes; by default into `runs` in the working folder.
     """
-    files = demo_files(folder)
+    files = demo_files(folder, runs)
     say("pretraining a small CNN on the digits 0 to 7")
     pretrain(files)
     say("converting it to int8, with two spare outputs for 8 and 9")
@@ -126,6 +130,8 @@ def run(folder: Path, *, board_name: str | None, repeat: int, view: View, say: S
     built = _build(bundle, board_name, files, say)
     emulator = built.board.emulator
     say(f"booting {built.board.title} ({emulator.engine if emulator else 'no emulator'})")
+    if note := pipeline.unsaved_note(files.project):
+        say(note)
     with pipeline.connect(pipeline.EMULATE, project=files.project, bundle=bundle) as device:
         before = _evaluate(device, files.held_out)
         say(f"held-out accuracy before learning: {before.accuracy:.1%}")
@@ -283,4 +289,5 @@ def print_table(shown: Demonstration, console: Console) -> None:
         lines.append(f"{inference:,} instructions for an inference, {train:,} for a training step")
     for line in lines:
         console.print(line, soft_wrap=True)
+    console.print(f"as a page: edgelearn report {shlex.quote(found.run)}", markup=False, soft_wrap=True)
     console.print(f"plots, telemetry and the learned head: {found.run}", markup=False, soft_wrap=True)

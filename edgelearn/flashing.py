@@ -193,20 +193,21 @@ def _flash(board: Board, candidate: Candidate, job: Job, say: _Say) -> int:
     while True:
         say(f"flashing {board.name} with {candidate.tool.title}" + (f", attempt {attempt}" if attempt > 1 else ""))
         known = _usb_port(job.port)
+        others = [one for one in ports.serial_ports() if one != known]
         try:
             run.flash(candidate, job)
         except FlashError as error:
             if error.failure != Failure.VANISHED.value or attempt == ATTEMPTS:
                 raise
             say(f"{error.message}; waiting for it to come back")
-            job = _returned(board, job, known, error)
+            job = _returned(board, job, known, others, error)
         else:
             return attempt
         attempt += 1
 
 
-def _returned(board: Board, job: Job, known: SerialPort | None, error: FlashError) -> Job:
-    """The job at the port where the board came back.
+def _returned(board: Board, job: Job, known: SerialPort | None, others: list[SerialPort], error: FlashError) -> Job:
+    """The job at the port where the board came back, which is none of those that were there beside it.
 
     Raises:
         FlashError: the given one, where it does not come back.
@@ -215,7 +216,7 @@ def _returned(board: Board, job: Job, known: SerialPort | None, error: FlashErro
         time.sleep(_PAUSE_S)
         return job
     identifiers = [(usb.vid, usb.pid) for usb in board.usb] or [(known.vid, known.pid)]
-    found = ports.wait_for(lambda: ports.find_again(known, ports.serial_ports(), identifiers), ports.RETURN_S)
+    found = ports.wait_for(lambda: ports.find_again(known, ports.serial_ports(), identifiers, others), ports.RETURN_S)
     if not found:
         raise error
     return replace(job, port=found)

@@ -85,6 +85,8 @@ class Inspection(Struct, frozen=True, kw_only=True):
     """What `edgelearn inspect` tells; the keys of its --json.
 
     Attributes:
+        labels: of all outputs, spare ones included.
+        spare_outputs: how many at the end are no class yet.
         loss: of the trainable head, "" without one.
         arena_bound_bytes: the most that is alive at once; no placement can be smaller.
         arena_is_optimal: whether it is proved that no placement is smaller than `arena_bytes`.
@@ -97,6 +99,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
     name: str
     model_hash: str
     labels: tuple[str, ...]
+    spare_outputs: int
     inputs: tuple[End, ...]
     outputs: tuple[End, ...]
     loss: str
@@ -142,6 +145,7 @@ def inspect(
         name=bundle.name,
         model_hash=bundle.model_hash,
         labels=bundle.labels,
+        spare_outputs=bundle.spare_classes,
         inputs=ends(bundle.graph, bundle.graph.inputs),
         outputs=ends(bundle.graph, bundle.graph.outputs),
         loss=bundle.graph.loss.kind.value if bundle.graph.loss else "",

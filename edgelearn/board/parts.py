@@ -263,6 +263,7 @@ class Emulator(_Part, frozen=True, kw_only=True):
         icount_shift: each instruction takes 2^shift ns of virtual time, which makes counts repeat exactly.
         ticks_per_instruction: ticks of the board's counter for one instruction at that shift; 0 where none is counted.
         demo: whether `edgelearn demo` takes this board.
+        saves: whether its flash can be written there; without, nothing is saved on the emulated board.
     """
 
     engine: str
@@ -270,6 +271,7 @@ class Emulator(_Part, frozen=True, kw_only=True):
     icount_shift: int = 0
     ticks_per_instruction: float = 0.0
     demo: bool = False
+    saves: bool = True
 
 
 class Board(_Part, frozen=True, kw_only=True):

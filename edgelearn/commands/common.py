@@ -52,8 +52,16 @@ def flash_life_text(life: FlashLife) -> str:
     a_day = f"{life.saves_a_day:,.0f}" if life.saves_a_day >= 10 else f"{life.saves_a_day:.2g}"
     return (
         f"{text}; one every {life.autosave_steps:,} steps at {life.samples_per_s:.3g} samples/s: "
-        f"at most {a_day} a day, {life.years:.2g} years"
+        f"at most {a_day} a day, {_years_text(life.years)}"
     )
+
+
+def _years_text(years: float) -> str:
+    """In the unit that suits."""
+    days = years * 365.25
+    if days < 3:
+        return f"{24 * days:.2g} hours"
+    return f"{days:.0f} days" if years < 2 else f"{years:.2g} years"
 
 
 def print_json(value: msgspec.Struct | tuple[msgspec.Struct, ...]) -> None:

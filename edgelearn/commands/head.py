@@ -106,9 +106,9 @@ def show(port: str, project: Path | None, rate_hz: float | None, as_json: bool) 
         print_json(found)
         return
     click.echo(f"{found.board}, model {found.model_hash}: {found.outputs} outputs of {found.features} features")
-    click.echo(f"weights as {found.residual}, learning rate {found.learning_rate:g}, {found.step:,} training steps")
+    click.echo(f"weights as {found.residual}, learning rate {found.learning_rate:.4g}, {found.step:,} training steps")
     if found.saved_step is None:
-        click.echo("nothing is saved: the board has no memory that keeps the head without power")
+        click.echo("nothing is saved: the board, or its emulator, has no memory that keeps the head without power")
     else:
         when = f"every {found.autosave_steps:,} steps and when asked" if found.autosave_steps else "only when asked"
         click.echo(f"saved {found.saves:,} times, last at step {found.saved_step:,}; {when}")

@@ -73,6 +73,7 @@ class Source(Origin, Protocol):
         notices: what a person should know before.
         can_train: whether the samples say what to learn.
         problems: what was passed over since; whoever shows it takes it out.
+        why_nothing: why it has ended without a single sample, "" where it has given one.
     """
 
     @property
@@ -83,6 +84,8 @@ class Source(Origin, Protocol):
     def can_train(self) -> bool: ...  # noqa: D102
     @property
     def problems(self) -> list[str]: ...  # noqa: D102
+    @property
+    def why_nothing(self) -> str: ...  # noqa: D102
 
     def lessons(
         self, *, repeat: int = 1, shuffle: bool = False, seed: int = 0, limit: int = 0
@@ -127,6 +130,11 @@ class Dataset:
     def samples(self) -> Iterator[tuple[npt.NDArray[Any], ...]]:
         """All samples in order."""
         return (self.sample(number) for number in range(len(self)))
+
+    @property
+    def why_nothing(self) -> str:
+        """A file without samples is refused before."""
+        return ""
 
     @property
     def problems(self) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -624,7 +625,12 @@ class Device:
             return names.index(name)
         if name.isdecimal() and int(name) < len(names):
             return int(name)
-        raise OptionError(f"the device has no class {name}", hint=f"its classes are {', '.join(names)}")
+        hint = f"its classes are {', '.join(names)}"
+        if len(names) < self.info.output_elements and self.info.label_bytes:
+            hint += f"; `edgelearn head add-class {shlex.quote(name)} --port {self.port}` adds one"
+        elif len(names) < self.info.output_elements:
+            hint += "; a spare one is taken into use by streaming a sample with its number as the label"
+        raise OptionError(f"the device has no class {name}", hint=hint)
 
     def _check_class_name(self, name: str, but: str | None = None) -> None:
         if not self.info.label_bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from edgelearn.bundle import write_atomically
+from edgelearn.bundle import check_folder, write_atomically
 from edgelearn.errors import MissingPackageError, StorageError, reason
 from edgelearn.host.curves import accuracy_curve, column, loss_curve, thin
 from edgelearn.host.telemetry import Record, Run
@@ -52,6 +52,7 @@ def export_run(run: Run, form: str, output: Path) -> None:
         MissingPackageError: the format's package is not installed.
         StorageError: it could not be written, or the folder already holds an export.
     """
+    check_folder(output)
     {"csv": _export_csv, "parquet": _export_parquet, "tensorboard": _export_tensorboard}[form](run, output)
 
 

@@ -73,7 +73,7 @@ STATUS_TEXT: dict[Status, str] = {
     Status.BAD_TARGET: "the targets do not fit its loss",
     Status.BAD_VALUE: "the values are outside what its arithmetic can hold",
     Status.NO_STORE: "it has no memory that keeps a head without power",
-    Status.STORE_FAILED: "its flash memory did not take the head; the one saved before is still there",
+    Status.STORE_FAILED: "its flash memory did not take the head; what was saved before, if anything, is still there",
     Status.BAD_CLASS: "it has no such class, no room for another, or the name is empty or too long",
     Status.SENSOR_RUNS: "it takes its samples from its own sensor just now, which has to be stopped first",
     Status.NO_SENSOR: "its firmware was generated without a sensor",
@@ -83,6 +83,8 @@ STATUS_TEXT: dict[Status, str] = {
 
 #: Silence of this length is told, more where the device is known to take longer.
 QUIET_S = 2.0
+#: A repeat is answered by then, or it is worth telling.
+REPEAT_ANSWERED_S = 0.5
 #: While `Link.silence` listens, nothing is waited for longer than this at a time.
 LISTEN_S = 0.2
 
@@ -199,10 +201,8 @@ class RoundTrip:
     @property
     def quiet_s(self) -> float:
         """Seconds after which silence is worth telling; what lost frames have cost before does not count."""
-        if self._mean_s is None:
-            # The first repeat may well be answered.
-            return max(QUIET_S, 1.25 * self._options.first_timeout_s)
-        return max(QUIET_S, self._mean_s + 4 * self._deviation_s)
+        usual_s = self._options.first_timeout_s if self._mean_s is None else self._mean_s + 4 * self._deviation_s
+        return max(QUIET_S, usual_s)
 
     @property
     def give_up_s(self) -> float:
@@ -568,12 +568,17 @@ class Link:
     def _tell_silence(self) -> None:
         """Tell when the device takes longer to answer than it ever did."""
         now = self._clock()
-        waiting = [*self._first_change(), *self._readings.values()]
-        quiet_s = now - max(self._heard_s, min((p.first_sent_s for p in waiting), default=now))
         if self.recovers_until_s is not None:
             self.tell_quiet(now - self._heard_s, self.recovers_until_s - now)
-        elif waiting and quiet_s >= max(self._times(p.type).quiet_s for p in waiting):
-            self.tell_quiet(quiet_s, min(p.give_up_at_s for p in waiting) - now)
+            return
+        for pending in itertools.chain(self._first_change(), self._readings.values()):
+            quiet_s = now - max(self._heard_s, pending.first_sent_s)
+            if quiet_s < self._times(pending.type).quiet_s:
+                return
+            # One frame may be lost on any line: then a repeat is answered.
+            if not self.is_silent and (pending.attempts < 2 or now - pending.last_sent_s < REPEAT_ANSWERED_S):
+                return
+            self.tell_quiet(quiet_s, pending.give_up_at_s - now)
 
     def tell_quiet(self, quiet_s: float, left_s: float) -> None:
         """Tell `silence` that nothing has come for so long, and that it is tried for so long yet."""

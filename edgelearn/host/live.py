@@ -18,6 +18,7 @@ from edgelearn.errors import DataError, EdgelearnError, LabelError
 from edgelearn.host.data import Lesson, make_dataset
 from edgelearn.host.device import DeviceInfo
 from edgelearn.host.tables import RowParser, TableOptions, Windows
+from edgelearn.host.words import count
 from edgelearn.samples import TARGETS, input_arrays, wanted_names
 
 #: How long to wait for a line before whoever asks may look at other things.
@@ -54,6 +55,7 @@ class LiveSource:
         self._windows = Windows(sum(tensor.elements for tensor in info.inputs), options)
         self._parser = RowParser(self.name, options)
         self._problem_count = 0
+        self._line_count = self._given = 0
         self._waiting: queue.Queue[str | None] = queue.Queue(_MOST_WAITING)
         threading.Thread(target=self._read, args=(lines,), daemon=True).start()
 
@@ -66,12 +68,24 @@ class LiveSource:
         finally:
             self._waiting.put(None)
 
+    @property
+    def why_nothing(self) -> str:
+        """Why it has ended without a single sample."""
+        if self._given:
+            return ""
+        if not self._line_count:
+            return "it was empty"
+        if self._problem_count:
+            rejected = count(self._problem_count, "line was", "lines were")
+            return f"{rejected} passed over, of {count(self._line_count, 'line')} in all"
+        return f"{count(self._line_count, 'line makes', 'lines make')} no whole sample"
+
     def lessons(
         self, *, repeat: int = 1, shuffle: bool = False, seed: int = 0, limit: int = 0
     ) -> Iterator[Lesson | None]:
         """The samples in the order in which they come; None where none has come for a moment."""
-        number = given = 0
-        while not limit or given < limit:
+        self._line_count = self._given = 0
+        while not limit or self._given < limit:
             try:
                 line = self._waiting.get(timeout=_WAIT_S)
             except queue.Empty:
@@ -79,15 +93,23 @@ class LiveSource:
                 continue
             if line is None:
                 return
-            number += 1
+            self._line_count += 1
             try:
-                lesson = self._lesson(line.strip(), number, given)
+                lesson = self._lesson(line.strip(), self._line_count, self._given)
             except EdgelearnError as error:
-                self._pass_over(str(error))
+                self._pass_over(self._with_line(str(error)))
                 continue
             if lesson is not None:
-                given += 1
+                self._given += 1
                 yield lesson
+
+    def _with_line(self, text: str) -> str:
+        """A message that counts samples of a file, with the number of the line instead: there is one sample a line."""
+        line = f"line {self._line_count}"
+        for words, better in (("sample 0 of ", f"{line}: "), ("sample 0 ", f"{line} "), ("", f"{line}: ")):
+            if text.startswith(f"{self.name}: {words}"):
+                return better + text.removeprefix(f"{self.name}: {words}")
+        return text
 
     def _pass_over(self, why: str) -> None:
         self._problem_count += 1
@@ -108,7 +130,8 @@ class LiveSource:
                 return None
             arrays, y = [window.values], window.label
         label = None if y is None else np.array([int(y) if isinstance(y, str) and y.isdecimal() else y])
-        made = make_dataset([array[np.newaxis] for array in arrays], label, self._info, train=self._train)
+        inputs = [array[np.newaxis] for array in arrays]
+        made = make_dataset(inputs, label, self._info, train=self._train, name=self.name)
         if self._train and not made.can_train:
             raise LabelError(f"line {number} has no label to learn")
         return made.lesson(0)._replace(sample=sample)

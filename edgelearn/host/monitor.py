@@ -154,7 +154,8 @@ class _Monitor:
         self._folder = folder
         self._view = view
         self._board_ram_bytes = board_ram_bytes
-        self._metrics = Metrics(trains=True, labels=device.info.labels, window=options.window)
+        trains = options.as_stream(device.info).train
+        self._metrics = Metrics(trains=trains, labels=device.info.labels, window=options.window)
         self._clock = RunClock()
         self._diary = Diary(folder, view, self._clock, self._metrics)
         self._number = 0
@@ -264,7 +265,7 @@ class _Monitor:
             self._start(options.label)
         else:
             device.set_sensor_reports(options.report_every)
-        if not device.info.is_trainable:
+        if not device.info.is_trainable or (options.start and not options.train):
             return None
         return device.info.learning_rate if options.learning_rate is None else options.learning_rate
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from edgelearn import resources
-from edgelearn.bundle import write_atomically
+from edgelearn.bundle import check_folder, write_atomically
 from edgelearn.errors import HeadError
 from edgelearn.host.curves import column, measured
 from edgelearn.host.head import HeadState, load_head
@@ -149,6 +149,7 @@ def write_report(path: Path, output: Path | None = None) -> Report:
         StorageError: the page could not be written.
     """
     output = output or path / REPORT
+    check_folder(output)
     page = render_report(read_run(path)).encode()
     write_atomically(output, page)
     return Report(run=str(path), output=str(output), size_bytes=len(page))
@@ -406,7 +407,7 @@ _COUNTERS = {
     "repeats": "repeated requests, answered again",
     "gaps": "requests that did not arrive",
     "overruns": "bytes lost for want of room",
-    "failed_saves": "saves that failed",
+    "failed_saves": "saves between samples that failed",
 }
 #: Counters that the page shows in other places.
 _ELSEWHERE = {
@@ -456,6 +457,7 @@ def _facts(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
             ("loss", LossCode(device.loss).name.lower().replace("_", " ")),
             ("learning rate at the start", f"{device.learning_rate:.4g}"),
             ("training steps at the start", f"{device.step:,}"),
+            ("head kept without power", "yes" if device.can_save else "no"),
         ]
     groups = [
         (

@@ -36,7 +36,7 @@ class RunLine(msgspec.Struct, frozen=True, kw_only=True):
         ended: `complete`, `interrupted`, `error`, `unfinished` (it still runs, or its host crashed) or `damaged`.
         accuracy_name: what the accuracy is called.
         accuracy: of the first pass, None without classes.
-        mean_loss: of the last pass, None without losses.
+        mean_loss: of the first pass, None without losses.
         samples: that the device has taken, see `RunFigures`.
         elapsed_s: from the first sample to the last result.
         problems: what of the folder is missing or damaged.
@@ -226,7 +226,7 @@ def _line(path: Path) -> RunLine:
         samples=_samples(run),
         accuracy_name=accuracy_name,
         accuracy=passes[0].accuracy if passes else None,
-        mean_loss=passes[-1].mean_loss if passes else None,
+        mean_loss=passes[0].mean_loss if passes else None,
         elapsed_s=elapsed_s,
         problems=run.problems,
     )

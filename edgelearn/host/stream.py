@@ -121,6 +121,8 @@ class _Stream:
         self._ticks = [0, 0]
         self._stack_bytes = 0
         self._step = device.info.step
+        #: In use on the device, as far as it was told.
+        self._classes = 0
         #: Samples that were learned, but whose results were lost with a reset.
         self._lost = 0
         self._stop = StopOnInterrupt()
@@ -193,7 +195,8 @@ class _Stream:
 
     def _stream(self, total: int) -> _End:
         """The loop, then what the device is asked at the end."""
-        ended, failure = "complete", None
+        ended = "complete"
+        failure: EdgelearnError | None = None
         wants_head = self._options.train
         self._clock.begin(earlier_s=self._earlier_s, earlier_paused_s=self._earlier_paused_s)
         try:
@@ -201,6 +204,13 @@ class _Stream:
                 self._take_up(self._resumption, total)
             if not self._loop(total):
                 ended = "interrupted"
+            elif self._source.why_nothing:
+                ended = "error"
+                failure = DataError(
+                    f"{self._source.name} gave no sample",
+                    cause=self._source.why_nothing,
+                    hint="give lines of CSV, one row each, or of JSON, one sample each",
+                )
         except KeyboardInterrupt:
             # Nobody who wants to end has to wait for a device that does not answer, or presses Ctrl-C twice.
             ended = "interrupted"
@@ -491,7 +501,20 @@ class _Stream:
         while problems:
             self._diary.tell("notice", problems.pop(0))
 
+    def _tell_new_class(self, lesson: Lesson) -> None:
+        """Say that a label takes spare outputs into use, which the device does without being asked."""
+        info, label = self._device.info, lesson.label
+        self._classes = max(self._classes, info.classes_in_use)
+        learns = self._options.train and self._options.self_label is None and info.classes_in_use > 0
+        if not learns or label is None or label < self._classes:
+            return
+        new = [info.label_name(index) for index in range(self._classes, label + 1)]
+        self._classes = label + 1
+        which = f"class {new[0]} is" if len(new) == 1 else f"classes {', '.join(new)} are"
+        self._diary.tell("notice", f"{which} taken into use: sample {lesson.sample} has that label")
+
     def _send(self, lesson: Lesson, number: int) -> PendingSample:
+        self._tell_new_class(lesson)
         judgement: dict[str, Any] = {
             "label": lesson.label,
             "targets": lesson.targets,

@@ -49,6 +49,8 @@ void boot(void)
         REGISTER(0xE000E400u + 4u * i) = 0x40404040u;
     }
     REGISTER(0xE000ED04u) = 1u << 28;
+    /* Sleep deeply, and again after each interrupt: QEMU does neither. */
+    REGISTER(0xE000ED10u) = 6u;
     REGISTER(0xE000ED24u) = 7u << 16;
     /* Region 0: 512 MiB of peripherals, no access; the rest as without it. */
     REGISTER(0xE000ED98u) = 0u;

@@ -28,7 +28,7 @@ KEYS = [
 
 
 def demo(folder, *argv):
-    result = CliRunner().invoke(main, ["demo", "-o", str(folder), "--json", *argv], catch_exceptions=False)
+    result = CliRunner().invoke(main, ["demo", "-o", str(folder), "--json", *map(str, argv)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result, json.loads(result.stdout.splitlines()[-1])
 
@@ -39,16 +39,16 @@ def test_the_board_learns_two_digits_it_has_never_seen(tmp_path):
         require_package(package)
     for tool in ("qemu-system-arm", "arm-none-eabi-gcc"):
         require_tool(tool)
-    _, found = demo(tmp_path / "demo")
+    said, found = demo(tmp_path / "demo", "--runs", tmp_path / "runs")
     assert list(found) == KEYS
     assert found["engine"] == "qemu"
     assert 0.77 < found["accuracy_before"] < 0.83
     assert found["accuracy_after"] >= 0.93
     assert found["accuracy_old_classes_before"] - found["accuracy_old_classes_after"] <= 0.03
     assert found["accuracy_new_classes_after"] > 0.7
-    run = tmp_path / "demo" / "runs"
-    (folder,) = run.iterdir()
+    (folder,) = (tmp_path / "runs").iterdir()
     assert str(folder) == found["run"]
+    assert f"edgelearn report {folder}" in said.stdout
     assert {p.suffix for p in folder.iterdir()} >= {".png", ".json", ".jsonl", ".npz"}
 
 

@@ -20,6 +20,7 @@ from edgelearn.firmware.stack_usage import stack_bound
 from edgelearn.firmware.toolchain import build_project
 from edgelearn.host.device import open_device
 from edgelearn.host.link import LinkOptions
+from edgelearn.host.telemetry import read_run
 from edgelearn.training import make_head, plan_training
 from tests.support.bundles import write_model
 from tests.support.firmware import generate, write_project
@@ -35,7 +36,7 @@ EMULATED = [
     if (e := (b := load_board(name)).emulator) and e.engine == "qemu" and Output.BARE_METAL in b.outputs
 ]
 #: Boards whose flash cannot be written under QEMU.
-READ_ONLY = ["netduinoplus2"]
+READ_ONLY = [name for name in EMULATED if (e := load_board(name).emulator) and not e.saves]
 #: For what one board is enough for: a Cortex-M4F.
 BOARD = next(name for name in EMULATED if load_board(name).core is Core.CORTEX_M4F)
 #: Where floating point is the compiler's library.
@@ -119,6 +120,22 @@ def test_reference_models(tmp_path, name, head, board):
     assert found["output_bytes_different"] == 0
     assert not found["head_weights_different"]
     assert found["stack_bytes"] <= found["stack_bound_bytes"] <= MOST_STACK_BYTES
+
+
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_flash_that_cannot_be_written_is_not_asked_for(tmp_path, bundle, name):
+    require_tool("qemu-system-arm")
+    require_toolchain("gnu", name)
+    project = tmp_path / "p"
+    run("generate", bundle, "--board", name, "-o", project)
+    np.savez(tmp_path / "d.npz", x=np.zeros((12, 8, 8, 1), np.float32), y=np.zeros(12, np.int64))
+    at = ("--port", "emulate", "--project", project)
+    said = run("stream", *at, "--data", tmp_path / "d.npz", "--train", "--runs", tmp_path / "runs").output
+    assert f"qemu cannot write the flash of {name}: the learned head is kept in the run only" in said
+    assert "has not saved" not in said
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert read_run(folder).summary.notices == ()
+    assert "class 4 is spare" in run("head", "add-class", "spare", *at).output
 
 
 def test_the_project_builds_with_make_alone(tmp_path, bundle):

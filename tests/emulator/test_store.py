@@ -26,7 +26,7 @@ from tests.support.tools import require_tool, require_toolchain
 CUTS = int(os.environ.get("EDGELEARN_POWER_CUTS", "20"))
 KEEPING = [name for name in board_names() if (b := load_board(name)).emulator and b.nvm]
 #: Its flash cannot be written under QEMU: see its board file.
-READ_ONLY = [name for name in KEEPING if load_board(name).nvm.source == "stm32f4_flash.c"]  # type: ignore[union-attr]
+READ_ONLY = [name for name in KEEPING if (e := load_board(name).emulator) and not e.saves]
 WRITABLE = [name for name in KEEPING if name not in READ_ONLY]
 #: The real driver of flash that QEMU emulates, and the process of this machine.
 CUT = [name for name in WRITABLE if load_board(name).core in (Core.CORTEX_M0, Core.HOST)]

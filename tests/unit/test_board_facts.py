@@ -165,6 +165,13 @@ def test_where_known_bootloaders_lie() -> None:
     assert {name: [(kept.origin, kept.end) for kept in BOARDS[name].kept] for name in where} == where
 
 
+def test_the_later_bootloader_of_the_nano_33_ble_is_not_written_over() -> None:
+    """It lies at 0xE0000 where somebody put it: ArduinoCore-mbed, Nano33_updateBLandSoftDevice."""
+    board = BOARDS["nano33ble"]
+    assert board.nvm is not None
+    assert {*(m.end for m in board.memory if m.kind is MemoryKind.FLASH), board.nvm.end} == {0xE0000}
+
+
 @pytest.mark.parametrize("board", REAL.values(), ids=lambda board: board.name)
 def test_arduino_and_micropython_agree_with_the_board(board: Board) -> None:
     if board.arduino:

@@ -69,7 +69,11 @@ def test_flash_life_is_told() -> None:
     assert life.years == pytest.approx(320_000 / 864 / 365.25)
     text = flash_life_text(life)
     assert "320,000 heads can be saved before flash wears out, 484 bytes each" in text
-    assert "one every 1,000 steps at 10 samples/s: at most 864 a day, 1 years" in text
+    assert "one every 1,000 steps at 10 samples/s: at most 864 a day, 370 days" in text
+    busy = flash_life(layout, autosave_steps=1, samples_per_s=2.0)
+    assert "at most 172,800 a day, 44 hours" in flash_life_text(busy)
+    calm = flash_life(layout, autosave_steps=10_000, samples_per_s=10.0)
+    assert "at most 86 a day, 10 years" in flash_life_text(calm)
     asked = flash_life(layout, autosave_steps=0, samples_per_s=10.0)
     assert (asked.saves_a_day, asked.years) == (0.0, None)
     assert "none is saved unless asked" in flash_life_text(asked)

@@ -190,6 +190,12 @@ extern "C" void elearn_port_write(const uint8_t *source, uint32_t size)
     }
 }
 
+/* A Stream need not tell how much room it has: those that do not know say 0. */
+extern "C" int elearn_port_can_write(void)
+{
+    return line != nullptr;
+}
+
 extern "C" void elearn_port_wait(void)
 {
 }

@@ -114,15 +114,22 @@ def ports_of(board: Board, ports: Iterable[SerialPort], *modes: UsbMode) -> tupl
     )
 
 
-def find_again(known: SerialPort, ports: Iterable[SerialPort], identifiers: Iterable[tuple[int, int]]) -> str:
+def find_again(
+    known: SerialPort,
+    ports: Iterable[SerialPort],
+    identifiers: Iterable[tuple[int, int]],
+    others: Iterable[SerialPort] = (),
+) -> str:
     """The port of a board that has come back; empty where none, or several, can be it.
 
     Args:
         known: as it was.
         ports: that are there now.
         identifiers: under which the board may have come back.
+        others: ports that were there beside it: as long as they are the same they are other boards'.
     """
-    there = tuple(ports)
+    beside = tuple(others)
+    there = tuple(port for port in ports if port not in beside)
     identifiers = set(identifiers)
     same_board = [port for port in there if known.serial_number and port.serial_number == known.serial_number]
     same_place = [port for port in there if known.location and port.location == known.location]

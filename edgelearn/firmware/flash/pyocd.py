@@ -28,8 +28,8 @@ def _commands(job: Job) -> tuple[tuple[str, ...], ...]:
 
 
 _UNLOCK = (
-    "`pyocd erase --mass --target TARGET` unlocks it, which erases all of its flash with bootloader and settings; "
-    "edgelearn never does that"
+    "`pyocd reset --target TARGET` unlocks it, which erases all of its flash with bootloader and settings, and writes "
+    "what keeps newer chips open; edgelearn never does that"
 )
 
 TOOL = Tool(

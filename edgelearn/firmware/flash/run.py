@@ -161,7 +161,8 @@ def _enter_bootloader(job: Job) -> Job:
     Raises:
         FlashError: the port does not open, or no bootloader comes.
     """
-    known = next((port for port in serial_ports() if port.device == job.port), None)
+    before = serial_ports()
+    known = next((port for port in before if port.device == job.port), None)
     if known is None or not known.vid:
         return job
     usb = usb_of(job.board, known.vid, known.pid)
@@ -175,7 +176,8 @@ def _enter_bootloader(job: Job) -> Job:
         ) from error
     wait_for(lambda: known not in serial_ports(), _LEAVE_S)
     identifiers = [(usb.vid, usb.pid) for usb in job.board.usb if usb.mode is UsbMode.BOOTLOADER]
-    found = wait_for(lambda: find_again(known, serial_ports(), identifiers), RETURN_S)
+    others = [port for port in before if port != known]
+    found = wait_for(lambda: find_again(known, serial_ports(), identifiers, others), RETURN_S)
     if not found:
         raise flash_error(
             Failure.NO_ANSWER,

@@ -4,8 +4,9 @@
  * An image may be entered by the reset of the processor, or by a bootloader: then interrupts may be enabled or pending,
  * SysTick may run, the memory protection unit or a data cache may be on, and the stack may be any.
  * References: Armv7-M Architecture Reference Manual (DDI0403), B1.4 (CONTROL, masks), B2.2.7 and B3.2.2 (caches, CCR),
- * B3.2.5 (VTOR), B3.2.13 (SHCSR), B3.2.20 (CPACR), B3.2.21 (FPCCR), B3.3 (SysTick), B3.4 (NVIC), B3.5.5 (MPU_CTRL);
- * B4.5 (CSSELR, CCSIDR), B4.8 (operations on caches); Cortex-M4 Technical Reference Manual (DDI0439), 7.3.1 (FPU). */
+ * B3.2.5 (VTOR), B3.2.7 (SCR), B3.2.13 (SHCSR), B3.2.20 (CPACR), B3.2.21 (FPCCR), B3.3 (SysTick), B3.4 (NVIC), B3.5.5
+ * (MPU_CTRL); B4.5 (CSSELR, CCSIDR), B4.8 (operations on caches); Cortex-M4 Technical Reference Manual (DDI0439), 7.3.1
+ * (FPU). */
 #include <stdint.h>
 
 #include "cortex_m_port.h"
@@ -18,6 +19,7 @@
 #define ICSR ELEARN_REGISTER(0xE000ED04u)
 #define ICSR_CLEAR_PENDSV (1u << 27)
 #define ICSR_CLEAR_SYSTICK (1u << 25)
+#define SCR ELEARN_REGISTER(0xE000ED10u)
 
 #if defined(__ARM_ARCH_6M__)
 #define NVIC_WORDS 1u
@@ -94,6 +96,8 @@ static void take_exceptions(void)
         NVIC_CLEAR_PENDING(word) = 0xFFFFFFFFu;
     }
     ICSR = ICSR_CLEAR_PENDSV | ICSR_CLEAR_SYSTICK;
+    /* WFI sleeps lightly, and ends for good: serial line and counter go on, and main() after an interrupt. */
+    SCR = 0u;
 #if !defined(__ARM_ARCH_6M__)
     __asm volatile("msr basepri, %0\n\tcpsie f" : : "r"(0) : "memory");
     /* All faults are hard faults, whose handler tells them apart. */

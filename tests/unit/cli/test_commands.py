@@ -101,6 +101,14 @@ def test_the_same_model_gives_the_same_bundle(tmp_path):
     assert (tmp_path / "a.elb").read_bytes() == (tmp_path / "b.elb").read_bytes()
 
 
+def test_inspect_tells_spare_outputs_from_classes(tmp_path):
+    model = write_model(tmp_path / "small.tflite")
+    run("convert", model, "-o", tmp_path / "m.elb", "--classes", 8)
+    assert "labels:               0, 1, 2, 3, room for 4 more" in run("inspect", tmp_path / "m.elb").output
+    found = json.loads(run("inspect", tmp_path / "m.elb", "--json").output.splitlines()[-1])
+    assert (len(found["labels"]), found["spare_outputs"]) == (8, 4)
+
+
 def test_inspect_tells_the_layers_and_the_fit(tmp_path, bundle):
     text = run("inspect", bundle, "--board", "netduinoplus2").output
     assert "it fits netduinoplus2" in text

@@ -51,6 +51,7 @@ def test_show_says_what_is_there(run):
     text = run("show")
     assert "classes: a, b, c, d, room for 1 more" in text
     assert "saved 0 times" in text
+    assert "learning rate 0.001," in text
     assert found["flash_life"]["record_bytes"] > 200
     assert "memory that does not wear out" in text
 

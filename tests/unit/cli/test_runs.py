@@ -47,6 +47,9 @@ def test_list(runs):
     assert (first["samples"], second["samples"], third["samples"]) == (300, 50, 20)
     assert first["accuracy"] == read_run(runs / first["name"]).summary.accuracy
     assert third["accuracy"] is None
+    passes = read_run(runs / first["name"]).summary.passes
+    assert len(passes) == 3
+    assert (first["accuracy"], first["mean_loss"]) == (passes[0].accuracy, passes[0].mean_loss)
     assert second["mean_loss"] > 0
 
 
@@ -98,6 +101,17 @@ def test_a_name_that_means_no_run_or_several(runs, name, message):
     result = fails("runs", "show", name, "--runs", runs)
     assert result.exit_code == DataError.exit_code
     assert message in result.output
+
+
+@pytest.mark.parametrize("command", ["report", "csv", "parquet", "tensorboard"])
+def test_no_folder_is_made_up(runs, tmp_path, command):
+    for package in ("matplotlib", "pyarrow", "tensorboardX"):
+        require_package(package)
+    words = ["report", "last"] if command == "report" else ["runs", "export", "last", "--format", command]
+    result = fails(*words, "--runs", runs, "-o", tmp_path / "nosuch" / "out")
+    assert result.exit_code == StorageError.exit_code
+    assert f"there is no folder {tmp_path / 'nosuch'}" in result.output
+    assert not (tmp_path / "nosuch").exists()
 
 
 def test_last_of_no_runs(tmp_path):

@@ -47,7 +47,7 @@ CALLS = "int main(void) { elearn_port_init(); eight(); eight(); return 0; }"
 def test_the_deepest_chain_with_an_interrupt_on_top(tmp_path: Path, toolchain: str) -> None:
     found = bound(tmp_path, CALLS, toolchain=toolchain)
     assert found.problem == ""
-    assert [name for name, _ in found.chain] == ["elearn_reset_handler", "main", "eight", "leaf"]
+    assert [name for name, _ in found.chain] == ["elearn_reset_handler", "elearn_start", "main", "eight", "leaf"]
     assert dict(found.chain)["eight"] == 8
     assert dict(found.chain)["leaf"] == 9 * 4 + 20
     assert found.interrupt[0] == ("an interrupt", 108)

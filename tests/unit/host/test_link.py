@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from edgelearn.errors import DeviceRefusedError, DeviceResetError, DeviceTimeoutError, PortError
 from edgelearn.host.link import STATUS_TEXT, Link, LinkOptions, RoundTrip
@@ -87,6 +88,35 @@ def test_silence_ends_with_what_was_tried():
         link.request(MessageType.RESET_HEAD)
     assert "scripted" in caught.value.message
     assert transport.now == 20.0
+
+
+def test_silence_is_told_when_a_repeat_is_not_answered_either():
+    told = []
+    link, transport = link_to(lambda n, _: [])
+    link.silence = lambda silence: told.append((transport.now, silence))
+    with pytest.raises(DeviceTimeoutError):
+        link.request(MessageType.STATISTICS)
+    (first_s, silence), *_, (_, last) = told
+    assert 2.0 <= first_s <= 2.8
+    assert silence.quiet_s == pytest.approx(first_s)
+    assert silence.left_s == pytest.approx(20.0 - first_s)
+    assert last.left_s < 0.5
+    assert len(told) > 50
+
+
+def test_a_lost_frame_is_no_silence():
+    told = []
+    options = replace(OPTIONS, first_timeout_s=3.0)
+    link, _ = link_to(
+        lambda n, frame: (
+            [] if n % 2 else [(0.01, encode_frame(MessageType.STATISTICS_REPLY, frame.sequence, STATISTICS))]
+        ),
+        options,
+    )
+    link.silence = told.append
+    for _ in range(5):
+        link.request(MessageType.STATISTICS)
+    assert told == []
 
 
 def test_garbage_without_end_does_not_keep_a_request_alive():

@@ -10,12 +10,15 @@ import time
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from edgelearn.cli import main
+from edgelearn.errors import DataError
 from edgelearn.host.device import open_device
 from edgelearn.host.live import LiveSource
 from edgelearn.host.stream import stream
 from edgelearn.host.tables import TableOptions
-from edgelearn.host.telemetry import StreamOptions
+from edgelearn.host.telemetry import StreamOptions, read_run
 from edgelearn.protocol import TensorInfo, TensorType
 from tests.support.fake_device import FakeDevice, blobs
 from tests.unit.host.test_host_data import INFO
@@ -83,6 +86,40 @@ def test_many_bad_lines_are_told_a_few_times():
     assert lessons(live) == []
     assert len(live.problems) == 6
     assert "in silence" in live.problems[-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"x": [1, 2, 3, 4], "y": 7}', "passed over: line 2 has the label 7, which"),
+        ('{"x": [1, 2, 3, NaN], "y": 0}', "passed over: line 2: x has a value that is not a number"),
+        ('{"x": [1, 2, 3], "y": 0}', "passed over: line 2: a sample of x has 3 elements"),
+    ],
+)
+def test_notes_name_the_line(line, words):
+    live = source(['{"x": [1, 2, 3, 4], "y": 0}', line])
+    lessons(live)
+    assert live.problems[0].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        ([], "it was empty"),
+        (["{"] * 7, "7 lines were passed over, of 7 lines in all"),
+        (["1,2", "3,4,5"], "1 line was passed over, of 2 lines in all"),
+        (["1,2"], "1 line makes no whole sample"),
+    ],
+)
+def test_nothing_that_can_be_read_is_an_error(tmp_path, lines, cause):
+    with FakeDevice() as fake:
+        options = ["--port", fake.url, "--data", "-", "--predict", "--runs", str(tmp_path / "runs")]
+        result = CliRunner().invoke(main, ["stream", *options], input="".join(f"{line}\n" for line in lines))
+    assert result.exit_code == DataError.exit_code, result.output
+    assert "standard input gave no sample" in result.output
+    assert cause in result.output
+    (path,) = (tmp_path / "runs").iterdir()
+    assert read_run(path).summary.ended == "error"
 
 
 def test_the_limit_ends_an_endless_stream():

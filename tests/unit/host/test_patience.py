@@ -30,6 +30,7 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="optional: POSIX sign
 def at_once(monkeypatch):
     monkeypatch.setattr(plots, "draw_plots", lambda path: ())
     monkeypatch.setattr(link, "QUIET_S", 0.3)
+    monkeypatch.setattr(link, "REPEAT_ANSWERED_S", 0.05)
     monkeypatch.setattr(patience, "QUIET_S", 0.3)
 
 

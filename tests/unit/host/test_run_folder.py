@@ -108,6 +108,9 @@ def test_a_missing_file_costs_only_itself(tmp_path, name):
 def test_a_folder_without_manifest_and_results_is_no_run(tmp_path):
     path = make_run(tmp_path, 0)
     (path / MANIFEST).write_bytes(b"{")
+    with pytest.raises(DataError, match="does not say what was run"):
+        read_run(path)
+    (path / MANIFEST).unlink()
     with pytest.raises(DataError, match="not the folder of a run"):
         read_run(path)
 

@@ -128,6 +128,17 @@ def test_the_learning_rate_of_the_device_is_kept_without_one():
     assert summary.learning_rate == pytest.approx(0.01, rel=1e-4)
 
 
+@pytest.mark.parametrize("self_label", [None, 0.0])
+def test_spare_classes_that_are_taken_into_use_are_named_once(self_label):
+    model = Model(labels=("zero", "one", "", ""), classes=2)
+    with FakeDevice(model) as fake, open_device(fake.url) as device:
+        x, _ = blobs(6)
+        dataset = make_dataset(x, np.array([0, 1, 3, 3, 2, 1]), device.info)
+        summary = stream(device, dataset, msgspec.structs.replace(TRAIN, self_label=self_label))
+    said = [notice for notice in summary.notices if "into use" in notice]
+    assert said == ([] if self_label is not None else ["classes 2, 3 are taken into use: sample 2 has that label"])
+
+
 @pytest.mark.parametrize(
     ("model", "labelled", "options", "error"),
     [

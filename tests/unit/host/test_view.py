@@ -9,12 +9,16 @@ import pytest
 
 from edgelearn.host.data import make_dataset
 from edgelearn.host.device import open_device
+from edgelearn.host.link import Silence
 from edgelearn.host.stream import stream
 from edgelearn.host.telemetry import StreamOptions
 from edgelearn.host.view import Curve, LiveView, PlainView, choose_view
 from edgelearn.host.words import count, duration, kib, part_of
 from edgelearn.protocol import LossCode
 from tests.support.fake_device import FakeDevice, Model, blobs
+
+#: Home, and clear the screen.
+CLEARED = "\x1b[H\x1b[2J"
 
 
 def run(view, *, model: Model | None = None, samples: int = 120, train: bool = True, repeat: int = 2) -> None:
@@ -125,6 +129,41 @@ def test_the_view_is_chosen_by_the_terminal(monkeypatch):
     assert isinstance(choose_view(Terminal()), LiveView)
     monkeypatch.setenv("TERM", "dumb")
     assert isinstance(choose_view(Terminal()), PlainView)
+
+
+def test_a_terminal_that_was_made_smaller_is_cleared_and_silence_is_shown():
+    rich_console = pytest.importorskip("rich.console")
+    out = io.StringIO()
+    console = rich_console.Console(
+        file=out, force_terminal=True, width=110, height=30, color_system=None, legacy_windows=False
+    )
+    view = LiveView(console)
+    finish, frames = view.finish, []
+
+    def shown(silence):
+        view.silence(silence)
+        out.seek(0)
+        out.truncate()
+        view._live.refresh()
+        return out.getvalue()
+
+    def before_the_end(summary):
+        frames.append(shown(Silence(7.0, 23.0)))
+        console.width = 60
+        frames.append(shown(Silence(8.0, 22.0)))
+        frames.append(shown(None))
+        finish(summary)
+
+    view.finish = before_the_end
+    run(view)
+    wide, narrow, again = frames
+    assert "no answer for 7 s; trying again for 23 s; Ctrl-C ends" in wide
+    assert "samples/s" not in wide
+    assert CLEARED not in wide
+    assert narrow.startswith(CLEARED)
+    assert "no answer for 8 s" in narrow
+    assert CLEARED not in again
+    assert "samples/s" in again
 
 
 def test_a_failing_stream_gives_the_terminal_back():

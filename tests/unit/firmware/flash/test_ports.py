@@ -56,6 +56,13 @@ def test_find_again(there: list[SerialPort], found: str) -> None:
     assert find_again(KNOWN, there, IDS) == found
 
 
+def test_what_was_there_beside_the_board_is_not_the_board() -> None:
+    other = at("b", 3, "S8", "1-8")
+    assert find_again(KNOWN, [other], IDS) == "b"
+    assert find_again(KNOWN, [other], IDS, [other]) == ""
+    assert find_again(KNOWN, [other, at("a", 3, "S9", "1-7")], IDS, [other]) == "a"
+
+
 def test_ports_are_read_as_pyserial_gives_them(bench: Bench) -> None:
     bench.ports = [port("/dev/ttyUSB1", 0x10, 0x20, "S1", "1-2.3:1.0"), port("/dev/ttyS0")]
     assert ports.serial_ports() == (
@@ -119,6 +126,16 @@ def test_a_bootloader_that_runs_already_is_not_touched(bench: Bench) -> None:
     run.flash(*samba_job("/dev/ttyACM3"))
     assert bench.touched == []
     assert bench.calls("bossac")[0][0] == "--port=/dev/ttyACM3"
+
+
+def test_the_bootloader_of_another_board_is_not_taken_for_its_own(bench: Bench) -> None:
+    """It is there all along, and alone until the right one comes."""
+    bench.program("bossac", ("Verify successful\n", 0))
+    other = port("/dev/ttyACM1", *ids("bootloader"), "S2", "1-3:1.0")
+    looks = iter([[port("/dev/ttyACM0", *ids("application"), "S1", "1-2:1.0"), other], [other], [other], [other]])
+    bench.see(lambda: next(looks, [port("/dev/ttyACM7", *ids("bootloader"), "", "1-2:1.0"), other]))
+    run.flash(*samba_job("/dev/ttyACM0"))
+    assert bench.calls("bossac")[0][0] == "--port=/dev/ttyACM7"
 
 
 def test_no_bootloader_comes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
