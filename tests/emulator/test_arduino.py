@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from edgelearn import pipeline
 from edgelearn.board import Core, Output, board_names, load_board
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
-from edgelearn.codegen import emit_arduino, plan_firmware
+from edgelearn.codegen import SensorSource, emit_arduino, plan_firmware
 from edgelearn.convert.litert import ReferenceInterpreter
 from edgelearn.errors import EmulatorError
 from edgelearn.firmware import arduino_build, emulator
@@ -23,12 +24,16 @@ from edgelearn.ir.edges import Dequantize, Quantize
 from edgelearn.project import read_project
 from edgelearn.protocol import Region
 from edgelearn.recipe import NO_TRAINING
+from edgelearn.training import make_head, plan_training
 from tests.emulator.test_kernels import chain, recurrent, scaled
 from tests.support.arduino_ops import PARTS, autoencoder, dense_layers, every_op
 from tests.support.bundles import small_model
 from tests.support.firmware import MODEL_HASH, load_graph, write_project
+from tests.support.lossy_proxy import assert_same_head
+from tests.support.sensor import NO_LABEL, Rule, sensor_source, teach
 from tests.support.tflite_builder import TfliteBuilder
 from tests.support.tools import require_tool
+from tests.unit.training.heads import head_graph
 from tests.vectors.test_completeness import SMALLEST
 
 #: The emulated board that takes Arduino's sketches first.
@@ -176,6 +181,28 @@ def test_the_head_moves_between_a_device_and_a_bundle(tmp_path):
         run("head", "pull", "--port", running.url, "--bundle", bundle, "-o", tmp_path / "pulled.elb")
     before, after = read_bundle(bundle), read_bundle(tmp_path / "pulled.elb")
     assert before.model_hash == after.model_hash
+
+
+def test_a_sketch_learns_from_a_sensor_of_its_own(tmp_path):
+    rng = np.random.default_rng(4)
+    weights = rng.normal(size=(5, 24)).astype(np.float32) * 0.1
+    graph = head_graph(weights, rng.normal(size=5).astype(np.float32), feature_zero_point=-3)
+    training = plan_training(graph, learning_rate=1e-3)
+    x = rng.integers(-128, 128, (20, 24)).astype(np.int8)
+    labels = [int(label) for label in rng.integers(NO_LABEL, 5, 20)]
+    plan = plan_firmware(graph, BOARD, training, model_hash=MODEL_HASH, labels=tuple("abcde"))
+    sensor = SensorSource(name="sensor.c", text=sensor_source(x, labels))
+    files = emit_arduino(plan, name="sensing", sensor=sensor)
+    sources = [path for path in files if path.startswith("src/") and path.endswith((".c", ".cpp"))]
+    assert BOARD.arduino is not None
+    built = arduino_build.build_library(write_project(files, tmp_path), fqbn=BOARD.arduino.fqbn, sources=sources)
+    head = make_head(training)
+    teach(head, x, labels, Rule(train=True), samples=150)
+    with start(BOARD, built.elf) as running, open_device(running.url) as device:
+        device.set_sensor(run=True, train=True, samples=150, report_every=50)
+        while device.statistics().sensor_samples < 150:
+            time.sleep(0.02)
+        assert_same_head(device, head)
 
 
 def test_as_arduino_compiles_it_with_link_time_optimisation(tmp_path, monkeypatch):
