@@ -519,8 +519,13 @@ def _device_of(running: RunningEmulator, project: Project, options: LinkOptions 
             device.info = replace(device.info, can_save=False)
         try:
             yield device
-        except (DeviceTimeoutError, PortError):
-            running.check()
+        except (DeviceTimeoutError, PortError) as error:
+            try:
+                running.check()
+            except EmulatorError as ended:
+                # A stream has said there how it is carried on.
+                ended.hint = "; ".join(hint for hint in (ended.hint, error.hint) if hint)
+                raise
             raise
 
 

@@ -266,6 +266,31 @@ def test_an_end_from_outside_ends_the_emulator_and_completes_the_run(tmp_path, b
     assert not any(image in name for name in _command_lines())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="optional: /proc")
+def test_a_stream_whose_emulator_dies_says_how_to_carry_on(tmp_path, bundle):
+    require_tool("cc")
+    project, runs = tmp_path / "p", tmp_path / "runs"
+    run("generate", bundle, "--board", "host", "-o", project)
+    run("build", project)
+    np.savez(tmp_path / "d.npz", x=np.zeros((50, 8, 8, 1), np.int8), y=np.zeros(50, int))
+    code = "from edgelearn.cli import main; main()"
+    argv = [sys.executable, "-c", code, "stream", "--port", "emulate", "--project", str(project), "--train"]
+    argv += ["--data", str(tmp_path / "d.npz"), "--runs", str(runs), "--repeat", "100000"]
+    image = str(project / "build" / "firmware.elf").encode()
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+        while not any(path.stat().st_size for path in runs.glob("*/results.jsonl")):
+            assert child.poll() is None
+            time.sleep(0.05)
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if path.read_bytes().startswith(image):
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+        output, _ = child.communicate(timeout=60)
+    assert child.returncode == 41, output
+    (folder,) = runs.iterdir()
+    assert f"`edgelearn stream --resume {folder}` carries the run on" in output
+
+
 def _command_lines():
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
