@@ -189,7 +189,7 @@ def test_missing_emulators(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert "apt install qemu-system-arm" in caught.value.hint
     assert caught.value.exit_code == 40
     with pytest.raises(EmulatorMissingError, match="has no emulator"):
-        start(msgspec.structs.replace(board, emulator=None), tmp_path)
+        start(msgspec.structs.replace(board, emulator=None, renode=None), tmp_path)
     require_emulator(load_board("host"))
 
 
