@@ -110,6 +110,9 @@ class Session:
         self._expected = (expected_model_hash, expected_model_name)
         self._hello_timeout_s = hello_timeout_s
         self._number = 0
+        #: The session that the requests in the link's journal were numbered in: another one while a device that was
+        #: reset is brought back, until it has been sent them anew.
+        self._journal_of = 0
         #: Session and sequence number that the device's newest saved head stands for.
         self._saved = (0, 0)
         self._reopen: Callable[[], Transport] | None = None
@@ -181,6 +184,7 @@ class Session:
         self._reopen = reopen
         self._reopen_timeout_s = reopen_timeout_s
         self._starts_clean = self._starts_clean or was_saved
+        self._journal_of = self._number
         self.link.keep_journal()
         self.link.recovery = self._recover
 
@@ -246,6 +250,9 @@ class Session:
 
     def _goes_on(self, error: PortError) -> bool:
         """Whether the device still knows the session; then what was under way is sent again."""
+        if self._number != self._journal_of:
+            # The port failed while a reset device was brought back: it may know the new session, but not what was lost.
+            return False
         hello = self._hello(resume=True)
         check_model(model_hash(hello), *self._expected)
         if hello.integer("session") != self._number:
@@ -257,7 +264,7 @@ class Session:
     def _go_on_after_reset(self, error: DeviceResetError) -> None:
         if not self._starts_clean or not self.link.journal_is_whole:
             raise error
-        ended, saved_before = self._number, self._saved
+        ended, saved_before = self._journal_of, self._saved
         hello = self.open()
         if self._saved[0] == ended:
             saved_sequence = self._saved[1]
@@ -270,6 +277,7 @@ class Session:
                 hint="what it had learned since it was last saved is lost; start again",
             )
         self._starts_clean = True
+        self._journal_of = self._number
         self._tell("reset", hello, self.link.replay(saved_sequence), str(last_start(hello)))
 
     def _tell(self, kind: str, hello: Payload, repeated: int, cause: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 
 import numpy as np
@@ -13,7 +14,7 @@ from edgelearn.host.device import open_device
 from edgelearn.host.link import LinkOptions
 from edgelearn.host.session import expected_inference_s
 from edgelearn.host.transport import open_transport
-from edgelearn.protocol import MessageType
+from edgelearn.protocol import Frame, MessageType
 from tests.support.fake_device import FakeDevice, Faults, Model
 
 SAVING = Model(can_save=True, label_bytes=16)
@@ -188,6 +189,37 @@ def test_a_port_that_breaks_off_while_the_device_is_reset():
         assert [event.kind for event in device.session.events] == ["reset"]
         assert len(attempts) == 4
     np.testing.assert_array_equal(fake.q, reference(60)[0])
+
+
+class BreaksOffAtHello(FakeDevice):
+    """Is reset, and its port breaks off at the first HELLO after that, before or after it has opened the session."""
+
+    def __init__(self, *, is_opened: bool) -> None:
+        super().__init__(SAVING, Faults(reset_after_frames=30))
+        self._is_opened = is_opened
+        self._has_broken_off = False
+
+    def _dispatch(self, frame: Frame) -> None:
+        if frame.type is not MessageType.HELLO or self.frames_seen <= 30 or self._has_broken_off:
+            super()._dispatch(frame)
+            return
+        self._has_broken_off = True
+        connection, self._connection = self._connection, None
+        if self._is_opened:
+            super()._dispatch(frame)
+        assert connection is not None
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("is_opened", [False, True])
+@pytest.mark.parametrize("autosave", [0, 7])
+def test_a_port_that_breaks_off_while_a_reset_device_is_brought_back(is_opened, autosave):
+    with BreaksOffAtHello(is_opened=is_opened) as fake, open_device(fake.url) as device:
+        device.survive(lambda: open_transport(fake.url))
+        device.set_autosave(autosave)
+        assert teach(device, 80) == list(range(1, 81))
+        assert [event.kind for event in device.session.events] == ["reset"]
+    np.testing.assert_array_equal(fake.q, reference(80)[0])
 
 
 def test_a_port_that_does_not_come_back_is_said():
