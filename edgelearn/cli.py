@@ -417,6 +417,9 @@ def generate(
         f"RAM about {plan.ram_bytes:,} of {plan.board.ram_bytes:,} bytes, "
         f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes"
     )
+    uart = plan.board.uart
+    if plan.output is Output.BARE_METAL and uart is not None and not uart.reaches_usb:
+        click.echo(f"note: its serial line is on pins, not on USB: TX at {uart.tx}, RX at {uart.rx}")
     quoted = shlex.quote(str(folder))
     if plan.output is Output.ARDUINO:
         click.echo(

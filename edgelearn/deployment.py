@@ -107,9 +107,11 @@ def deploy(
         step: opens a step; its context takes what there is to say.
 
     Raises:
-        OptionError: the bundle is converted already, and options of a conversion are given.
+        OptionError: the board cannot take that output; the bundle is converted already, and options of a conversion
+            are given.
         EdgelearnError: of the stage that it stopped at.
     """
+    pipeline.check_output(board, output or board.outputs[0])
     emulated = port == pipeline.EMULATE
     if emulated:
         require_emulator(board)

@@ -205,7 +205,7 @@ def generate(
         StorageError: the folder holds something else or changed files, or could not be written.
     """
     source = _sensor_source(sensor) if sensor else None
-    _check_output(board, output or board.outputs[0])
+    check_output(board, output or board.outputs[0])
     made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
     codegen.check_fit(made)
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
@@ -228,8 +228,12 @@ def _emit(made: Plan, name: str, digest: str, sensor: SensorSource | None) -> di
     return emit(made, name=name, bundle_sha256=digest, sensor=sensor)
 
 
-def _check_output(board: Board, output: Output) -> None:
-    """Refuse what the board cannot take, or what is not made yet."""
+def check_output(board: Board, output: Output) -> None:
+    """Refuse what the board cannot take, or what is not made yet.
+
+    Raises:
+        OptionError: it is one of these.
+    """
     if output not in board.outputs:
         raise OptionError(
             f"{board.name} cannot take {output.value}",
@@ -392,8 +396,10 @@ def _check_figures(project: Project, board: Board, result: BuildResult) -> None:
     sizes = {symbol.name: symbol.size_bytes for symbol in result.symbols if symbol.source.startswith(_PLANNED_SOURCES)}
     if not sizes:
         return  # an image of another format, such as Mach-O, says nothing of sizes
-    # The compiler may do without a small constant, never without a buffer.
-    wrong = [b for b in project.buffers if sizes.get(b.symbol) != b.size_bytes]
+    # The compiler may do without a small constant, and the linker without what a sketch does not use, such as the link;
+    # firmware of ours uses every buffer.
+    is_whole = project.output == Output.BARE_METAL.value
+    wrong = [b for b in project.buffers if sizes.get(b.symbol, 0 if is_whole else b.size_bytes) != b.size_bytes]
     wrong += [c for c in project.constants if sizes.get(c.symbol, c.size_bytes) != c.size_bytes]
     for planned in wrong:
         raise PlanMismatchError(

@@ -692,11 +692,11 @@ def _what_would_help(plan: Plan, excess_bytes: int, memory: str) -> str:
         weights = head.outputs * head.features
         saved = weights * (head.residual.weight_bytes - Residual.STOCHASTIC.weight_bytes)
         if saved >= excess_bytes:
-            return f"--residual stochastic stores the layer in {weights:,} bytes, and then it fits"
+            return f"--residual stochastic stores the layer in {weights:,} bytes, which is enough of RAM"
         if weights * head.residual.weight_bytes >= excess_bytes:
             return "convert with --head none (inference only), or choose a board with more RAM"
     if memory == "flash" and head and isinstance(head.rows, IntegerRows) and len(head.rows.residual) >= excess_bytes:
-        return f"--residual stochastic needs {len(head.rows.residual):,} bytes less flash, and then it fits"
+        return f"--residual stochastic needs {len(head.rows.residual):,} bytes less flash, which is enough of it"
     larger = "choose a board with more " + memory
     dense = any(isinstance(step.op, FullyConnected) for step in plan.steps)
     return f"{larger}, or shrink the model{' (its dense layers first)' if dense and memory == 'flash' else ''}"

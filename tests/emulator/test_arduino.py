@@ -183,6 +183,18 @@ def test_the_head_moves_between_a_device_and_a_bundle(tmp_path):
     assert before.model_hash == after.model_hash
 
 
+def test_a_sketch_without_a_host_is_built_without_the_link(tmp_path):
+    bundle = bundle_of(dense_layers(), tmp_path, "--classes", "6")
+    run("generate", bundle, "--board", BOARD.name, "-o", tmp_path / "library")
+    whole = pipeline.build(tmp_path / "library").ram_bytes
+    sketch = tmp_path / "library" / "examples" / "Learn" / "Learn.ino"
+    text = sketch.read_text()
+    assert "\n\n *" not in text
+    text = text.replace("network.begin(Serial);", "network.begin();")
+    sketch.write_text(text.replace("network.poll();", "static float x[EL_INPUT_ELEMENTS];\n    network.learn(x, 3);"))
+    assert pipeline.build(tmp_path / "library").ram_bytes < whole
+
+
 def test_a_sketch_learns_from_a_sensor_of_its_own(tmp_path):
     rng = np.random.default_rng(4)
     weights = rng.normal(size=(5, 24)).astype(np.float32) * 0.1
