@@ -26,11 +26,16 @@ from edgelearn import __version__
 from edgelearn.board import Output
 from edgelearn.commands.boards import boards
 from edgelearn.commands.common import (
+    BOARD,
     EXISTING,
     JSON,
+    LEARNING_RATE,
     RATE,
+    RESIDUAL,
+    TOOLCHAIN,
     check_web,
     command_line,
+    conversion_options,
     flash_life_text,
     make_console,
     print_json,
@@ -47,7 +52,7 @@ from edgelearn.commands.runs import runs as runs_group
 from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, VerificationFailedError, reason
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
-from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
+from edgelearn.recipe import Residual
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,29 +73,11 @@ _POLL_S = 0.5
 _UNEXPECTED_EXIT_CODE = 1
 _INTERRUPTED_EXIT_CODE = 130
 
-_BOARD = click.option("--board", "-b", "board_name", required=True, help="A board; `edgelearn boards` lists them.")
-_RESIDUAL = click.option(
-    "--residual",
-    type=click.Choice([residual.value for residual in Residual]),
-    default=Residual.INT8.value,
-    show_default=True,
-    help="What is kept beside each int8 weight of the trainable layer.",
-)
-_LEARNING_RATE = click.option(
-    "--lr",
-    "learning_rate",
-    type=float,
-    default=None,
-    help=f"Learning rate that the device starts with; by default {DEFAULT_LEARNING_RATE:g}.",
-)
 _ENGINE = click.option(
     "--engine",
     type=click.Choice(["qemu", "renode", "host"]),
     default=None,
     help="Emulator; by default the first that the board names.",
-)
-_TOOLCHAIN = click.option(
-    "--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default the first one found."
 )
 
 
@@ -162,17 +149,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 @main.command()
 @click.argument("model", type=EXISTING)
 @click.option("--output", "-o", type=EXISTING, required=True, metavar="OUT.elb", help="The bundle to write.")
-@click.option(
-    "--calibration",
-    "-c",
-    type=EXISTING,
-    help="Samples in the model's input units: .npz with x (and y), or with an array for each input by its name, or "
-    ".npy. Required for a float model.",
-)
-@click.option("--head", default=None, metavar="NAME", help="Dense layer to train; `none` for inference only.")
-@click.option("--loss", type=click.Choice([kind.value for kind in LossKind]), default=None, help="Loss of the head.")
-@click.option("--classes", type=click.IntRange(min=1), default=None, help="Outputs of the head, spare ones included.")
-@click.option("--labels", default=None, metavar="A,B,...", help="Names of the outputs, separated by commas.")
+@conversion_options
 @click.option("--name", default=None, help="Name of the bundle; by default the file's.")
 @click.option(
     "--edges",
@@ -186,9 +163,9 @@ def convert(
     output: Path,
     calibration: Path | None,
     head: str | None,
-    loss: str | None,
+    loss: LossKind | None,
     classes: int | None,
-    labels: str | None,
+    labels: tuple[str, ...] | None,
     name: str | None,
     edges: str,
 ) -> None:
@@ -204,9 +181,9 @@ def convert(
             output,
             calibration=calibration,
             head=head,
-            loss=LossKind(loss) if loss else None,
+            loss=loss,
             classes=classes,
-            labels=tuple(label.strip() for label in labels.split(",")) if labels else None,
+            labels=labels,
             name=name,
             edges=Edges(edges),
         )
@@ -275,7 +252,7 @@ def _print_layers(console: Console, layers: tuple[Layer, ...], *, title: str) ->
 @main.command()
 @click.argument("file", type=EXISTING)
 @click.option("--board", "-b", "board_name", default=None, help="Compare with this board's memory.")
-@_RESIDUAL
+@RESIDUAL
 @click.option(
     "--arena", "picture", type=click.Path(path_type=Path), metavar="FILE", help="Draw the arena: an .svg or .png file."
 )
@@ -369,10 +346,10 @@ def _print_inspection(found: Inspection) -> None:
 
 @main.command()
 @click.argument("bundle", type=EXISTING)
-@_BOARD
+@BOARD
 @click.option("--output", "-o", "folder", type=EXISTING, required=True, metavar="DIR", help="The project's folder.")
-@_RESIDUAL
-@_LEARNING_RATE
+@RESIDUAL
+@LEARNING_RATE
 @click.option(
     "--sensor",
     type=EXISTING,
@@ -435,7 +412,7 @@ def generate(
 
 @main.command()
 @click.argument("folder", type=EXISTING, metavar="DIR")
-@_TOOLCHAIN
+@TOOLCHAIN
 @click.option("--sanitize", is_flag=True, help="Stop at the first memory error (projects for the host only).")
 def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
     """Build a project and check its memory."""
@@ -696,13 +673,13 @@ def _columns(text: str) -> tuple[str, ...]:
 
 @main.command()
 @click.argument("bundle", type=EXISTING)
-@_BOARD
+@BOARD
 @click.option("--data", "-d", type=EXISTING, default=None, help=".npz with x and y; by default random inputs.")
 @click.option("--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Predictions compared.")
 @click.option("--train-steps", type=click.IntRange(min=0), default=100, show_default=True, help="Steps learned.")
-@_RESIDUAL
-@_LEARNING_RATE
-@_TOOLCHAIN
+@RESIDUAL
+@LEARNING_RATE
+@TOOLCHAIN
 @click.option("--sanitize", is_flag=True, help="Build with sanitizers (host board only).")
 @_ENGINE
 @click.option("--keep", type=EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
@@ -779,11 +756,11 @@ def _print_figures(value: msgspec.Struct, *, but: str) -> None:
 
 @main.command()
 @click.argument("bundle", type=EXISTING)
-@_BOARD
+@BOARD
 @click.option("--data", "-d", type=EXISTING, default=None, help=".npz with x and y; by default random inputs.")
 @click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Samples to average over.")
-@_RESIDUAL
-@_TOOLCHAIN
+@RESIDUAL
+@TOOLCHAIN
 @click.option("--keep", type=EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
 @JSON
 def profile(

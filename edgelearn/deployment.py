@@ -1,8 +1,8 @@
 """deploy(): model file -> a board that runs it and has said so, in one go.
 
     convert   model file -> bundle; a bundle is taken as it is      edgelearn.pipeline.convert
-    fit       what it takes of the board's memory                   edgelearn.pipeline.plan
-    generate  bundle -> project                                     edgelearn.pipeline.generate
+    plan      what it takes of the board's memory                   edgelearn.pipeline.plan
+    generate  bundle -> project, if it fits                         edgelearn.pipeline.write_project
     build     project -> image                                      edgelearn.pipeline.build
     flash     image -> board; an emulated one boots it              edgelearn.flashing, edgelearn.firmware.emulator
     hello     the program there names the bundle's model
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 #: Opens a step by its name: its context takes what the step has to say.
 Step = Callable[[str], AbstractContextManager[Say]]
 
-STEPS = ("convert", "fit", "generate", "build", "flash", "hello")
+STEPS = ("convert", "plan", "generate", "build", "flash", "hello")
 
 
 class Deployed(Struct, frozen=True, kw_only=True):
@@ -117,7 +117,7 @@ def deploy(
         require_emulator(board)
     with step("convert") as say:
         path, bundle = _convert(model, folder, conversion or Conversion(), say)
-    with step("fit") as say:
+    with step("plan") as say:
         plan = pipeline.plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
         say(
             f"flash about {plan.flash_bytes:,} of {board.flash_bytes:,} bytes, "
@@ -125,16 +125,7 @@ def deploy(
         )
     project = folder / "project"
     with step("generate") as say:
-        pipeline.generate(
-            bundle,
-            board,
-            project,
-            residual=residual,
-            learning_rate=learning_rate,
-            force=force,
-            sensor=sensor,
-            output=output,
-        )
+        pipeline.write_project(plan, bundle, project, force=force, sensor=sensor)
         say(str(project))
     with step("build") as say:
         built = pipeline.build(project, toolchain=toolchain)

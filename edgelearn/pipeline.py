@@ -204,16 +204,25 @@ def generate(
         DoesNotFitError: before anything is written.
         StorageError: the folder holds something else or changed files, or could not be written.
     """
-    source = _sensor_source(sensor) if sensor else None
     check_output(board, output or board.outputs[0])
     made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
+    write_project(made, bundle, folder, force=force, sensor=sensor)
+    return made
+
+
+def write_project(made: Plan, bundle: Bundle, folder: Path, *, force: bool = False, sensor: Path | None = None) -> None:
+    """Write the project of a bundle's plan; see `generate`.
+
+    Raises:
+        OptionError, DoesNotFitError, StorageError: as for `generate`.
+    """
+    source = _sensor_source(sensor) if sensor else None
     codegen.check_fit(made)
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
     files = _emit(made, bundle.name, digest, source)
     _prepare_folder(folder, files, force=force)
     for path, text in files.items():
         write_atomically(folder / path, text.encode())
-    return made
 
 
 def _emit(made: Plan, name: str, digest: str, sensor: SensorSource | None) -> dict[str, str]:

@@ -53,11 +53,6 @@ class Core(enum.Enum):
         return self in (Core.CORTEX_M4F, Core.CORTEX_M7F)
 
     @property
-    def has_one_address_space(self) -> bool:
-        """Whether flash and RAM have addresses of one space, so that a pointer reads both."""
-        return self is not Core.AVR
-
-    @property
     def has_fpu(self) -> bool:
         """Whether it has a floating-point unit whose registers an interrupt may have to save."""
         return self in (Core.CORTEX_M4F, Core.CORTEX_M7F)

@@ -124,3 +124,8 @@ class MpRemote(_Way, frozen=True, kw_only=True, tag="mpremote"):
 
 
 Way: TypeAlias = PyOcd | OpenOcd | StFlash | DfuUtil | Bossac | NrfUtil | Drive | ArduinoCli | EspTool | MpRemote
+
+
+def method_of(way: Way | type[msgspec.Struct]) -> str:
+    """The name of a way, as board files and `--method` have it."""
+    return str(way.__struct_config__.tag)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from edgelearn.board.parts import Board, Core, MemoryKind, Output
-from edgelearn.board.ways import Bossac, DfuUtil, Drive, EspTool, NrfUtil, OpenOcd, PyOcd, Way
+from edgelearn.board.ways import Bossac, DfuUtil, Drive, EspTool, NrfUtil, OpenOcd, PyOcd, Way, method_of
 
 _OUTPUTS = {
     Output.BARE_METAL: "bare metal",
@@ -62,14 +62,9 @@ def core_words(core: Core) -> str:
     return _CORES[core]
 
 
-def method(way: Way) -> str:
-    """The name of a way to flash, as board files and `--method` have it."""
-    return str(type(way).__struct_config__.tag)
-
-
 def methods_words(ways: Sequence[Way]) -> str:
     """The ways to flash, the one to prefer first."""
-    return ", ".join(dict.fromkeys(method(way) for way in ways)) or "-"
+    return ", ".join(dict.fromkeys(method_of(way) for way in ways)) or "-"
 
 
 def way_words(way: Way) -> str:
@@ -93,7 +88,7 @@ def way_words(way: Way) -> str:
             detail = ""
     enter = way.enter if isinstance(way, DfuUtil | Drive) else ""
     details = ": ".join(part for part in (detail, enter) if part)
-    return method(way) + (f" ({details})" if details else "")
+    return method_of(way) + (f" ({details})" if details else "")
 
 
 def serial_words(board: Board) -> str:

@@ -58,8 +58,6 @@ def board_files(
         `Makefile`, `CMakeLists.txt`, `src/elearn_board.h`, for a board without an operating system `link.ld`,
         `toolchain.cmake` and `src/elearn_vectors.c`, and `platformio.ini` for one that PlatformIO knows.
     """
-    if ring_bytes <= 0 or ring_bytes & (ring_bytes - 1):
-        raise ValueError(f"ring_bytes is {ring_bytes}, which is no power of two")
     bare_metal = board.core is not Core.HOST
     generated = [*generated_sources, "elearn_vectors.c"] if bare_metal else list(generated_sources)
     sources = sorted(
@@ -76,15 +74,7 @@ def board_files(
     files = {
         "Makefile": _makefile(board, sources),
         "CMakeLists.txt": _cmake(board, sources),
-        "src/elearn_board.h": render(
-            "elearn_board.h.j2",
-            board=board,
-            baud=baud,
-            ring_bytes=ring_bytes,
-            defines=[(name, _number(name, value)) for name, value in board.port.defines.items()],
-            nvm=board.nvm,
-            nvm_address=_number("_ADDRESS", board.nvm.address) if board.nvm else "",
-        ),
+        "src/elearn_board.h": board_header(board, baud=baud, ring_bytes=ring_bytes),
     }
     if board.platformio:
         files |= _platformio(board, sources)
@@ -97,39 +87,55 @@ def board_files(
     return files
 
 
+def board_header(board: Board, *, baud: int, ring_bytes: int) -> str:
+    """elearn_board.h: the constants of the board's drivers; see `board_files`."""
+    if ring_bytes <= 0 or ring_bytes & (ring_bytes - 1):
+        raise ValueError(f"ring_bytes is {ring_bytes}, which is no power of two")
+    return render(
+        "elearn_board.h.j2",
+        board=board,
+        baud=baud,
+        ring_bytes=ring_bytes,
+        defines=[(name, _number(name, value)) for name, value in board.port.defines.items()],
+        nvm=board.nvm,
+        nvm_address=_number("_ADDRESS", board.nvm.address) if board.nvm else "",
+    )
+
+
 def _makefile(board: Board, sources: Sequence[str]) -> str:
     compiler = COMPILERS[board.core]
     return render(
         "Makefile.j2",
-        board=board,
-        bare_metal=board.core is not Core.HOST,
+        **_build_values(board, sources),
         program=compiler.program,
         prefix=compiler.program.removesuffix("gcc"),
-        optimization=OPTIMIZATION,
-        core_flags=" ".join(compiler.gnu),
-        compile_flags=" ".join(COMPILE_FLAGS),
         include_flags=" ".join(INCLUDE_FLAGS),
         link_flags=" ".join(compiler.gnu_link),
         sanitize_flags=" ".join(SANITIZE_FLAGS),
         sensor_folder=SENSOR_FOLDER if any(source.startswith(f"{SENSOR_FOLDER}/") for source in sources) else "",
-        sources=sources,
     )
 
 
 def _cmake(board: Board, sources: Sequence[str]) -> str:
-    compiler = COMPILERS[board.core]
     return render(
         "CMakeLists.txt.j2",
-        board=board,
-        bare_metal=board.core is not Core.HOST,
-        sources=sources,
+        **_build_values(board, sources),
         sensor_sources=" ".join(source for source in sources if source.startswith(f"{SENSOR_FOLDER}/")),
         include_folders=[flag.removeprefix("-I") for flag in INCLUDE_FLAGS],
-        core_flags=" ".join(compiler.gnu),
-        optimization=OPTIMIZATION,
-        compile_flags=" ".join(COMPILE_FLAGS),
-        link_flags=" ".join(_here(flag) for flag in compiler.gnu_link),
+        link_flags=" ".join(_here(flag) for flag in COMPILERS[board.core].gnu_link),
     )
+
+
+def _build_values(board: Board, sources: Sequence[str]) -> dict[str, object]:
+    """What every build file says."""
+    return {
+        "board": board,
+        "bare_metal": board.core is not Core.HOST,
+        "sources": sources,
+        "optimization": OPTIMIZATION,
+        "core_flags": " ".join(COMPILERS[board.core].gnu),
+        "compile_flags": " ".join(COMPILE_FLAGS),
+    }
 
 
 def _here(flag: str) -> str:
@@ -144,13 +150,9 @@ def _platformio(board: Board, sources: Sequence[str]) -> dict[str, str]:
     files = {
         "platformio.ini": render(
             "platformio.ini.j2",
-            board=board,
+            **_build_values(board, sources),
             platform=known.platform,
             platform_board=known.board,
-            sources=sources,
-            core_flags=" ".join(compiler.gnu),
-            optimization=OPTIMIZATION,
-            compile_flags=" ".join(COMPILE_FLAGS),
             include_flags=" ".join(INCLUDE_FLAGS),
         )
     }

@@ -9,20 +9,19 @@ from msgspec import Struct
 
 from edgelearn import resources
 from edgelearn.board import Core
-from edgelearn.codegen.emit import comment, describe, emit_project, float_literal
-from edgelearn.codegen.plan import Plan
+from edgelearn.codegen.board_files import board_header
+from edgelearn.codegen.emit import comment, describe, device_files, float_literal
+from edgelearn.codegen.plan import BAUD, Plan
 from edgelearn.codegen.render import render
 from edgelearn.ir import LossKind
 from edgelearn.project import FILE_NAME, encode_project
 from edgelearn.protocol import TensorInfo, TensorType
 
-#: Files of a bare-metal project that somebody's own firmware has instead.
-_NOT_THEIRS = ("runtime/main.c", "src/elearn_vectors.c")
 #: What edgelearn.h is made of, in firmware/runtime/.
 API_FILES = ("elearn_api.c", "elearn_quantize.h")
 _DEFAULTS = "elearn_port_default.c"
-#: What drivers of non-volatile memory include.
-_DRIVER_HEADER = "cortex_m_port.h"
+#: What drivers of non-volatile memory include, beside the runtime's.
+_DRIVER_HEADERS = ("cortex_m_port.h",)
 
 
 class _End(Struct, frozen=True, kw_only=True):
@@ -41,14 +40,14 @@ def emit_library(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
         name: of the model.
         bundle_sha256: of the bundle it comes from.
     """
-    files = {"src/edgelearn.h": api_header(plan, name)}
-    for path, text in emit_project(plan, name=name, bundle_sha256=bundle_sha256).items():
-        folder, _, file = path.rpartition("/")
-        if (folder in ("src", "runtime") and path not in _NOT_THEIRS) or (
-            folder == "port" and plan.board.nvm and file in (plan.board.nvm.source, _DRIVER_HEADER)
-        ):
-            files[f"src/{file}"] = text
+    own = device_files(plan, name=name)
+    files = {f"src/{PurePosixPath(path).name}": text for path, text in own.items()}
+    files["src/edgelearn.h"] = api_header(plan, name)
+    files["src/elearn_board.h"] = board_header(plan.board, baud=BAUD, ring_bytes=plan.ring_bytes)
     firmware = resources.firmware_folder()
+    for file in (plan.board.nvm.source, *_DRIVER_HEADERS) if plan.board.nvm else ():
+        if file in plan.board.port.sources:
+            files[f"src/{file}"] = (firmware / "port" / file).read_text(encoding="utf-8")
     for file in API_FILES:
         files[f"src/{file}"] = (firmware / "runtime" / file).read_text(encoding="utf-8")
     files[f"src/{_DEFAULTS}"] = (firmware / "library" / _DEFAULTS).read_text(encoding="utf-8")

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from edgelearn.ir import LossKind
+from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -30,7 +33,62 @@ RATE = click.option(
     default=None,
     help="Training samples a second, for the life of flash; by default as many as the serial line carries.",
 )
+BOARD = click.option("--board", "-b", "board_name", required=True, help="A board; `edgelearn boards` lists them.")
+RESIDUAL = click.option(
+    "--residual",
+    type=click.Choice([residual.value for residual in Residual]),
+    default=Residual.INT8.value,
+    show_default=True,
+    help="What is kept beside each int8 weight of the trainable layer.",
+)
+LEARNING_RATE = click.option(
+    "--lr",
+    "learning_rate",
+    type=float,
+    default=None,
+    help=f"Learning rate that the device starts with; by default {DEFAULT_LEARNING_RATE:g}.",
+)
+TOOLCHAIN = click.option(
+    "--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default the first one found."
+)
 PROJECT = click.option("--project", type=EXISTING, default=None, help="Project to boot with `--port emulate`.")
+
+
+def conversion_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of commands that convert a model file; loss and labels come as `pipeline.convert` wants them."""
+    for option in (
+        click.option(
+            "--labels",
+            default=None,
+            metavar="A,B,...",
+            callback=lambda context, parameter, text: _names(text),
+            help="Names of the outputs, separated by commas.",
+        ),
+        click.option(
+            "--classes", type=click.IntRange(min=1), default=None, help="Outputs of the head, spare ones included."
+        ),
+        click.option(
+            "--loss",
+            type=click.Choice([kind.value for kind in LossKind]),
+            default=None,
+            callback=lambda context, parameter, text: LossKind(text) if text else None,
+            help="Loss of the head.",
+        ),
+        click.option("--head", default=None, metavar="NAME", help="Dense layer to train; `none` for inference only."),
+        click.option(
+            "--calibration",
+            "-c",
+            type=EXISTING,
+            help="Samples in the model's input units: .npz with x (and y), or with an array for each input by its "
+            "name, or .npy. Required for a float model.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return tuple(name.strip() for name in text.split(",")) if text else None
 
 
 def make_console(*, err: bool = False) -> Console:

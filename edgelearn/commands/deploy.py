@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 import click
 
 from edgelearn.board import Output
-from edgelearn.commands.common import EXISTING, JSON, make_console, print_json
+from edgelearn.commands.common import (
+    BOARD,
+    EXISTING,
+    JSON,
+    LEARNING_RATE,
+    RESIDUAL,
+    TOOLCHAIN,
+    conversion_options,
+    make_console,
+    print_json,
+)
 from edgelearn.ir import LossKind
 from edgelearn.recipe import Residual
 
@@ -53,7 +63,7 @@ class _Shown:
 
 @click.command()
 @click.argument("model", type=EXISTING)
-@click.option("--board", "-b", "board_name", required=True, help="A board; `edgelearn boards` lists them.")
+@BOARD
 @click.option(
     "--output",
     "-o",
@@ -63,27 +73,17 @@ class _Shown:
     metavar="DIR",
     help="For bundle and project; by default named for model and board.",
 )
-@click.option("--calibration", "-c", type=EXISTING, help="Samples in the model's input units, for a float model.")
-@click.option("--head", default=None, metavar="NAME", help="Dense layer to train; `none` for inference only.")
-@click.option("--loss", type=click.Choice([kind.value for kind in LossKind]), default=None, help="Loss of the head.")
-@click.option("--classes", type=click.IntRange(min=1), default=None, help="Outputs of the head, spare ones included.")
-@click.option("--labels", default=None, metavar="A,B,...", help="Names of the outputs, separated by commas.")
+@conversion_options
 @click.option(
     "--target",
     type=click.Choice([output.value for output in Output if output is not Output.LIBRARY]),
     default=None,
     help="What to generate; by default the first that the board can take.",
 )
-@click.option(
-    "--residual",
-    type=click.Choice([residual.value for residual in Residual]),
-    default=Residual.INT8.value,
-    show_default=True,
-    help="What is kept beside each int8 weight of the trainable layer.",
-)
-@click.option("--lr", "learning_rate", type=float, default=None, help="Learning rate that the device starts with.")
+@RESIDUAL
+@LEARNING_RATE
 @click.option("--sensor", type=EXISTING, default=None, metavar="FILE.c", help="Your C code for a sensor on the board.")
-@click.option("--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default one found.")
+@TOOLCHAIN
 @click.option("--port", "-p", default="", help="Port of the board, or `emulate`; by default found.")
 @click.option("--method", default="", help="Way to flash; by default the first that can be used.")
 @click.option("--force", is_flag=True, help="Overwrite generated files that were changed; flash what is unsafe.")
@@ -94,9 +94,9 @@ def deploy(
     folder: Path | None,
     calibration: Path | None,
     head: str | None,
-    loss: str | None,
+    loss: LossKind | None,
     classes: int | None,
-    labels: str | None,
+    labels: tuple[str, ...] | None,
     target: str | None,
     residual: str,
     learning_rate: float | None,
@@ -134,9 +134,9 @@ def deploy(
             conversion=Conversion(
                 calibration=calibration,
                 head=head,
-                loss=LossKind(loss) if loss else None,
+                loss=loss,
                 classes=classes,
-                labels=tuple(label.strip() for label in labels.split(",")) if labels else None,
+                labels=labels,
             ),
             output=Output(target) if target else None,
             residual=Residual(residual),

@@ -49,9 +49,6 @@ def files(board: Board, image: Path, folder: Path, *, port: int) -> Mapping[str,
         "counter_hz": str(board.counter.hz),
         "folder": _path(additions_folder()),
         "uart": board.renode.uart,
-        "cpu": board.renode.cpu,
-        "flash_address": f"0x{flash[0].origin:08X}",
-        "page_bytes": str(board.nvm.page_bytes if board.nvm else 0),
     }
     pieces = [f'using "{board.renode.platform}"']
     for name in board.renode.additions:

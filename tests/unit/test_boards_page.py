@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgelearn.board import Board, MemoryKind, board_names, load_board
-from edgelearn.board.words import memory_map, method, page, size_words
+from edgelearn.board.words import memory_map, page, size_words
 
 PAGE = Path(__file__).parents[2] / "docs" / "boards.md"
 BOARDS = [load_board(name) for name in board_names()]
@@ -26,7 +26,7 @@ def test_the_page_has_what_a_person_looks_for(board: Board) -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert f"| [{board.name}](#{board.name}) | {board.chip} |" in text
     section = text.split(f"\n## {board.name}\n")[1].split("\n## ")[0]
-    for wanted in (board.title, *board.sources, *(kept.holder for kept in board.kept), *map(method, board.flash)):
+    for wanted in (board.title, *board.sources, *(kept.holder for kept in board.kept), *map(method_of, board.flash)):
         assert wanted in section
     for usb in board.usb:
         assert f"{usb.vid:04x}:{usb.pid:04x} {usb.mode.value}" in section

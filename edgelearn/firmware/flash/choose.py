@@ -15,11 +15,11 @@ from msgspec import Struct
 
 from edgelearn import process
 from edgelearn.board import Board, Output, UsbMode, board_names, load_board
-from edgelearn.board.ways import DfuUtil, Drive, EspTool, StFlash, Way
+from edgelearn.board.ways import DfuUtil, Drive, EspTool, StFlash, Way, method_of
 from edgelearn.errors import FlashError, NoFlasherError
 from edgelearn.firmware.flash import drives as drive_list
 from edgelearn.firmware.flash.drives import FoundDrive
-from edgelearn.firmware.flash.methods import METHODS, firmware_suffixes, method_of, tool_of
+from edgelearn.firmware.flash.methods import METHODS, firmware_suffixes, tool_of
 from edgelearn.firmware.flash.ports import SerialPort, UsbDevice, ports_of, serial_ports, usb_devices, usb_of
 from edgelearn.firmware.flash.tool import Failure, Reach, Tool, flash_error, way_as
 

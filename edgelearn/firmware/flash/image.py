@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from intelhex import IntelHex
 from msgspec import Struct
 
 from edgelearn.errors import UnsafeImageError, reason
 
 #: What erased flash reads as: what lies between two segments is written as it was.
 _ERASED = 0xFF
-_HEX_DATA, _HEX_END, _HEX_UPPER_ADDRESS = 0, 1, 4
-_HEX_BYTES = 16
 #: A file in which all bytes between the first and the last are written is refused beyond this size.
 _MOST_BYTES = 64 << 20
 
@@ -116,23 +116,10 @@ def to_bin(image: FlashImage) -> bytes:
 
 
 def to_hex(image: FlashImage) -> str:
-    """Intel HEX (Intel, Hexadecimal Object File Format Specification, revision A, 1988): records 00, 01 and 04."""
-    lines = []
-    upper = 0
+    """Intel HEX, without what lies between segments."""
+    out = IntelHex()
     for segment in image.segments:
-        address = segment.address
-        while address < segment.end:
-            if address >> 16 != upper:
-                upper = address >> 16
-                lines.append(_record(0, _HEX_UPPER_ADDRESS, upper.to_bytes(2, "big")))
-            # No record may cross a boundary of 64 KiB.
-            size_bytes = min(_HEX_BYTES, segment.end - address, 0x10000 - (address & 0xFFFF))
-            lines.append(_record(address & 0xFFFF, _HEX_DATA, image.read(address, size_bytes)))
-            address += size_bytes
-    lines.append(_record(0, _HEX_END, b""))
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _record(offset: int, kind: int, data: bytes) -> str:
-    record = bytes((len(data), offset >> 8, offset & 0xFF, kind)) + data
-    return f":{record.hex()}{-sum(record) & 0xFF:02x}".upper()
+        out.puts(segment.address, segment.data)
+    text = io.StringIO()
+    out.write_hex_file(text)
+    return text.getvalue()

@@ -19,6 +19,7 @@ from edgelearn.board.ways import (
     PyOcd,
     StFlash,
     Way,
+    method_of,
 )
 from edgelearn.firmware.flash import (
     arduino_cli,
@@ -48,17 +49,8 @@ _TOOLS: Mapping[type[msgspec.Struct], Tool] = {
 }
 
 
-def _tag(way: type[msgspec.Struct]) -> str:
-    return str(way.__struct_config__.tag)
-
-
 #: All flashers, by the name that `--method` takes.
-METHODS: Mapping[str, Tool] = {_tag(way): tool for way, tool in _TOOLS.items()}
-
-
-def method_of(way: Way) -> str:
-    """The name that `--method` takes for a way."""
-    return _tag(type(way))
+METHODS: Mapping[str, Tool] = {method_of(way): tool for way, tool in _TOOLS.items()}
 
 
 def tool_of(way: Way) -> Tool:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgelearn.board import Board, Core, Output, board_names, load_board
-from edgelearn.board.words import method
+from edgelearn.board.ways import method_of
 from edgelearn.cli import main
 from tests.support.bundles import write_model
 from tests.support.tflite_builder import TfliteBuilder
@@ -45,7 +45,7 @@ def test_the_list_has_outputs_and_ways() -> None:
         assert column in heading
     words = set(result.output.replace(",", " ").split())
     assert set(board_names()) <= words
-    assert {method(way) for board in BOARDS for way in board.flash} <= words
+    assert {method_of(way) for board in BOARDS for way in board.flash} <= words
 
 
 def test_the_list_as_json() -> None:
