@@ -1,0 +1,3 @@
+# ruff: noqa
+"""What is frozen into the firmware."""
+module("_boot.py", base_path=".")
