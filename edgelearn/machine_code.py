@@ -166,8 +166,6 @@ def link(library: Library, functions: tuple[str, ...]) -> Linked:
         part = bytearray.fromhex(piece.code)
         for place in piece.links:
             distance = places[place.to] + place.offset - (places[name] + place.at)
-            part[place.at : place.at + 4] = (
-                encode_call(distance - 4) if place.is_call else struct.pack("<i", distance)
-            )
+            part[place.at : place.at + 4] = encode_call(distance - 4) if place.is_call else struct.pack("<i", distance)
         code += part
     return Linked(code=bytes(code), offsets={name: places[library.functions[name]] for name in functions})

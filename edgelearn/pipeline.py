@@ -29,7 +29,7 @@ from edgelearn import codegen, training
 from edgelearn import convert as converter
 from edgelearn.board import Board, Core, MemoryKind, Output, board_names, load_board
 from edgelearn.bundle import Bundle, bundle_bytes, file_sha256, read_bundle, write_atomically, write_bundle
-from edgelearn.codegen import Plan, SensorSource
+from edgelearn.codegen import Plan, SensorSource, contents_bytes
 from edgelearn.errors import (
     BoardFileError,
     BuildError,
@@ -221,12 +221,16 @@ def write_project(made: Plan, bundle: Bundle, folder: Path, *, force: bool = Fal
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
     files = _emit(made, bundle.name, digest, source)
     _prepare_folder(folder, files, force=force)
-    for path, text in files.items():
-        write_atomically(folder / path, text.encode())
+    for path, contents in files.items():
+        write_atomically(folder / path, contents_bytes(contents))
 
 
-def _emit(made: Plan, name: str, digest: str, sensor: SensorSource | None) -> dict[str, str]:
-    """The text of every file of what was planned."""
+def _emit(made: Plan, name: str, digest: str, sensor: SensorSource | None) -> Mapping[str, str | bytes]:
+    """The contents of every file of what was planned."""
+    if made.output is Output.MICROPYTHON:
+        if sensor is not None:
+            raise OptionError("a sensor in C has no place in MicroPython", hint="read it in Python: see main.py")
+        return codegen.emit_micropython(made, name=name, bundle_sha256=digest)
     if made.output is Output.LIBRARY:
         if sensor is not None:
             raise OptionError(
@@ -248,12 +252,6 @@ def check_output(board: Board, output: Output) -> None:
             f"{board.name} cannot take {output.value}",
             cause=f"it takes {', '.join(one.value for one in board.outputs)}",
             hint="leave --target out, or choose another board",
-        )
-    if output is Output.MICROPYTHON:
-        others = [one.value for one in board.outputs if one is not output]
-        raise OptionError(
-            "MicroPython cannot be generated yet",
-            hint=f"take --target {others[0]}" if others else f"{board.name} takes nothing else",
         )
 
 
@@ -277,7 +275,7 @@ def _sensor_source(path: Path) -> SensorSource:
     return SensorSource(name=re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name), text=text)
 
 
-def _prepare_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> None:
+def _prepare_folder(folder: Path, files: Mapping[str, str | bytes], *, force: bool) -> None:
     """Take away what an earlier generation wrote, its image above all, and nothing that is somebody's own work."""
     try:
         if not folder.exists() or not any(folder.iterdir()):

@@ -263,19 +263,17 @@ def make_tables(plan: Plan, layouts: Mapping[str, Layout]) -> Tables:
         result = writer.structure("elearn_head_result", {}, {})
         suffix = f"@{head.residual.value}"
         features = _ram(plan.features_offset or 0)
-        mine = {
+        mine: dict[str, list[tuple[str, tuple[int | Address, ...]]]] = {
             "predict": [*kernels, (f"elearn_head_forward{suffix}", (params, state, features, result))],
-            "learn": [
-                (f"elearn_head_loss{suffix}", (params, state, 0, 0, 0, result)),
-                (f"elearn_head_learn{suffix}", (params, state, features, 0, 0, 0)),
-            ],
+            "loss": [(f"elearn_head_loss{suffix}", (params, state, 0, 0, 0, result))],
+            "learn": [(f"elearn_head_learn{suffix}", (params, state, features, 0, 0, 0))],
             "reset": [(f"elearn_head_reset{suffix}", (params, state))],
             "rate": [(f"elearn_head_set_learning_rate{suffix}", (params, state, 0, 0))],
             "row_t": [(f"elearn_head_accepts_row_t{suffix}", (params, 0, 0))],
             "row_rho": [(f"elearn_head_accepts_row_rho{suffix}", (params, state, 0, 0))],
         }
         lists = {name: writer.calls(calls) for name, calls in mine.items()}
-        loss, learn = lists["learn"], lists["learn"] + 4 * CALL_WORDS
+        loss, learn = lists["loss"], lists["learn"]
         arguments = {
             # Words of the records: the function is the first.
             "label": (loss + 12, learn + 16),
