@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgelearn.bundle import Bundle
+    from edgelearn.codegen import Plan
     from edgelearn.host.telemetry import StreamSummary
     from edgelearn.host.view import View
     from edgelearn.host.web.panel import Panel
@@ -389,6 +390,9 @@ def generate(
         sensor=sensor,
         output=Output(target) if target else None,
     )
+    if plan.output is Output.MICROPYTHON:
+        _report_package(folder, plan)
+        return
     click.echo(
         f"wrote {folder} for {plan.board.title}: arena {plan.arena_bytes:,} bytes, "
         f"RAM about {plan.ram_bytes:,} of {plan.board.ram_bytes:,} bytes, "
@@ -410,14 +414,38 @@ def generate(
         click.echo(f"build it with `make -C {quoted}` or `edgelearn build {quoted}`")
 
 
+def _report_package(folder: Path, plan: Plan) -> None:
+    from edgelearn.project import read_project
+
+    python = plan.board.micropython
+    available = f" of {python.heap_bytes:,}" if python else ""
+    click.echo(
+        f"wrote {folder} for MicroPython on {plan.board.title}: "
+        f"heap about {read_project(folder).heap_bytes:,}{available} bytes"
+    )
+    click.echo(f"put it on the board with `edgelearn flash {shlex.quote(str(folder))}`; main.py there speaks the link")
+
+
 @main.command()
 @click.argument("folder", type=EXISTING, metavar="DIR")
 @TOOLCHAIN
 @click.option("--sanitize", is_flag=True, help="Stop at the first memory error (projects for the host only).")
 def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
-    """Build a project and check its memory."""
+    """Build a project and check its memory; compile a MicroPython package."""
     from edgelearn import pipeline
+    from edgelearn.board import Output
+    from edgelearn.errors import OptionError
+    from edgelearn.project import read_project
 
+    if read_project(folder).output == Output.MICROPYTHON.value:
+        if toolchain or sanitize:
+            raise OptionError("a MicroPython package is not built with a C compiler", hint="leave the options out")
+        with status(f"compiling {folder}"):
+            package = pipeline.build_package(folder).package
+        for path, size in package.files.items():
+            click.echo(f"{size:>9,}  {path}")
+        click.echo(f"{sum(package.files.values()):>9,}  bytes of files for the board, in {package.folder}")
+        return
     with status(f"building {folder}"):
         built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)
     _report_build(built)

@@ -39,6 +39,7 @@ from edgelearn.errors import (
     OptionError,
     PlanMismatchError,
     PortError,
+    ProjectError,
     StorageError,
     WrongModelError,
     reason,
@@ -46,6 +47,7 @@ from edgelearn.errors import (
 from edgelearn.firmware import emulator
 from edgelearn.firmware.arduino_build import build_library
 from edgelearn.firmware.emulator import RunningEmulator
+from edgelearn.firmware.package import Package, compile_package
 from edgelearn.firmware.stack_usage import StackBound, stack_bound
 from edgelearn.firmware.toolchain import BuildResult, build_project
 from edgelearn.host import monitor as watching
@@ -89,6 +91,14 @@ _MOST_STATE_BYTES = 1024
 
 #: How long a traced device may take for a request, in seconds.
 _TRACED_S = 1200.0
+
+
+class BuiltPackage(Struct, frozen=True, kw_only=True):
+    """A MicroPython package, compiled for its board."""
+
+    project: Project
+    board: Board
+    package: Package
 
 
 class Built(Struct, frozen=True, kw_only=True):
@@ -338,6 +348,23 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
     _check_stack(board, stack)
     model_bytes = sum(symbol.size_bytes for symbol in result.symbols if _is_model_flash(symbol.source, symbol.section))
     return Built(project=project, board=board, result=result, flash_model_bytes=model_bytes, stack=stack)
+
+
+def build_package(folder: Path) -> BuiltPackage:
+    """Compile a generated MicroPython package.
+
+    Raises:
+        ProjectError: the folder is no such project.
+        MissingPackageError, BuildError: see `edgelearn.firmware.package`.
+    """
+    project = read_project(folder)
+    board = load_board(project.board)
+    if project.output != Output.MICROPYTHON.value or board.micropython is None:
+        raise ProjectError(
+            f"{folder} is no MicroPython project", hint=f"generate one with --target {Output.MICROPYTHON.value}"
+        )
+    package = compile_package(folder, architecture=board.micropython.architecture)
+    return BuiltPackage(project=project, board=board, package=package)
 
 
 def _sensor_failure(error: BuildError) -> BuildError | None:

@@ -591,11 +591,13 @@ def _code_estimate(steps: list[Step], head: DenseHead | None, board: Board, outp
 
 
 def check_fit(plan: Plan) -> None:
-    """Refuse a plan that the board cannot hold.
+    """Refuse a plan that the board cannot hold. What MicroPython's heap can hold is seen when its package is made.
 
     Raises:
         DoesNotFitError: with what it needs, what the board has, what is largest and what would help.
     """
+    if plan.output is Output.MICROPYTHON:
+        return
     _check_compiler(plan)
     for memory, needed, available in (
         ("RAM", plan.ram_bytes, plan.board.ram_bytes),

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 from msgspec import Struct
 
@@ -123,7 +124,7 @@ def _read_object(path: Path, suffix: str) -> _Object:
         }
         links: dict[int, tuple[tuple[int, int, str, int, int], ...]] = {}
         for section in elf.iter_sections():
-            if section["sh_type"] == "SHT_REL" and section["sh_info"] in sections:
+            if isinstance(section, RelocationSection) and section["sh_info"] in sections:
                 links[section["sh_info"]] = tuple(
                     (int(r["r_offset"]), int(r["r_info_type"]), *_target(symbols[r["r_info_sym"]]))
                     for r in section.iter_relocations()
