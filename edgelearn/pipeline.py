@@ -323,10 +323,7 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
             hint="leave --sanitize out, or generate for the board that is this machine",
         )
     if project.output == Output.LIBRARY.value:
-        raise OptionError(
-            f"{folder} is a library, which becomes part of your own firmware",
-            hint=f"its README.md says how; `generate --target {Output.BARE_METAL.value}` makes whole firmware",
-        )
+        raise library_refusal(folder)
     try:
         if project.output == Output.ARDUINO.value:
             result = _build_library(folder, project, board, toolchain)
@@ -340,6 +337,14 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
     _check_stack(board, stack)
     model_bytes = sum(symbol.size_bytes for symbol in result.symbols if _is_model_flash(symbol.source, symbol.section))
     return Built(project=project, board=board, result=result, flash_model_bytes=model_bytes, stack=stack)
+
+
+def library_refusal(folder: Path) -> OptionError:
+    """Why a project that is a library is neither built nor flashed."""
+    return OptionError(
+        f"{folder} is a library, which becomes part of your own firmware",
+        hint=f"its README.md says how; `generate --target {Output.BARE_METAL.value}` makes whole firmware",
+    )
 
 
 def _sensor_failure(error: BuildError) -> BuildError | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from edgelearn.board.parts import Board, Core, MemoryKind, Output
+from edgelearn.board.parts import Board, Core, MemoryKind, Output, Usb
 from edgelearn.board.ways import Bossac, DfuUtil, Drive, EspTool, NrfUtil, OpenOcd, PyOcd, Way, method_of
 
 _OUTPUTS = {
@@ -125,8 +125,7 @@ def facts(board: Board) -> tuple[tuple[str, str], ...]:
         wears = f"{nvm.erase_cycles:,} erases each" if nvm.erase_cycles else "which do not wear"
         found.append(("learned heads", f"kept in {nvm.pages} pages of {size_words(nvm.page_bytes)}, {wears}"))
     if board.usb:
-        identifiers = ", ".join(f"{usb.vid:04x}:{usb.pid:04x} {usb.mode.value}" for usb in board.usb)
-        found.append(("USB", identifiers))
+        found.append(("USB", ", ".join(_usb_words(usb) for usb in board.usb)))
     if board.flash:
         found.append(("flash with", "; ".join(way_words(way) for way in board.flash)))
     if board.arduino:
@@ -142,6 +141,11 @@ def facts(board: Board) -> tuple[tuple[str, str], ...]:
     if board.renode:
         found.append(("Renode", board.renode.platform))
     return (*found, ("sources", "; ".join(board.sources)))
+
+
+def _usb_words(usb: Usb) -> str:
+    serials = f" (serial numbers {', '.join(f'{one}...' for one in usb.serial_prefixes)})"
+    return f"{usb.vid:04x}:{usb.pid:04x} {usb.mode.value}" + (serials if usb.serial_prefixes else "")
 
 
 def _serial_sentence(board: Board) -> str:
