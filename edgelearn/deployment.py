@@ -28,6 +28,7 @@ from edgelearn.errors import OptionError
 from edgelearn.firmware.emulator import require_emulator
 from edgelearn.ir import LossKind
 from edgelearn.recipe import Residual
+from edgelearn.words import count
 
 #: What a step has to say when it is done.
 Say = Callable[[str], None]
@@ -172,7 +173,7 @@ def _convert(model: Path, folder: Path, conversion: Conversion, say: Say) -> tup
         labels=conversion.labels,
     )
     learns = f"learns by {bundle.graph.loss.kind.value}" if bundle.graph.loss else "learns nothing"
-    say(f"{path}, {len(bundle.graph.ops)} layers, {learns}")
+    say(f"{path}, {count(len(bundle.graph.ops), 'layer')}, {learns}")
     return path, bundle
 
 
