@@ -3,7 +3,7 @@
     image    built where there is none, and checked against the board's memory     edgelearn.firmware.flash.guard
     way      found from what is plugged in and installed                           edgelearn.firmware.flash.choose
     flash    with somebody's flasher, again where the board vanished midway        edgelearn.firmware.flash.run
-    port     found again, also under another name                                  edgelearn.firmware.flash.ports
+    port     found again, also under another name, beside others of its kind       edgelearn.firmware.flash.again
     hello    the device must name the project's model                              edgelearn.host.device
 
 What fails says which of these it was, why, and what to try next.
@@ -99,14 +99,17 @@ def flash(
 
     Args:
         folder: the project; it is built where there is no image yet.
-        port: of the board, where several are there; where its serial line is on pins, of the adapter.
+        port: of the board, where several are there or it is not known by its USB identifier; where its serial line
+            is on pins, of the adapter.
         method: the way, by the name that board files use; by default the first that can be used.
         force: flash although the image is unsafe, or another board is at the port.
-        dry_run: check everything, prepare the file for the flasher, and flash nothing.
+        dry_run: check everything, prepare the file for the flasher, and flash nothing; a program or a board that is
+            missing is a note.
         say: takes what a person should see as it happens.
 
     Raises:
         ProjectError, BuildError and others: see `edgelearn.pipeline.build`.
+        PortError: there is no such port.
         NoFlasherError: no way can be used now.
         UnsafeImageError: the image would write over a bootloader or what was learned, or could not start.
         FlashError: flashing failed; `step` says where.
@@ -176,7 +179,8 @@ def flash_firmware(
     """Flash somebody else's firmware, such as MicroPython itself; nobody says hello then.
 
     Raises:
-        NoFlasherError, UnsafeImageError, FlashError: see `flash`.
+        OptionError: it is another kind of file.
+        PortError, NoFlasherError, UnsafeImageError, FlashError: see `flash`.
     """
     _check_firmware(firmware, board, method, force=force)
     _check_emulated(port)
