@@ -128,7 +128,7 @@ def flash(
     except PortError as error:
         if not dry_run:
             raise
-        notes.append(f"{error.message}; {error.cause}")
+        notes.append(f"missing: {error.message}; {error.cause}")
         asked = _Asked(flash_port=port, hello_port=port)
     candidate = choose.choose(
         board,
@@ -148,7 +148,7 @@ def flash(
         board=board.name,
         method=candidate.method,
         commands=candidate.tool.commands(job),
-        notes=(*notes, *_notes(board, candidate), *run.warnings(job)),
+        notes=(*(notes or _unknown(board, candidate)), *_lacking(candidate), *run.warnings(job)),
     )
     if dry_run:
         return done
@@ -193,10 +193,10 @@ def flash_firmware(
     except PortError as error:
         if not dry_run:
             raise
-        notes.append(f"{error.message}; {error.cause}")
+        notes.append(f"missing: {error.message}; {error.cause}")
     candidate = choose.choose(board, here, method=method, port=port, firmware=firmware, force=force, anyway=dry_run)
     job = run.prepare_firmware(board, firmware, _imagined(candidate) if dry_run else candidate, force=force)
-    notes += _notes(board, candidate)
+    notes = [*(notes or _unknown(board, candidate)), *_lacking(candidate)]
     if not dry_run:
         for note in notes:
             say(f"note: {note}")
@@ -230,7 +230,9 @@ def _check_firmware(firmware: Path, board: Board, method: str, *, force: bool) -
         raise OptionError(
             f"{firmware.name} is {wrong or f'no {next(iter(taken))} file'}",
             cause=f"{board.name} wants {' or '.join(taken)}" if taken else f"{board.name} takes no firmware of others",
-            hint=f"download the file for {board.name} from https://micropython.org/download" if taken else "",
+            hint=f"download the file for {board.name} from https://micropython.org/download"
+            if taken
+            else "generate a project for it, and flash that: `edgelearn flash DIR`",
         )
     (way, *_) = choose.ways_for(board, method=method, firmware=firmware)
     if not force:
@@ -311,16 +313,19 @@ def _imagined(candidate: Candidate) -> Candidate:
     return candidate
 
 
-def _notes(board: Board, candidate: Candidate) -> list[str]:
-    """What a person should know of the way that is taken: what it lacks, and whether its port is only named."""
+def _lacking(candidate: Candidate) -> list[str]:
+    """What keeps a way from being used now."""
     notes = [f"missing: {lack}" for lack in candidate.lacks]
     if candidate.several:
         notes.append(f"several boards fit: {', '.join(candidate.several)}; --port tells which is meant")
-    if candidate.named:
-        notes.append(
-            f"{candidate.port} is not known as a {board.name} by its USB identifier; it is taken because you name it"
-        )
     return notes
+
+
+def _unknown(board: Board, candidate: Candidate) -> list[str]:
+    """That a board is flashed by a port which only a person knows as its."""
+    if not candidate.named:
+        return []
+    return [f"{candidate.port} is not known as a {board.name} by its USB identifier; it is taken because you name it"]
 
 
 def _usb_port(device: str) -> SerialPort | None:

@@ -212,7 +212,7 @@ def _usb_text(kinds: Iterable[Usb]) -> str:
 def _by_port(board: Board, way: Way, here: Surroundings, port: str, spare_port: str) -> Candidate:
     if port:
         at = _listed(here, port)
-        return Candidate(way=way, port=port, named=at is not None and usb_of(board, at) is None)
+        return Candidate(way=way, port=port, named=at is None or usb_of(board, at) is None)
     found = ports_of(board, here.ports)
     if len(found) == 1:
         return Candidate(way=way, port=found[0].device)

@@ -121,7 +121,8 @@ def test_a_dry_run_through_a_port_that_is_not_there(bench: Bench, tmp_path: Path
     assert "  bossac --port=PORT " in invoke("flash", folder, "--dry-run").stdout
     shown = invoke("flash", folder, "--dry-run", "--port", "/dev/absent").stdout
     assert "  bossac --port=/dev/absent " in shown
-    assert "note: there is no port /dev/absent; no serial port is there\n" in shown
+    assert "note: missing: there is no port /dev/absent; no serial port is there\n" in shown
+    assert "by its USB identifier" not in shown
     plug(bench, SAMBA, "bootloader", "/dev/ttyACM0")
     plug(bench, SAMBA, "bootloader", "/dev/ttyACM1", serial="S2", at="1-2")
     shown = invoke("flash", folder, "--dry-run").stdout
@@ -486,7 +487,7 @@ def test_a_dry_run_of_micropython_itself(bench: Bench, tmp_path: Path) -> None:
     shown = invoke(*words, "--dry-run", "--port", "/dev/absent").stdout
     assert f"write-flash 0x{next(w.offset for w in SERIAL.flash if isinstance(w, EspTool)):x} {firmware}" in shown
     assert "--port /dev/absent" in shown
-    assert "note: there is no port /dev/absent" in shown
+    assert "note: missing: there is no port /dev/absent" in shown
     assert "note: missing: esptool is not installed" in shown
     invoke(*words, "--port", "/dev/absent", code=PortError.exit_code)
 
