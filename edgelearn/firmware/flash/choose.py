@@ -242,7 +242,9 @@ def _by_drive(board: Board, way: Way, here: Surroundings) -> Candidate:
         return Candidate(way=way, several=tuple(f"{one.path} {one.serial_number}".strip() for one in found))
     if labelled:
         other = ", ".join(f"{drive.path} (serial number {drive.serial_number})" for drive in labelled)
-        return Candidate(way=way, lacks=(f"the drive {other} is another board's: it is {_usb_text(board.usb)}",))
+        return Candidate(
+            way=way, lacks=(f"the drive {other} is another board's: that of {board.name} is {_usb_text(board.usb)}",)
+        )
     lacks = f"its drive {wanted.volume} is not there, or not mounted{f': {wanted.enter}' if wanted.enter else ''}"
     return Candidate(way=way, lacks=(lacks,))
 

@@ -113,10 +113,10 @@ def _check_softdevice(board: Board, way: Drive, drive: FoundDrive, begin: int) -
         return
     wanted = " or ".join(f"SoftDevice {name}" for name, at in way.programs_at.items() if at == begin)
     there = "no SoftDevice" if drive.softdevice == NO_SOFTDEVICE else f"SoftDevice {drive.softdevice}"
-    known = f"which starts programs at 0x{starts:x}" if starts is not None else "which the board file does not know"
+    known = f"programs start at 0x{starts:x}" if starts is not None else "the board file does not know it"
     raise UnsafeImageError(
         f"the image begins at 0x{begin:x}, where the bootloader of this {board.name} does not start a program",
-        cause=f"on the board is {there}, {known}; the image is for {wanted or 'something else'}",
+        cause=f"on the board is {there}: {known}; the image is for {wanted or 'something else'}",
         hint=(
             f"put {wanted} on the board, which its maker's or Adafruit's package of bootloader and SoftDevice does; "
             if wanted and NO_SOFTDEVICE not in wanted
