@@ -269,18 +269,19 @@ def find_port(here: Surroundings, port: str) -> str:
     Raises:
         PortError: there is no such port.
     """
-    listed = {one.device for one in here.ports}
-    target = os.path.realpath(port)
-    if port in listed or target not in listed:
-        if port not in listed and not _is_terminal(port):
-            there = ports_text(here)
-            raise PortError(
-                f"there is no port {port}",
-                cause=f"there are: {there}" if there else "no serial port is there",
-                hint="plug the board in with a cable that carries data; `edgelearn devices` shows what is there",
-            )
+    # Windows has COM3 and com3 for the same port.
+    listed = {os.path.normcase(one.device): one.device for one in here.ports}
+    for name in (port, os.path.realpath(port)):
+        if os.path.normcase(name) in listed:
+            return listed[os.path.normcase(name)]
+    if _is_terminal(port):
         return port
-    return target
+    there = ports_text(here)
+    raise PortError(
+        f"there is no port {port}",
+        cause=f"there are: {there}" if there else "no serial port is there",
+        hint="plug the board in with a cable that carries data; `edgelearn devices` shows what is there",
+    )
 
 
 def _is_terminal(port: str) -> bool:

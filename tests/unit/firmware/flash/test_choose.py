@@ -338,6 +338,9 @@ def test_what_is_plugged_in(bench: Bench) -> None:
     drive = next(one for one in found.values() if one.kind == "drive")
     assert UF2.name in [b.name for b in drive.boards]
     assert drive.description == "A-Board-v1"
+    for said, shown in (("S140 7.3.0", "SoftDevice S140 7.3.0"), ("not found", "no SoftDevice")):
+        bench.drive(f"OTHER {said}", f"Board-ID: B\nSoftDevice: {said}\n")
+        assert f"B, {shown}" in [one.description for one in find_devices(choose.look())]
 
 
 def test_programs_beside_the_interpreter_are_found(
