@@ -109,7 +109,9 @@ def test_a_dry_run_shows_the_command_where_program_and_board_are_missing(bench: 
     done = json.loads(invoke("flash", folder, "--dry-run", "--method", "drive", "--json").stdout)
     (way,) = (way for way in PROBED.flash if isinstance(way, Drive))
     file = f"flash.{way.format.value}"
-    assert done["commands"] == [["copy", str(folder / "build" / file), f"{way.volume}/firmware.{way.format.value}"]]
+    assert done["commands"] == [
+        ["copy", str(folder / "build" / file), str(Path(way.volume) / f"firmware.{way.format.value}")]
+    ]
     assert done["attempts"] == 0
     assert done["notes"][0].startswith(f"missing: its drive {way.volume} is not there")
     # Nothing of what is wrong in itself is passed over.

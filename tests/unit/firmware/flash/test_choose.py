@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -270,6 +271,7 @@ def test_a_method_for_another_kind_of_project(bench: Bench) -> None:
     assert "--firmware FILE" in error.value.cause
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="optional: links to devices")
 def test_a_port_that_is_there_under_another_name(bench: Bench, tmp_path: Path) -> None:
     device = tmp_path / "ttyACM3"
     device.touch()
