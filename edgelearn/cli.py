@@ -53,6 +53,7 @@ from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, Veri
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
 from edgelearn.recipe import Residual
+from edgelearn.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -207,11 +208,12 @@ def _report_conversion(bundle: Bundle, output: Path) -> None:
             difference += f", their range being {agreement.output_range:.4g}"
         if agreement.same_prediction is not None:
             click.echo(
-                f"float and int8 predict the same on {agreement.same_prediction:.1%} of {agreement.samples} samples; "
+                f"float and int8 predict the same on {agreement.same_prediction:.1%} of "
+                f"{count(agreement.samples, 'sample')}; "
                 f"{difference}"
             )
         else:
-            click.echo(f"float against int8 on {agreement.samples} samples: {difference}")
+            click.echo(f"float against int8 on {count(agreement.samples, 'sample')}: {difference}")
         if agreement.float_accuracy is not None and agreement.int8_accuracy is not None:
             click.echo(f"accuracy: float {agreement.float_accuracy:.1%}, int8 {agreement.int8_accuracy:.1%}")
         elif agreement.int8_accuracy is not None:

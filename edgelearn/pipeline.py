@@ -331,10 +331,7 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
             hint="leave --sanitize out, or generate for the board that is this machine",
         )
     if project.output == Output.LIBRARY.value:
-        raise OptionError(
-            f"{folder} is a library, which becomes part of your own firmware",
-            hint=f"its README.md says how; `generate --target {Output.BARE_METAL.value}` makes whole firmware",
-        )
+        raise library_refusal(folder)
     try:
         if project.output == Output.ARDUINO.value:
             result = _build_library(folder, project, board, toolchain)
@@ -365,6 +362,14 @@ def build_package(folder: Path) -> BuiltPackage:
         )
     package = compile_package(folder, architecture=board.micropython.architecture)
     return BuiltPackage(project=project, board=board, package=package)
+
+
+def library_refusal(folder: Path) -> OptionError:
+    """Why a project that is a library is neither built nor flashed."""
+    return OptionError(
+        f"{folder} is a library, which becomes part of your own firmware",
+        hint=f"its README.md says how; `generate --target {Output.BARE_METAL.value}` makes whole firmware",
+    )
 
 
 def _sensor_failure(error: BuildError) -> BuildError | None:

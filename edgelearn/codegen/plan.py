@@ -33,6 +33,7 @@ from edgelearn.protocol import (
 )
 from edgelearn.recipe import DenseHead, IntegerRows, Residual, TrainingPlan
 from edgelearn.store import StoreLayout, head_part_bytes, store_layout
+from edgelearn.words import count
 
 BAUD = 115_200
 #: The receive ring holds the next samples while the device computes, so that line and processor work at the same time;
@@ -661,7 +662,7 @@ def _check_store(plan: Plan) -> None:
             available_bytes=nvm.size_bytes,
             board=plan.board.name,
             cause=f"what was learned is a record of {layout.record_bytes:,} bytes, which takes "
-            f"{layout.block_bytes // nvm.page_bytes} pages of {nvm.page_bytes:,} bytes; "
+            f"{count(layout.block_bytes // nvm.page_bytes, 'page')} of {nvm.page_bytes:,} bytes; "
             "twice that is needed, so that one stays while the other is written",
             hint="choose a board with more pages, or give it more: [nvm] in its board file"
             + ("; --residual stochastic keeps half as much" if plan.residual is Residual.INT8 else ""),
