@@ -1,5 +1,7 @@
 """Runs first after every reset: mounts the file system, which is in RAM beyond the heap and outlives a reset."""
 
+import sys
+
 import uctypes
 import vfs
 
@@ -39,3 +41,4 @@ except OSError:
     vfs.VfsLfs2.mkfs(device)
     vfs.mount(device, "/")
 del device
+sys.path.append("/lib")

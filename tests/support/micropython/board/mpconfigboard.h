@@ -12,12 +12,9 @@
 #undef MICROPY_HW_BOARD_NAME
 #define MICROPY_HW_BOARD_NAME "mps2-an386"
 
-/* Sleeping and waiting for input let Ctrl-C through. */
-#define MICROPY_EVENT_POLL_HOOK                \
-    do {                                       \
-        extern void mp_handle_pending(bool);   \
-        mp_handle_pending(true);               \
-    } while (0);
+/* Who waits for input without a limit sleeps until there is some. */
+void machine_support_wait(int timeout_ms);
+#define MICROPY_INTERNAL_WFE(timeout_ms) machine_support_wait(timeout_ms)
 
 void machine_support_vm_starts(void);
 #define MICROPY_PORT_INIT_FUNC machine_support_vm_starts()

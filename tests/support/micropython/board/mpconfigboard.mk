@@ -10,13 +10,15 @@ CFLAGS += -I$(BOARD_DIR) -DMP_CONFIGFILE='"mpconfigboard.h"'
 
 # What main.c and the port's drivers would call, machine_support.c answers.
 LDFLAGS += -mthumb -mcpu=cortex-m4 -mfpu=fpv4-sp-d16 -mfloat-abi=hard
-LDFLAGS += $(addprefix -Wl$(COMMA)--wrap=,uart_init uart_rx_chr mp_hal_stdio_poll exit pyexec_friendly_repl pyexec_raw_repl)
-COMMA := ,
+LDFLAGS += $(addprefix -Xlinker --wrap=,uart_init uart_rx_chr mp_hal_stdio_poll exit gc_init)
+LDFLAGS += $(addprefix -Xlinker --wrap=,pyexec_friendly_repl pyexec_raw_repl)
 
 LDSCRIPT = $(BOARD_DIR)/memory.ld
 SRC_BOARD_O = shared/runtime/gchelper_native.o shared/runtime/gchelper_thumb2.o
 USER_C_MODULES = $(BOARD_DIR)/c
 
+# The most; who starts the board says how much of it is used.
+MICROPY_HEAP_SIZE = 2097152
 MICROPY_VFS_LFS2 = 1
 FROZEN_MANIFEST = $(BOARD_DIR)/manifest.py
 # Debian leaves the library of modules out; the manifest needs none of it.

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "extmod/vfs.h"
+#include "py/gc.h"
 #include "py/mperrno.h"
 #include "py/mphal.h"
 #include "py/mpstate.h"
@@ -40,6 +41,9 @@
 #define ROM_ADDRESS 0x21400000u
 #define ROM_BYTES 0x400000u
 
+/* Where who starts the board leaves the size of the heap in bytes; 0 is all there is. */
+#define HEAP_BYTES REGISTER(0x21800000u)
+
 #define VECTORS (16u + 32u)
 #define QUEUE_BYTES 512u
 
@@ -54,10 +58,12 @@ static uint32_t clock_last;
 static bool vm_started;
 
 void __real_uart_init(void);
+void __real_gc_init(void *start, void *end);
 NORETURN void __real_exit(int status);
 int __real_pyexec_friendly_repl(void);
 int __real_pyexec_raw_repl(void);
 void __wrap_uart_init(void);
+void __wrap_gc_init(void *start, void *end);
 int __wrap_uart_rx_chr(void);
 uintptr_t __wrap_mp_hal_stdio_poll(uintptr_t flags);
 NORETURN void __wrap_exit(int status);
@@ -107,9 +113,37 @@ void __wrap_uart_init(void)
     NVIC_ENABLE = 1;
 }
 
+void __wrap_gc_init(void *start, void *end)
+{
+    uint32_t bytes = HEAP_BYTES;
+    if (bytes != 0 && bytes < (uint32_t)((char *)end - (char *)start)) {
+        end = (char *)start + bytes;
+    }
+    __real_gc_init(start, end);
+}
+
+/* Sleep until the line's interrupt; one that comes after the question ends the sleep too, masked as it is. */
+static void wait_for_input(void)
+{
+    __asm volatile ("cpsid i" ::: "memory");
+    if (queue_in == queue_out && !MP_STATE_MAIN_THREAD(mp_pending_exception)) {
+        __asm volatile ("wfi");
+    }
+    __asm volatile ("cpsie i" ::: "memory");
+}
+
+/* No timer interrupts, which would be counted with what a test counts: a wait with a limit asks again and again. */
+void machine_support_wait(int timeout_ms)
+{
+    if (timeout_ms < 0) {
+        wait_for_input();
+    }
+}
+
 int __wrap_uart_rx_chr(void)
 {
     if (queue_in == queue_out) {
+        wait_for_input();
         mp_handle_pending(true);
         return UART_RX_NO_CHAR;
     }
