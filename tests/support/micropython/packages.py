@@ -187,7 +187,9 @@ def _fetch(folder: Path) -> None:
         (state / name).mkdir(parents=True)
     (state / "status").touch()
     mirror = os.environ.get("EDGELEARN_DEBIAN_MIRROR", _MIRROR)
-    (state / "sources" / "debian.sources").write_text(_SOURCES.format(mirror=mirror, suites=f"{SUITE} {_MICROBIT_SUITE}", keyring=keyring))
+    (state / "sources" / "debian.sources").write_text(
+        _SOURCES.format(mirror=mirror, suites=f"{SUITE} {_MICROBIT_SUITE}", keyring=keyring)
+    )
     (state / "apt.conf").write_text(_inherited() + _CONFIGURATION.format(state=state))
     _apt(state, "update")
     _apt(state, "install", "--download-only", *_PACKAGES)
