@@ -28,7 +28,7 @@ from edgelearn.recipe import Residual
 PACKAGE = "model"
 _MAIN = "main.py"
 _DEVICE_FILES = ("__init__.py", "memory.py", "store.py")
-_DISPATCHER = "elearn_run_calls"
+DISPATCHER = "elearn_run_calls"
 _WORDS_PER_LINE = 8
 #: Of the function that holds the kernels, before their code and after it.
 _ENTRY_BYTES = 14
@@ -136,10 +136,10 @@ def link_kernels(plan: Plan, tables: Tables) -> Linked:
             hint=f"{plan.board.name} computes no floating point: convert the model with int8 inputs and outputs, "
             "or generate bare metal C",
         )
-    return link(library, (_DISPATCHER, *tables.functions))
+    return link(library, (DISPATCHER, *tables.functions))
 
 
-def _patched(tables: Tables, linked: Linked) -> bytes:
+def with_offsets(tables: Tables, linked: Linked) -> bytes:
     """The tables with each function's place in the code instead of its number."""
     contents = bytearray(tables.tables)
     for at, region in tables.places:
@@ -155,7 +155,7 @@ def _tables_file(tables: Tables, contents: bytes) -> bytes:
     return contents + struct.pack(f"<{len(places)}I", *places)
 
 
-def _native(linked: Linked) -> str:
+def native_module(linked: Linked) -> str:
     """The module whose one function is all machine code of the kernels.
 
     Its first instruction, which saves registers, takes two bytes; then calls to the code and to the function's end, and
@@ -294,8 +294,8 @@ def emit_micropython(
     if kernels is Kernels.NATIVE:
         linked = link_kernels(plan, tables)
         check_heap(plan.board, _need(plan, tables, linked))
-        contents = _patched(tables, linked)
-        files[f"{PACKAGE}/native.py"] = _native(linked)
+        contents = with_offsets(tables, linked)
+        files[f"{PACKAGE}/native.py"] = native_module(linked)
         files[f"{PACKAGE}/runner.py"] = (folder / "runner_native.py").read_text(encoding="utf-8")
     files[f"{PACKAGE}/facts.py"] = _facts(plan, tables, name)
     files[f"{PACKAGE}/tables.bin"] = _tables_file(tables, contents)
