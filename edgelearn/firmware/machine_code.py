@@ -1,7 +1,7 @@
 """Compile the C kernels for MicroPython: `make machine-code` writes what edgelearn/machine_code.py reads.
 
-Only those who change a kernel need this, and arm-none-eabi-gcc: other versions than the one that was used give other code,
-which is right too. Each library names what it was compiled from; a test compares.
+Only those who change a kernel need this, and arm-none-eabi-gcc: other versions than the one that was used give other
+code, which is right too. Each library names what it was compiled from; a test compares.
 """
 
 from __future__ import annotations
