@@ -7,6 +7,7 @@
 #   make bench    the tables of the documentation; MODELS=... names int8 .tflite files
 #   make goodput  how much of what line and device allow a stream reaches, for the documentation
 #   make verify-models   every model on every board against the references, with a trainable head and without
+#   make micropython    fetches and builds the MicroPython that tests run on; part of `make test`
 #   make wheel    the Python package, in dist/
 
 VENV := .venv
@@ -21,15 +22,17 @@ MODELS ?= $(wildcard ../shared/models/*.tflite)
 # Debian's names; elsewhere `edgelearn doctor` says what is missing.
 APT_PACKAGES := gcc g++ libc6-dev make cmake python3-venv qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi \
   qemu-system-misc gcc-avr avr-libc arduino-core-avr
+# For the tests on real MicroPython, and the keys that its packages are signed with, which Ubuntu has apart.
+MICROPYTHON_PACKAGES := qemu-user debian-archive-keyring
 # For the tests of the page. Ubuntu has Chromium only as a snap: there they run with the browser that is installed.
 BROWSER_PACKAGES := $(shell grep -qs '^ID=debian' /etc/os-release && echo chromium chromium-driver)
 
-.PHONY: demo test check fuzz soak bench goodput verify-models wheel setup system browser clean
+.PHONY: demo test check fuzz soak bench goodput verify-models wheel setup system browser micropython clean
 
 demo: setup
 	$(BIN)/edgelearn demo --output runs/demo --runs runs
 
-test: check browser
+test: check browser micropython
 	CI=$${CI:-} $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: setup
@@ -87,6 +90,11 @@ system:
 
 browser:
 	$(call install,$(BROWSER_PACKAGES))
+
+# MicroPython for the tests, once, in build/micropython.
+micropython: setup
+	$(call install,$(MICROPYTHON_PACKAGES))
+	CI=$${CI:-} $(BIN)/python -m tests.support.micropython
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Real MicroPython for the tests: packages.py gets it, armhf.py and emulated.py run it."""
