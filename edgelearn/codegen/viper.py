@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import structs
 
+from edgelearn.codegen.exponentials import exponentials
 from edgelearn.codegen.lowering import Call, Constant
+from edgelearn.codegen.requantize import Scale
 from edgelearn.errors import UnsupportedOpError
 
 #: Function -> file of the device code that has it; those of the trainable layer are called with `@` and the residual.
@@ -22,6 +24,19 @@ _FILES: Mapping[str, tuple[str, ...]] = {
     "kernels_conv2d": ("elearn_conv2d_s8",),
     "kernels_depthwise_conv2d": ("elearn_depthwise_conv2d_s8",),
     "kernels_fully_connected": ("elearn_fully_connected_s8",),
+    "kernels_pool2d": ("elearn_max_pool2d_s8", "elearn_average_pool2d_s8"),
+    "kernels_lookup": ("elearn_lookup_s8",),
+    "kernels_add": ("elearn_add_folded_s8",),
+    "kernels_softmax": ("elearn_softmax_table_s8",),
+    "kernels_copy": ("elearn_copy_s8",),
+    "kernels_head": (
+        "elearn_head_forward",
+        "elearn_head_loss",
+        "elearn_head_set_learning_rate",
+        "elearn_head_reset",
+        "elearn_head_accepts_row_t",
+        "elearn_head_accepts_row_rho",
+    ),
 }
 _FILE_OF: Mapping[str, str] = {function: file for file, functions in _FILES.items() for function in functions}
 
@@ -38,8 +53,12 @@ _INT32_LIMIT = 2**31
 
 
 def file_of(function: str) -> str:
-    """The file of the device code, without `.py`, that has a function of the tables."""
-    return _FILE_OF[function]
+    """The file of the device code, without `.py`, that has a function of the tables.
+
+    There it has the part of its name before `@`.
+    """
+    name, _, residual = function.partition("@")
+    return f"kernels_head_{residual}" if name == "elearn_head_learn" else _FILE_OF[name]
 
 
 def adapt(call: Call) -> Call:
@@ -48,14 +67,15 @@ def adapt(call: Call) -> Call:
     Raises:
         UnsupportedOpError: there is none.
     """
+    change = _CHANGES.get(call.function)
+    call = change(call) if change else call
     if call.function not in _FILE_OF:
         reason = _REASONS.get(call.function, "it is made for DSP instructions")
         raise UnsupportedOpError(
             (f"{call.function}: there is no viper kernel of it: {reason}",),
             hint="generate for a processor with machine code kernels, or bare metal C",
         )
-    change = _CHANGES.get(call.function)
-    return change(call) if change else call
+    return call
 
 
 _REASONS = {
@@ -186,8 +206,29 @@ def _fully_connected(call: Call) -> Call:
     return _with(call, (_constant("weights", "uint8_t", in_fours), table), scratch_bytes=in_fours.shape[1])
 
 
+def _softmax(call: Call) -> Call:
+    """By a table, whatever it costs: the polynomial of the other form has products of 64 bits."""
+    params = dict(call.params)
+    multiplier, shift = cast("tuple[int, int]", params["scale"])
+    difference_min = cast("int", params["difference_min"])
+    table = exponentials(Scale(multiplier=multiplier, shift=shift), difference_min)
+    return structs.replace(
+        call,
+        function="elearn_softmax_table_s8",
+        params_type="elearn_softmax_table_params",
+        params=(
+            ("rows", params["rows"]),
+            ("columns", params["columns"]),
+            ("exponentials", "table"),
+            ("count", len(table)),
+        ),
+        constants=(_constant("table", "int32_t", np.array(table, np.int64)),),
+    )
+
+
 _CHANGES: Mapping[str, Callable[[Call], Call]] = {
     "elearn_conv2d_s8": _conv2d,
     "elearn_depthwise_conv2d_s8": _depthwise_conv2d,
     "elearn_fully_connected_s8": _fully_connected,
+    "elearn_softmax_s8": _softmax,
 }

@@ -26,7 +26,7 @@ from tests.support.micropython import armhf
 
 DEVICE = resources.firmware_folder() / "micropython" / "device"
 _RUNNER = Path(__file__).with_name("viper_device.py")
-_HEAP_BYTES = 16 * 1024 * 1024
+_HEAP_BYTES = 1024 * 1024
 _TIMEOUT_S = 240.0
 
 
