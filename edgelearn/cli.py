@@ -366,6 +366,12 @@ def _print_inspection(found: Inspection) -> None:
     default=None,
     help="What to generate; by default the first that the board can take.",
 )
+@click.option(
+    "--kernels",
+    type=click.Choice(["native", "viper"]),
+    default=None,
+    help="MicroPython: machine code, which needs no compiler, or viper; by default the fastest that the board can run.",
+)
 @click.option("--force", is_flag=True, help="Overwrite generated files although they were changed.")
 def generate(
     bundle: Path,
@@ -375,12 +381,14 @@ def generate(
     learning_rate: float | None,
     sensor: Path | None,
     target: str | None,
+    kernels: str | None,
     force: bool,
 ) -> None:
-    """Generate a C project, which builds with `make` alone, C files for your own firmware, or an Arduino library."""
+    """Generate a C project, C files for your own firmware, an Arduino library or a MicroPython package."""
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
+    from edgelearn.codegen import Kernels
 
     plan = pipeline.generate(
         read_bundle(bundle),
@@ -391,6 +399,7 @@ def generate(
         force=force,
         sensor=sensor,
         output=Output(target) if target else None,
+        kernels=Kernels(kernels) if kernels else None,
     )
     if plan.output is Output.MICROPYTHON:
         _report_package(folder, plan)
@@ -435,7 +444,6 @@ def _report_package(folder: Path, plan: Plan) -> None:
 def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
     """Build a project and check its memory; compile a MicroPython package."""
     from edgelearn import pipeline
-    from edgelearn.board import Output
     from edgelearn.errors import OptionError
     from edgelearn.project import read_project
 
