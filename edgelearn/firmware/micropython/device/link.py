@@ -52,6 +52,7 @@ _ALONE = const(8)
 _AT_REST = const(9)
 _COUNTS = const(10)
 _CAPACITY = const(11)
+_WHOLE = const(12)
 
 
 class Link:
@@ -77,7 +78,7 @@ class Link:
         self._reply = bytearray(_REPLY_BYTES)
         self._kept = bytearray(_WINDOW * _KEPT_BYTES)
         self._crc = array("I", (0,))
-        self._state = array("i", (0,) * 12)
+        self._state = array("i", (0,) * 13)
         self._state[_CAPACITY] = capacity
         self._state[_COUNTS] = hasattr(reader, "any")
         # Where the bytes are not the REPL's nobody else is there to talk to.
@@ -85,6 +86,9 @@ class Link:
         self._waiting = (self._state, bytearray(_DATA_BYTES), self._frame, poller.ipoll, reader.readinto)
         self._any = getattr(reader, "any", None)
         self._input_bytes = sum(len(part) for part in model.inputs)
+        # Bytes of a SAMPLE frame, as far as one can be sure of them: none where samples come in parts.
+        whole = 10 + _SAMPLE_BYTES + self._input_bytes
+        self._state[_WHOLE] = whole if whole <= capacity else 0
         self._has_head = bool(facts.OUTPUTS_OF_HEAD)
         self._is_classifier = self._has_head and facts.LOSS_KIND == _LOSS_CROSS_ENTROPY
         self._can_save = model.can_save()
@@ -662,8 +666,13 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
                     wanted = 1
                 if wanted > _DATA_BYTES:
                     wanted = _DATA_BYTES
-            elif block >= _SLICE_BYTES:
-                wanted = _SLICE_BYTES
+            else:
+                # After a block comes another or the end.
+                wanted = block + 1
+                if size and f[0] == _MSG_SAMPLE and int(s[_WHOLE]) - size > wanted:
+                    wanted = int(s[_WHOLE]) - size
+                if wanted > _SLICE_BYTES:
+                    wanted = _SLICE_BYTES
             before = int(now())
             got = readinto(data, wanted)
             if got:
