@@ -7,6 +7,7 @@ work with. What is of this model alone is facts.py, the tables, the weights and 
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 
@@ -16,22 +17,25 @@ from msgspec.structs import replace
 from edgelearn import __version__, resources
 from edgelearn.board import Board, Core
 from edgelearn.codegen.emit import describe
-from edgelearn.codegen.plan import End, Kernels, Plan
+from edgelearn.codegen.plan import WINDOW, End, Kernels, Plan
 from edgelearn.codegen.tables import Region, Tables, make_tables
 from edgelearn.codegen.viper import file_of
 from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
 from edgelearn.machine_code import Linked, link, load_layouts, load_library
 from edgelearn.project import FILE_NAME, encode_project
-from edgelearn.protocol import LossCode, ResidualCode, TensorType, pack_record
+from edgelearn.protocol import LossCode, ResidualCode, TensorType, constant_values, pack_record
 from edgelearn.recipe import Residual
 
 PACKAGE = "model"
 _MAIN = "main.py"
 _DEVICE_FILES = ("__init__.py", "memory.py", "store.py")
+_LINK = "link.py"
 DISPATCHER = "elearn_run_calls"
 _WORDS_PER_LINE = 8
 #: Of the function that holds the kernels, before their code and after it.
 _ENTRY_BYTES = 14
+#: A line of link.py in whose place the constants of the protocol come.
+_CONSTANTS_MARKER = "# Constants of the protocol\n"
 
 
 #: Bytes of a block of the heap, of which every object takes whole ones.
@@ -256,6 +260,15 @@ def _facts(plan: Plan, tables: Tables, name: str) -> str:
     return "\n".join([*lines, ""])
 
 
+def _link(source: str) -> str:
+    """The link's module with the constants of the protocol that it names: after its imports, where they take no memory."""
+    constants = {"_WINDOW": WINDOW, **{f"_{name}": value for name, value in constant_values().items()}}
+    used = [f"{name} = const({constants[name]!r})\n" for name in constants if re.search(rf"\b{name}\b", source)]
+    before, marker, after = source.partition(_CONSTANTS_MARKER)
+    assert marker
+    return before + "".join(used) + after
+
+
 def _types() -> str:
     return ", ".join(f"{int(kind)} {kind.name.lower()}" for kind in TensorType)
 
@@ -283,6 +296,8 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
     files: dict[str, str | bytes] = {
         f"{PACKAGE}/{file}": (folder / file).read_text(encoding="utf-8") for file in _DEVICE_FILES
     }
+    files[f"{PACKAGE}/{_LINK}"] = _link((folder / _LINK).read_text(encoding="utf-8"))
+    files[_MAIN] = (folder / _MAIN).read_text(encoding="utf-8")
     if plan.kernels is Kernels.NATIVE:
         linked = link_kernels(plan, tables)
         contents = with_offsets(tables, linked)
