@@ -6,18 +6,21 @@ work with. What is of this model alone is facts.py, the tables, the weights and 
 
 from __future__ import annotations
 
-import enum
 import json
 import re
 import struct
 from collections.abc import Mapping
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from edgelearn import __version__, resources
-from edgelearn.board import Core
+from edgelearn.board import Board, Core
 from edgelearn.codegen.emit import describe
-from edgelearn.codegen.plan import WINDOW, End, Plan
-from edgelearn.codegen.tables import CALL_WORDS, Region, Tables, make_tables
-from edgelearn.errors import OptionError, UnsupportedOpError
+from edgelearn.codegen.plan import WINDOW, End, Kernels, Plan
+from edgelearn.codegen.tables import Region, Tables, make_tables
+from edgelearn.codegen.viper import file_of
+from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
 from edgelearn.machine_code import Linked, link, load_layouts, load_library
 from edgelearn.project import FILE_NAME, encode_project
 from edgelearn.protocol import LossCode, ResidualCode, TensorType, constant_values, pack_record
@@ -27,17 +30,16 @@ PACKAGE = "model"
 _MAIN = "main.py"
 _DEVICE_FILES = ("__init__.py", "memory.py", "store.py")
 _LINK = "link.py"
-_DISPATCHER = "elearn_run_calls"
+DISPATCHER = "elearn_run_calls"
 _WORDS_PER_LINE = 8
+#: Of the function that holds the kernels, before their code and after it.
+_ENTRY_BYTES = 14
 #: A line of link.py in whose place the constants of the protocol come.
 _CONSTANTS_MARKER = "# Constants of the protocol\n"
 
 
-class Kernels(enum.Enum):
-    """What computes on the device."""
-
-    NATIVE = "native"
-    VIPER = "viper"
+#: Bytes of a block of the heap, of which every object takes whole ones.
+_BLOCK_BYTES = 16
 
 
 #: Whose machine code a core runs: see `edgelearn.machine_code`. Not what the firmware's own .mpy architecture tells: a
@@ -50,9 +52,60 @@ _MACHINE_CODE = {
 }
 
 
-def kernels_for(core: Core) -> Kernels:
-    """The fastest kernels that a core can run."""
-    return Kernels.NATIVE if core in _MACHINE_CODE else Kernels.VIPER
+class Need(Struct, frozen=True, kw_only=True):
+    """What a package takes of a board, in bytes.
+
+    Attributes:
+        heap: part -> bytes of MicroPython's heap once the link runs; what Python itself takes is an estimate.
+    """
+
+    heap: Mapping[str, int]
+
+    @property
+    def heap_bytes(self) -> int:
+        """All parts."""
+        return sum(self.heap.values())
+
+
+def need(plan: Plan) -> Need:
+    """What the package of a plan takes; see `emit_micropython`."""
+    tables = make_tables(plan, load_layouts())
+    linked = link_kernels(plan, tables) if plan.kernels is Kernels.NATIVE else None
+    return _need(plan, tables, linked)
+
+
+def _need(plan: Plan, tables: Tables, linked: Linked | None) -> Need:
+    parts = {
+        "weights": _blocks(len(tables.weights)),
+        "arena and head": _blocks(tables.ram_bytes),
+        "tables": _blocks(len(tables.tables)),
+        "kernels": _blocks(len(linked.code) + _ENTRY_BYTES) if linked else 0,
+    }
+    return Need(heap=parts)
+
+
+def _blocks(size_bytes: int) -> int:
+    return size_bytes + -size_bytes % _BLOCK_BYTES
+
+
+def check_heap(board: Board, needed: Need) -> None:
+    """Refuse what a board's heap cannot hold.
+
+    Raises:
+        DoesNotFitError: with both numbers and what is largest.
+    """
+    available = board.micropython.heap_bytes if board.micropython else 0
+    if needed.heap_bytes <= available:
+        return
+    part, size = max(needed.heap.items(), key=lambda item: item[1])
+    raise DoesNotFitError(
+        memory="MicroPython's heap",
+        needed_bytes=needed.heap_bytes,
+        available_bytes=available,
+        board=board.name,
+        cause=f"the largest part is {part}: {size:,} bytes",
+        hint="generate C for it, whose weights stay in flash, or choose a board with more RAM",
+    )
 
 
 def link_kernels(plan: Plan, tables: Tables) -> Linked:
@@ -65,17 +118,19 @@ def link_kernels(plan: Plan, tables: Tables) -> Linked:
     missing = [name for name in tables.functions if name not in library.functions]
     if missing:
         ops = tuple(
-            f"{step.op.TITLE} (op #{step.op.index})" for step in plan.steps if step.call and step.call.function in missing
+            f"{step.op.TITLE} (op #{step.op.index})"
+            for step in plan.steps
+            if step.call and step.call.function in missing
         )
         raise UnsupportedOpError(
             ops,
             hint=f"{plan.board.name} computes no floating point: convert the model with int8 inputs and outputs, "
             "or generate bare metal C",
         )
-    return link(library, (_DISPATCHER, *tables.functions))
+    return link(library, (DISPATCHER, *tables.functions))
 
 
-def _patched(tables: Tables, linked: Linked) -> bytes:
+def with_offsets(tables: Tables, linked: Linked) -> bytes:
     """The tables with each function's place in the code instead of its number."""
     contents = bytearray(tables.tables)
     for at, region in tables.places:
@@ -91,7 +146,7 @@ def _tables_file(tables: Tables, contents: bytes) -> bytes:
     return contents + struct.pack(f"<{len(places)}I", *places)
 
 
-def _native(linked: Linked, plan: Plan) -> str:
+def native_module(linked: Linked) -> str:
     """The module whose one function is all machine code of the kernels.
 
     Its first instruction, which saves registers, takes two bytes; then calls to the code and to the function's end, and
@@ -100,8 +155,8 @@ def _native(linked: Linked, plan: Plan) -> str:
     """
     words = struct.unpack(f"<{len(linked.code) // 2}H", linked.code)
     lines = [
-        "# Machine code of the kernels, for all cores like the board's. Generated by edgelearn from the C sources that its",
-        f"# bare-metal firmware is compiled from; {len(linked.code):,} bytes. run(address) carries out a list of calls.",
+        "# Machine code of the kernels, for cores like the board's, from the same C sources as bare-metal firmware;",
+        f"# {len(linked.code):,} bytes. run(address) carries out a list of calls. Generated by edgelearn.",
         "import micropython",
         "",
         "",
@@ -117,6 +172,14 @@ def _native(linked: Linked, plan: Plan) -> str:
         for i in range(0, len(words), _WORDS_PER_LINE)
     ]
     return "\n".join([*lines, "    label(END)", ""])
+
+
+def _functions(tables: Tables) -> str:
+    """The module that gives the kernels in viper the numbers by which the tables name them."""
+    names = [function.partition("@")[0] for function in tables.functions]
+    lines = [f"from .{file_of(function)} import {name}" for function, name in zip(tables.functions, names, strict=True)]
+    lines = ["# The kernels of this model, in the order of their numbers. Generated by edgelearn.", *sorted(lines), ""]
+    return "\n".join([*lines, "FUNCTIONS = (", *(f"    {name}," for name in names), ")", ""])
 
 
 def _ends(ends: tuple[End, ...], indent: str) -> list[str]:
@@ -210,44 +273,48 @@ def _types() -> str:
     return ", ".join(f"{int(kind)} {kind.name.lower()}" for kind in TensorType)
 
 
-def emit_micropython(
-    plan: Plan, *, name: str, bundle_sha256: str = "", kernels: Kernels | None = None
-) -> dict[str, str | bytes]:
+def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str, str | bytes]:
     """The contents of every file of the generated package, by its path in the project.
 
     Args:
         plan: what is generated.
         name: of the model.
         bundle_sha256: of the bundle it comes from.
-        kernels: what computes; by default the fastest that the board's core can run.
 
     Raises:
-        OptionError: the core runs no machine code of ours, or the head is kept in floating point.
+        OptionError: the head is kept in floating point.
+        DoesNotFitError: the board's heap cannot hold it.
         UnsupportedOpError: an op has no kernel of that kind.
     """
     if plan.residual is Residual.FLOAT:
         raise OptionError(
             "a head in floating point exists in C only", hint="--residual int8, stochastic or none with MicroPython"
         )
-    kernels = kernels or kernels_for(plan.board.core)
     tables = make_tables(plan, load_layouts())
-    contents = tables.tables
+    contents, linked = tables.tables, None
     folder = resources.firmware_folder() / "micropython" / "device"
     files: dict[str, str | bytes] = {
         f"{PACKAGE}/{file}": (folder / file).read_text(encoding="utf-8") for file in _DEVICE_FILES
     }
     files[f"{PACKAGE}/{_LINK}"] = _link((folder / _LINK).read_text(encoding="utf-8"))
     files[_MAIN] = (folder / _MAIN).read_text(encoding="utf-8")
-    if kernels is Kernels.NATIVE:
+    if plan.kernels is Kernels.NATIVE:
         linked = link_kernels(plan, tables)
-        contents = _patched(tables, linked)
-        files[f"{PACKAGE}/native.py"] = _native(linked, plan)
-        files[f"{PACKAGE}/runner.py"] = (folder / "runner_native.py").read_text(encoding="utf-8")
+        contents = with_offsets(tables, linked)
+        files[f"{PACKAGE}/native.py"] = native_module(linked)
+    else:
+        modules = sorted({file_of(function) for function in tables.functions})
+        files |= {f"{PACKAGE}/{module}.py": (folder / f"{module}.py").read_text(encoding="utf-8") for module in modules}
+        files[f"{PACKAGE}/functions.py"] = _functions(tables)
+    runner = f"runner_{plan.kernels.value}.py"
+    files[f"{PACKAGE}/runner.py"] = (folder / runner).read_text(encoding="utf-8")
+    check_heap(plan.board, _need(plan, tables, linked))
     files[f"{PACKAGE}/facts.py"] = _facts(plan, tables, name)
     files[f"{PACKAGE}/tables.bin"] = _tables_file(tables, contents)
     files[f"{PACKAGE}/weights.bin"] = tables.weights
     files["package.json"] = _package(files)
-    files[FILE_NAME] = encode_project(describe(plan, files, name=name, bundle_sha256=bundle_sha256))
+    project = describe(plan, files, name=name, bundle_sha256=bundle_sha256)
+    files[FILE_NAME] = encode_project(replace(project, heap_bytes=_need(plan, tables, linked).heap_bytes))
     return dict(sorted(files.items()))
 
 
