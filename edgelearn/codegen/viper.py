@@ -42,9 +42,8 @@ _FILE_OF: Mapping[str, str] = {function: file for file, functions in _FILES.item
 
 Integers = npt.NDArray[np.int64]
 
-#: Fraction bits of the near form of a requantisation, and what the kernel clamps to afterwards.
-_FRACTION_BITS = 18
-_ONE = 1 << _FRACTION_BITS
+#: Fraction bits of the near form of a requantisation. More of them are less often in doubt, but leave less room for sums.
+_FRACTION_BITS, _DEPTHWISE_FRACTION_BITS = 18, 20
 #: Results beyond it saturate, whatever the zero point, with a reserve for the near form's error.
 _SATURATED = 512
 #: A smaller factor of the near form would make its error there too large for that.
@@ -122,25 +121,27 @@ def _in_fours(weights: Integers) -> Integers:
     return np.pad(weights + 128, ((0, 0), (0, -weights.shape[1] % 4)))
 
 
-def _near(multiplier: int, shift: int, zero_point: int, reach: int) -> tuple[int, int, int, int]:
+def _near(multiplier: int, shift: int, zero_point: int, reach: int, fraction_bits: int) -> tuple[int, int, int, int]:
     """The near form of a requantisation that rounds twice: right, factor, offset, limit.
 
-    near = (sum >> right) * factor + offset has 18 fraction bits. It is never above the true value, and below it by less
+    near = (sum >> right) * factor + offset is the output + 128 with fraction bits. It is never above the true value, and below it by less
     than an error that is known. So where its fraction is not above limit = 1 - error, its whole part is the result.
 
     Args:
         multiplier, shift: of the exact form.
         zero_point: of the output.
         reach: the largest magnitude of a sum.
+        fraction_bits: of `near`.
     """
+    one = 1 << fraction_bits
     real = Fraction(multiplier, 1 << 31) * (Fraction(2) ** shift)
-    found, least = (0, 0, 0, -1), _ONE
+    found, least = (0, 0, 0, -1), one
     if not multiplier or shift >= 0 or reach >= 1 << 30:
         return found
     # Of the first rounding, and of the half that the second one may take for another.
-    rounding = int(Fraction(3 * _ONE, 2 << -shift)) + 1
+    rounding = int(Fraction(3 * one, 2 << -shift)) + 1
     for right in range(17):
-        exact = real * _ONE * (1 << right)
+        exact = real * one * (1 << right)
         factor = round(exact)
         if factor < _SMALLEST_FACTOR:
             continue
@@ -149,23 +150,26 @@ def _near(multiplier: int, shift: int, zero_point: int, reach: int) -> tuple[int
         below = int(abs(exact - factor) * (largest + 1)) + 1 + rounding
         # What the shift cuts off is worth up to one factor.
         error = factor + 1 + 2 * below
-        offset = (zero_point << _FRACTION_BITS) + _ONE // 2 - below
+        offset = (zero_point + 128 << fraction_bits) + one // 2 - below
         if error < least and ((reach >> right) + 1) * factor + abs(offset) < _INT32_LIMIT:
-            found, least = (right, factor, offset, _ONE - error - 1), error
+            found, least = (right, factor, offset, one - error - 1), error
     return found
 
 
-def _requantisation(call: Call, first_sums: Integers, reach: Integers) -> Constant:
+def _requantisation(
+    call: Call, first_sums: Integers, reach: Integers, fraction_bits: int = _FRACTION_BITS
+) -> Constant:
     """The table of kernels_conv2d.py: what to begin with and how to requantise, for each output channel.
 
     Args:
         call: with its constant `scales`.
         first_sums: what the kernel begins a sum with.
         reach: the largest magnitude of each channel's sum.
+        fraction_bits: of the near form.
     """
     zero_point = _offsets(call)[1]
     rows = [
-        (first, *_near(multiplier, shift, zero_point, largest), multiplier, shift)
+        (first, *_near(multiplier, shift, zero_point, largest, fraction_bits), multiplier, shift)
         for first, largest, (multiplier, shift) in zip(
             _wrapped(first_sums).tolist(), reach.tolist(), _array(call, "scales").tolist(), strict=True
         )
@@ -189,7 +193,8 @@ def _conv2d(call: Call) -> Call:
 def _depthwise_conv2d(call: Call) -> Call:
     zero_point, bias = _offsets(call)[0], _array(call, "bias")
     weights = _array(call, "weights").reshape(-1, len(bias)).T
-    table = _requantisation(call, bias - (zero_point + 128) * weights.sum(axis=1), _reach(zero_point, bias, weights))
+    first_sums, reach = bias - (zero_point + 128) * weights.sum(axis=1), _reach(zero_point, bias, weights)
+    table = _requantisation(call, first_sums, reach, _DEPTHWISE_FRACTION_BITS)
     params = cast("Mapping[str, tuple[int, ...]]", dict(call.params))
     kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w = params["window"][:6]
     rows = (params["output"][0] - 1) * stride_h + (kernel_h - 1) * dilation_h + 1
