@@ -29,6 +29,26 @@ _FILES: Mapping[str, tuple[str, ...]] = {
     "kernels_add": ("elearn_add_folded_s8",),
     "kernels_softmax": ("elearn_softmax_table_s8",),
     "kernels_copy": ("elearn_copy_s8",),
+    "kernels_log_softmax": ("elearn_log_softmax_s8",),
+    "kernels_prelu": ("elearn_prelu_s8",),
+    "kernels_elementwise": (
+        "elearn_sum_s8",
+        "elearn_sum_folded_s8",
+        "elearn_mul_s8",
+        "elearn_mul_right_s8",
+        "elearn_maximum_s8",
+        "elearn_minimum_s8",
+    ),
+    "kernels_reduce": ("elearn_mean_s8", "elearn_reduce_max_s8", "elearn_arg_max_s8"),
+    "kernels_resize": ("elearn_resize_nearest_s8", "elearn_resize_bilinear_s8"),
+    "kernels_transpose_conv": ("elearn_transpose_conv_s8",),
+    "kernels_batch_matmul": (
+        "elearn_batch_matmul_s8",
+        "elearn_batch_matmul_by_constant_s8",
+        "elearn_batch_matmul_of_constant_s8",
+    ),
+    "kernels_lstm": ("elearn_lstm_s8",),
+    "kernels_edges": ("elearn_quantize_s8", "elearn_dequantize_s8"),
     "kernels_head": (
         "elearn_head_forward",
         "elearn_head_loss",
@@ -49,6 +69,8 @@ _SATURATED = 512
 #: A smaller factor of the near form would make its error there too large for that.
 _SMALLEST_FACTOR = 64
 _INT32_LIMIT = 2**31
+#: The kernel's own scratch, before the cells.
+_LSTM_SUMS_BYTES = 32
 
 
 def file_of(function: str) -> str:
@@ -231,9 +253,80 @@ def _softmax(call: Call) -> Call:
     )
 
 
+def _transpose_conv(call: Call) -> Call:
+    bias, scales = _array(call, "bias"), _array(call, "scales")
+    params = cast("Mapping[str, tuple[int, ...]]", dict(call.params))
+    kernel_h, kernel_w, stride_h, stride_w = params["window"][:4]
+    values = -(-kernel_h // stride_h) * -(-kernel_w // stride_w) * params["input"][2]
+    weights = _constant("weights", "uint8_t", _array(call, "weights") + 128)
+    table = _constant("scales", "int32_t", np.column_stack([bias, scales]))
+    return _with(call, (weights, table), scratch_bytes=4 * values)
+
+
+def _batch_matmul(call: Call) -> Call:
+    # The kernel expands a row to words rather than half words.
+    return structs.replace(call, scratch_bytes=2 * call.scratch_bytes)
+
+
+def _lstm(call: Call) -> Call:
+    kept = tuple(constant for constant in call.constants if constant.suffix != "weights")
+    weights = _constant("weights", "uint8_t", _array(call, "weights") + 128)
+    return _with(call, (weights, *kept), scratch_bytes=_LSTM_SUMS_BYTES + call.scratch_bytes)
+
+
+def _quantize(call: Call) -> Call:
+    """The smallest float32 of each int8 above -128: what the kernel's division and rounding give never falls."""
+    params = dict(call.params)
+    scale, zero_point = np.float32(cast("float", params["scale"])), cast("int", params["zero_point"])
+    wanted = np.arange(-127, 128)
+    # Whole numbers in the order of the floats; the first of which that gives the wanted int8 lies in [low, high].
+    largest = int(np.float32(np.inf).view(np.int32))
+    low, high = np.full(255, -largest - 1, np.int64), np.full(255, largest + 1, np.int64)
+    while (low < high).any():
+        middle = (low + high) >> 1
+        reaches = _quantized(np.minimum(middle, largest), scale, zero_point) >= wanted
+        low, high = np.where(reaches | (low >= high), low, middle + 1), np.where(reaches, middle, high)
+    return _by_table(call, low)
+
+
+def _quantized(ordered: Integers, scale: np.float32, zero_point: int) -> Integers:
+    """What elearn_quantize_s8 makes of floats, which are given as whole numbers of the same order."""
+    bits = np.where(ordered < 0, ~ordered | -_INT32_LIMIT, ordered).astype(np.int32)
+    with np.errstate(over="ignore"):
+        ratio = np.clip(bits.view(np.float32) / scale, np.float32(-_SATURATED), np.float32(_SATURATED))
+    whole = np.trunc(ratio)
+    fraction = ratio - whole
+    nearest: Integers = (whole + (fraction >= 0.5) - (fraction <= -0.5)).astype(np.int64)
+    return np.clip(nearest + zero_point, -128, 127)
+
+
+def _dequantize(call: Call) -> Call:
+    params = dict(call.params)
+    unsigned = np.arange(256)
+    values = np.where(unsigned < 128, unsigned, unsigned - 256) - cast("int", params["zero_point"])
+    floats = np.float32(cast("float", params["scale"])) * values.astype(np.float32)
+    return _by_table(call, floats.view(np.int32).astype(np.int64))
+
+
+def _by_table(call: Call, table: Integers) -> Call:
+    return structs.replace(
+        call,
+        params_type="elearn_lookup_params",
+        params=(("elements", dict(call.params)["elements"]), ("table", "table")),
+        constants=(_constant("table", "int32_t", table),),
+    )
+
+
 _CHANGES: Mapping[str, Callable[[Call], Call]] = {
     "elearn_conv2d_s8": _conv2d,
     "elearn_depthwise_conv2d_s8": _depthwise_conv2d,
     "elearn_fully_connected_s8": _fully_connected,
     "elearn_softmax_s8": _softmax,
+    "elearn_transpose_conv_s8": _transpose_conv,
+    "elearn_batch_matmul_s8": _batch_matmul,
+    "elearn_batch_matmul_by_constant_s8": _batch_matmul,
+    "elearn_batch_matmul_of_constant_s8": _batch_matmul,
+    "elearn_lstm_s8": _lstm,
+    "elearn_quantize_s8": _quantize,
+    "elearn_dequantize_s8": _dequantize,
 }
