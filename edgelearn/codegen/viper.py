@@ -178,9 +178,7 @@ def _near(multiplier: int, shift: int, zero_point: int, reach: int, fraction_bit
     return found
 
 
-def _requantisation(
-    call: Call, first_sums: Integers, reach: Integers, fraction_bits: int = _FRACTION_BITS
-) -> Constant:
+def _requantisation(call: Call, first_sums: Integers, reach: Integers, fraction_bits: int = _FRACTION_BITS) -> Constant:
     """The table of kernels_conv2d.py: what to begin with and how to requantise, for each output channel.
 
     Args:
