@@ -53,18 +53,20 @@ from edgelearn.errors import DoesNotFitError, EdgelearnError, StorageError, Veri
 from edgelearn.ir import LossKind
 from edgelearn.ir.edges import Edges
 from edgelearn.recipe import Residual
+from edgelearn.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgelearn.bundle import Bundle
+    from edgelearn.codegen import Plan
     from edgelearn.host.telemetry import StreamSummary
     from edgelearn.host.view import View
     from edgelearn.host.web.panel import Panel
     from edgelearn.inspection import End, Inspection, Layer
     from edgelearn.pipeline import Built
     from edgelearn.profiling import LayerProfile, Profile
-    from edgelearn.verification import SlowLayer
+    from edgelearn.verification import DeviceVerification, SlowLayer, Verification
 
 _Options = TypeVar("_Options", bound=msgspec.Struct)
 
@@ -206,11 +208,12 @@ def _report_conversion(bundle: Bundle, output: Path) -> None:
             difference += f", their range being {agreement.output_range:.4g}"
         if agreement.same_prediction is not None:
             click.echo(
-                f"float and int8 predict the same on {agreement.same_prediction:.1%} of {agreement.samples} samples; "
+                f"float and int8 predict the same on {agreement.same_prediction:.1%} of "
+                f"{count(agreement.samples, 'sample')}; "
                 f"{difference}"
             )
         else:
-            click.echo(f"float against int8 on {agreement.samples} samples: {difference}")
+            click.echo(f"float against int8 on {count(agreement.samples, 'sample')}: {difference}")
         if agreement.float_accuracy is not None and agreement.int8_accuracy is not None:
             click.echo(f"accuracy: float {agreement.float_accuracy:.1%}, int8 {agreement.int8_accuracy:.1%}")
         elif agreement.int8_accuracy is not None:
@@ -363,6 +366,12 @@ def _print_inspection(found: Inspection) -> None:
     default=None,
     help="What to generate; by default the first that the board can take.",
 )
+@click.option(
+    "--kernels",
+    type=click.Choice(["native", "viper"]),
+    default=None,
+    help="MicroPython: machine code, which needs no compiler, or viper; by default the fastest that the board can run.",
+)
 @click.option("--force", is_flag=True, help="Overwrite generated files although they were changed.")
 def generate(
     bundle: Path,
@@ -372,12 +381,14 @@ def generate(
     learning_rate: float | None,
     sensor: Path | None,
     target: str | None,
+    kernels: str | None,
     force: bool,
 ) -> None:
-    """Generate a C project, which builds with `make` alone, C files for your own firmware, or an Arduino library."""
+    """Generate a C project, C files for your own firmware, an Arduino library or a MicroPython package."""
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
+    from edgelearn.codegen import Kernels
 
     plan = pipeline.generate(
         read_bundle(bundle),
@@ -388,7 +399,11 @@ def generate(
         force=force,
         sensor=sensor,
         output=Output(target) if target else None,
+        kernels=Kernels(kernels) if kernels else None,
     )
+    if plan.output is Output.MICROPYTHON:
+        _report_package(folder, plan)
+        return
     click.echo(
         f"wrote {folder} for {plan.board.title}: arena {plan.arena_bytes:,} bytes, "
         f"RAM about {plan.ram_bytes:,} of {plan.board.ram_bytes:,} bytes, "
@@ -410,14 +425,37 @@ def generate(
         click.echo(f"build it with `make -C {quoted}` or `edgelearn build {quoted}`")
 
 
+def _report_package(folder: Path, plan: Plan) -> None:
+    from edgelearn.project import read_project
+
+    python = plan.board.micropython
+    available = f" of {python.heap_bytes:,}" if python else ""
+    click.echo(
+        f"wrote {folder} for MicroPython on {plan.board.title}: "
+        f"heap about {read_project(folder).heap_bytes:,}{available} bytes"
+    )
+    click.echo(f"put it on the board with `edgelearn flash {shlex.quote(str(folder))}`; main.py there speaks the link")
+
+
 @main.command()
 @click.argument("folder", type=EXISTING, metavar="DIR")
 @TOOLCHAIN
 @click.option("--sanitize", is_flag=True, help="Stop at the first memory error (projects for the host only).")
 def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
-    """Build a project and check its memory."""
+    """Build a project and check its memory; compile a MicroPython package."""
     from edgelearn import pipeline
+    from edgelearn.errors import OptionError
+    from edgelearn.project import read_project
 
+    if read_project(folder).output == Output.MICROPYTHON.value:
+        if toolchain or sanitize:
+            raise OptionError("a MicroPython package is not built with a C compiler", hint="leave the options out")
+        with status(f"compiling {folder}"):
+            package = pipeline.build_package(folder).package
+        for path, size in package.files.items():
+            click.echo(f"{size:>9,}  {path}")
+        click.echo(f"{sum(package.files.values()):>9,}  bytes of files for the board, in {package.folder}")
+        return
     with status(f"building {folder}"):
         built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)
     _report_build(built)
@@ -673,7 +711,8 @@ def _columns(text: str) -> tuple[str, ...]:
 
 @main.command()
 @click.argument("bundle", type=EXISTING)
-@BOARD
+@click.option("--board", "-b", "board_name", default=None, help="The emulated board to build for and to boot.")
+@click.option("--port", "-p", default=None, help="Of a device that runs the model already, instead of a board.")
 @click.option("--data", "-d", type=EXISTING, default=None, help=".npz with x and y; by default random inputs.")
 @click.option("--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Predictions compared.")
 @click.option("--train-steps", type=click.IntRange(min=0), default=100, show_default=True, help="Steps learned.")
@@ -683,10 +722,12 @@ def _columns(text: str) -> tuple[str, ...]:
 @click.option("--sanitize", is_flag=True, help="Build with sanitizers (host board only).")
 @_ENGINE
 @click.option("--keep", type=EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
+@click.option("--force", is_flag=True, help="With --port, although the device has learned what it has not saved.")
 @JSON
 def verify(
     bundle: Path,
-    board_name: str,
+    board_name: str | None,
+    port: str | None,
     data: Path | None,
     samples: int,
     train_steps: int,
@@ -696,44 +737,78 @@ def verify(
     sanitize: bool,
     engine: str | None,
     keep: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Compare a device with the references, byte for byte.
 
-    Builds BUNDLE for a board, boots it, predicts and learns. Exits with 0 only when nothing differs.
+    Builds BUNDLE for an emulated board and boots it, or takes the device at a port, which runs it already; predicts
+    and learns. Exits with 0 only when nothing differs.
     """
     from rich.progress import Progress
 
     from edgelearn.board import load_board
     from edgelearn.verification import verify as verify_bundle
+    from edgelearn.verification import verify_device
 
-    board = load_board(board_name)
+    _check_verify_options(board_name, port)
     console = make_console(err=True)
+    found: Verification | DeviceVerification
     with (
         tempfile.TemporaryDirectory() as temporary,
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
-        task = progress.add_task(f"{bundle.name} on {board.name}", total=None)
-        found = verify_bundle(
-            bundle,
-            board,
-            keep or Path(temporary) / "project",
-            data=data,
-            samples=samples,
-            train_steps=train_steps,
-            residual=Residual(residual),
-            learning_rate=learning_rate,
-            toolchain=toolchain,
-            sanitize=sanitize,
-            engine=engine,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+        task = progress.add_task(f"{bundle.name} on {board_name or port}", total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        if port is not None:
+            found = verify_device(
+                bundle, port, data=data, samples=samples, train_steps=train_steps, force=force, progress=show
+            )
+        else:
+            found = verify_bundle(
+                bundle,
+                load_board(board_name or ""),
+                keep or Path(temporary) / "project",
+                data=data,
+                samples=samples,
+                train_steps=train_steps,
+                residual=Residual(residual),
+                learning_rate=learning_rate,
+                toolchain=toolchain,
+                sanitize=sanitize,
+                engine=engine,
+                progress=show,
+            )
+    _report_verification(found, as_json=as_json)
+
+
+def _check_verify_options(board_name: str | None, port: str | None) -> None:
+    """Either a board to build for, or a device that runs; what is built and how says nothing of the latter."""
+    if (board_name is None) == (port is None):
+        raise click.UsageError("give either --board, an emulated board, or --port, a device that runs the model")
+    context = click.get_current_context()
+    of_board = ("residual", "learning_rate", "toolchain", "sanitize", "engine", "keep")
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in (of_board if port else ("force",))
+        and context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} means nothing with {'--port' if port else '--board'}")
+
+
+def _report_verification(found: Verification | DeviceVerification, *, as_json: bool) -> None:
+    slowest = getattr(found, "slowest_layers", ())
     if as_json:
         print_json(found)
     else:
         _print_figures(found, but="slowest_layers")
-        if found.slowest_layers:
-            click.echo(f"slowest layers, of the estimated cycles: {_slowest_text(found.slowest_layers)}")
+        if slowest:
+            click.echo(f"slowest layers, of the estimated cycles: {_slowest_text(slowest)}")
         click.echo("exact: nothing differs from the references" if found.is_exact else "not exact")
         if found.head_weights_different is None and found.train_steps:
             click.echo("note: a float head stands outside the promise of bits; only its features were compared")

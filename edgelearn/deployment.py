@@ -28,6 +28,7 @@ from edgelearn.errors import OptionError
 from edgelearn.firmware.emulator import require_emulator
 from edgelearn.ir import LossKind
 from edgelearn.recipe import Residual
+from edgelearn.words import count
 
 #: What a step has to say when it is done.
 Say = Callable[[str], None]
@@ -109,12 +110,18 @@ def deploy(
     Raises:
         OptionError: the board cannot take that output; the bundle is converted already, and options of a conversion
             are given.
+        NoFlasherError, PortError, FlashError: port or method are not the board's; before anything is converted.
         EdgelearnError: of the stage that it stopped at.
     """
-    pipeline.check_output(board, output or board.outputs[0])
+    target = output or board.outputs[0]
+    pipeline.check_output(board, target)
     emulated = port == pipeline.EMULATE
+    if emulated and method:
+        raise OptionError(f"an emulated board is not flashed with {method}", hint="leave --method out, or name a port")
     if emulated:
         require_emulator(board)
+    elif port or method:
+        flashing.check_way(board, target, port=port, method=method, force=force)
     with step("convert") as say:
         path, bundle = _convert(model, folder, conversion or Conversion(), say)
     with step("plan") as say:
@@ -166,7 +173,7 @@ def _convert(model: Path, folder: Path, conversion: Conversion, say: Say) -> tup
         labels=conversion.labels,
     )
     learns = f"learns by {bundle.graph.loss.kind.value}" if bundle.graph.loss else "learns nothing"
-    say(f"{path}, {len(bundle.graph.ops)} layers, {learns}")
+    say(f"{path}, {count(len(bundle.graph.ops), 'layer')}, {learns}")
     return path, bundle
 
 

@@ -3,7 +3,7 @@
     image    built where there is none, and checked against the board's memory     edgelearn.firmware.flash.guard
     way      found from what is plugged in and installed                           edgelearn.firmware.flash.choose
     flash    with somebody's flasher, again where the board vanished midway        edgelearn.firmware.flash.run
-    port     found again, also under another name                                  edgelearn.firmware.flash.ports
+    port     found again, also under another name, beside others of its kind       edgelearn.firmware.flash.again
     hello    the device must name the project's model                              edgelearn.host.device
 
 What fails says which of these it was, why, and what to try next.
@@ -19,7 +19,8 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from edgelearn import pipeline
-from edgelearn.board import Board, Output, UsbMode, load_board
+from edgelearn.board import Board, Output, load_board
+from edgelearn.board.ways import Drive
 from edgelearn.errors import (
     DeviceTimeoutError,
     EdgelearnError,
@@ -27,13 +28,17 @@ from edgelearn.errors import (
     OptionError,
     PortError,
     ProtocolVersionError,
+    UnsafeImageError,
     WrongModelError,
 )
 from edgelearn.firmware.flash import choose, ports, run
-from edgelearn.firmware.flash.choose import Candidate
+from edgelearn.firmware.flash.again import Before, look_before, possible_ports, serial_modes
+from edgelearn.firmware.flash.choose import Candidate, Surroundings
 from edgelearn.firmware.flash.devices import FoundDevice, find_devices
+from edgelearn.firmware.flash.drives import FoundDrive
+from edgelearn.firmware.flash.methods import FIRMWARE_SUFFIXES, firmware_suffixes
 from edgelearn.firmware.flash.ports import SerialPort
-from edgelearn.firmware.flash.tool import Failure, Job
+from edgelearn.firmware.flash.tool import Failure, Job, Reach
 from edgelearn.host.device import open_device
 from edgelearn.project import Project, read_project
 
@@ -94,14 +99,17 @@ def flash(
 
     Args:
         folder: the project; it is built where there is no image yet.
-        port: of the board, where several are there; where its serial line is on pins, of the adapter.
+        port: of the board, where several are there or it is not known by its USB identifier; where its serial line
+            is on pins, of the adapter.
         method: the way, by the name that board files use; by default the first that can be used.
         force: flash although the image is unsafe, or another board is at the port.
-        dry_run: check everything, prepare the file for the flasher, and flash nothing.
+        dry_run: check everything, prepare the file for the flasher, and flash nothing; a program or a board that is
+            missing is a note.
         say: takes what a person should see as it happens.
 
     Raises:
         ProjectError, BuildError and others: see `edgelearn.pipeline.build`.
+        PortError: there is no such port.
         NoFlasherError: no way can be used now.
         UnsafeImageError: the image would write over a bootloader or what was learned, or could not start.
         FlashError: flashing failed; `step` says where.
@@ -111,30 +119,50 @@ def flash(
     board = load_board(project.board)
     board = board if project.trains else board.without_nvm()
     output = Output(project.output)
-    _check_port(port)
-    flash_port, hello_port = _split_port(board, output, port)
-    candidate = choose.choose(board, choose.look(), output=output, method=method, port=flash_port, force=force)
+    if output is Output.LIBRARY:
+        raise pipeline.library_refusal(folder)
+    here = choose.look()
+    notes = []
+    try:
+        asked = _check_asked(board, output, here, port=port, method=method, force=force)
+    except PortError as error:
+        if not dry_run:
+            raise
+        notes.append(f"missing: {error.message}; {error.cause}")
+        asked = _Asked(flash_port=port, hello_port=port)
+    candidate = choose.choose(
+        board,
+        here,
+        output=output,
+        method=method,
+        port=asked.flash_port,
+        spare_port=asked.spare_port,
+        force=force,
+        anyway=dry_run,
+    )
     if output is Output.BARE_METAL and not (folder / "build" / "firmware.elf").is_file():
         say(f"building {folder}")
         pipeline.build(folder)
-    job = run.prepare(board, folder, candidate, force=force)
+    job = run.prepare(board, folder, _imagined(candidate) if dry_run else candidate, force=force)
     done = Flashed(
         board=board.name,
         method=candidate.method,
         commands=candidate.tool.commands(job),
-        notes=run.warnings(job),
+        notes=(*(notes or _unknown(board, candidate)), *_lacking(candidate), *run.warnings(job)),
     )
     if dry_run:
         return done
     for note in done.notes:
         say(f"note: {note}")
-    known = _known_port(board, output, hello_port, candidate)
+    # A port that the board is flashed by is no adapter's at its pins.
+    hello_port = "" if asked.spare_port and candidate.port == asked.spare_port else asked.hello_port
+    before = look_before(board, output, hello_port, candidate)
     done = replace(done, attempts=_flash(board, candidate, job, say))
     why_not = "" if hello_port else _unasked(board, output)
     if why_not:
         return replace(done, notes=(*done.notes, why_not))
     say("waiting for the program's hello")
-    at, model_hash = _hello(board, project, output, hello_port, known)
+    at, model_hash = _hello(board, project, output, hello_port, before)
     return replace(done, port=at, model_hash=model_hash)
 
 
@@ -151,19 +179,113 @@ def flash_firmware(
     """Flash somebody else's firmware, such as MicroPython itself; nobody says hello then.
 
     Raises:
-        NoFlasherError, UnsafeImageError, FlashError: see `flash`.
+        OptionError: it is another kind of file.
+        PortError, NoFlasherError, UnsafeImageError, FlashError: see `flash`.
     """
-    _check_port(port)
+    _check_firmware(firmware, board, method, force=force)
+    _check_emulated(port)
     if "://" in port:
         raise OptionError(f"{port} is no port of a board that can be flashed", hint="name a serial port")
     here = choose.look()
-    candidate = choose.choose(board, here, method=method, port=port, firmware=firmware, force=force)
-    job = run.prepare_firmware(board, firmware, candidate, force=force)
-    attempts = 0 if dry_run else _flash(board, candidate, job, say)
-    return Flashed(board=board.name, method=candidate.method, commands=candidate.tool.commands(job), attempts=attempts)
+    notes = []
+    try:
+        port = port and choose.find_port(here, port)
+    except PortError as error:
+        if not dry_run:
+            raise
+        notes.append(f"missing: {error.message}; {error.cause}")
+    candidate = choose.choose(board, here, method=method, port=port, firmware=firmware, force=force, anyway=dry_run)
+    job = run.prepare_firmware(board, firmware, _imagined(candidate) if dry_run else candidate, force=force)
+    notes = [*(notes or _unknown(board, candidate)), *_lacking(candidate)]
+    if not dry_run:
+        for note in notes:
+            say(f"note: {note}")
+    return Flashed(
+        board=board.name,
+        method=candidate.method,
+        commands=candidate.tool.commands(job),
+        attempts=0 if dry_run else _flash(board, candidate, job, say),
+        notes=tuple(notes),
+    )
 
 
-def _check_port(port: str) -> None:
+def _check_firmware(firmware: Path, board: Board, method: str, *, force: bool) -> None:
+    """Refuse a file that is no firmware for a board, whatever is plugged in.
+
+    Raises:
+        NoFlasherError: the board takes none by that method, or at all.
+        OptionError: it is another kind of file.
+        UnsafeImageError: it cannot be read, is damaged, or for another chip.
+    """
+    if firmware.is_dir():
+        raise OptionError(
+            f"{firmware} is a folder, not a firmware's file",
+            hint=f"a project is flashed with `edgelearn flash {firmware}`",
+        )
+    if not firmware.is_file():
+        raise UnsafeImageError(f"{firmware} cannot be read", cause="there is no such file", hint="is its name right?")
+    taken = dict.fromkeys(suffix for way in board.flash for suffix in firmware_suffixes(way))
+    if firmware.suffix.lower() not in FIRMWARE_SUFFIXES or (taken and firmware.suffix.lower() not in taken):
+        wrong = f"neither {' nor '.join(FIRMWARE_SUFFIXES)}" if firmware.suffix.lower() not in FIRMWARE_SUFFIXES else ""
+        raise OptionError(
+            f"{firmware.name} is {wrong or f'no {next(iter(taken))} file'}",
+            cause=f"{board.name} wants {' or '.join(taken)}" if taken else f"{board.name} takes no firmware of others",
+            hint=f"download the file for {board.name} from https://micropython.org/download"
+            if taken
+            else "generate a project for it, and flash that: `edgelearn flash DIR`",
+        )
+    (way, *_) = choose.ways_for(board, method=method, firmware=firmware)
+    if not force:
+        run.firmware_ranges(board, firmware, way)
+
+
+def check_way(board: Board, output: Output, *, port: str = "", method: str = "", force: bool = False) -> None:
+    """Refuse a port or a method that a board cannot be flashed by, before anything is made for it.
+
+    Args:
+        board: what is to be flashed.
+        output: what is to be generated for it.
+        port: that a person names; empty: to be found.
+        method: that a person asks for; empty: the first that can be used.
+        force: go on although another board is at that port.
+
+    Raises:
+        OptionError: the port is an emulated board's.
+        NoFlasherError: it is not a method of the board, or not for that output.
+        PortError: there is no such port.
+        FlashError: at the port is another board.
+    """
+    _check_asked(board, output, choose.look(), port=port, method=method, force=force)
+
+
+class _Asked(Struct, frozen=True, kw_only=True):
+    """What a port that a person named is for.
+
+    Attributes:
+        flash_port: to flash by; empty where it is to be found.
+        hello_port: to ask; empty where it is to be found.
+        spare_port: to flash by where the board is not found otherwise: it is probably an adapter's.
+    """
+
+    flash_port: str = ""
+    hello_port: str = ""
+    spare_port: str = ""
+
+
+def _check_asked(board: Board, output: Output, here: Surroundings, *, port: str, method: str, force: bool) -> _Asked:
+    """What a person asks for, where it can be done; see `check_way`."""
+    _check_emulated(port)
+    choose.ways_for(board, output=output, method=method)
+    if not port or "://" in port:
+        return _Asked(hello_port=port)
+    port = choose.find_port(here, port)
+    asked = _asked(board, output, here, port)
+    if asked.flash_port and not force:
+        choose.check_board_at(board, here, port)
+    return asked
+
+
+def _check_emulated(port: str) -> None:
     if port == pipeline.EMULATE:
         raise OptionError(
             "an emulated board is not flashed",
@@ -171,16 +293,39 @@ def _check_port(port: str) -> None:
         )
 
 
-def _split_port(board: Board, output: Output, port: str) -> tuple[str, str]:
-    """The port to flash by and the port to ask, of the one that a person named; empty where it is to be found."""
-    if not port or "://" in port:
-        return "", port
-    named = _usb_port(port)
-    usb = ports.usb_of(board, named.vid, named.pid) if named else None
+def _asked(board: Board, output: Output, here: Surroundings, port: str) -> _Asked:
+    """What a serial port is for."""
+    named = next((one for one in here.ports if one.device == port and one.vid), None)
+    usb = ports.usb_of(board, named) if named else None
     if usb is not None:  # the board's own: bare-metal firmware is not behind it where that is the processor's USB
-        return port, port if usb.mode in _modes(output) else ""
-    on_pins = output is Output.BARE_METAL and board.uart is not None and not board.uart.reaches_usb
-    return ("", port) if on_pins else (port, port)
+        return _Asked(flash_port=port, hello_port=port if usb.mode in serial_modes(output) else "")
+    if output is Output.BARE_METAL and board.uart is not None and not board.uart.reaches_usb:
+        return _Asked(hello_port=port, spare_port=port)
+    return _Asked(flash_port=port, hello_port=port)
+
+
+def _imagined(candidate: Candidate) -> Candidate:
+    """A way with a word where it lacks a port or a drive, for the command that a dry run shows."""
+    if isinstance(candidate.way, Drive) and candidate.drive is None:
+        return replace(candidate, drive=FoundDrive(path=Path(candidate.way.volume), label=candidate.way.volume))
+    if candidate.tool.reach is Reach.PORT and not candidate.port:
+        return replace(candidate, port="PORT")
+    return candidate
+
+
+def _lacking(candidate: Candidate) -> list[str]:
+    """What keeps a way from being used now."""
+    notes = [f"missing: {lack}" for lack in candidate.lacks]
+    if candidate.several:
+        notes.append(f"several boards fit: {', '.join(candidate.several)}; --port tells which is meant")
+    return notes
+
+
+def _unknown(board: Board, candidate: Candidate) -> list[str]:
+    """That a board is flashed by a port which only a person knows as its."""
+    if not candidate.named:
+        return []
+    return [f"{candidate.port} is not known as a {board.name} by its USB identifier; it is taken because you name it"]
 
 
 def _usb_port(device: str) -> SerialPort | None:
@@ -215,18 +360,11 @@ def _returned(board: Board, job: Job, known: SerialPort | None, others: list[Ser
     if known is None:
         time.sleep(_PAUSE_S)
         return job
-    identifiers = [(usb.vid, usb.pid) for usb in board.usb] or [(known.vid, known.pid)]
-    found = ports.wait_for(lambda: ports.find_again(known, ports.serial_ports(), identifiers, others), ports.RETURN_S)
+    kinds = board.usb if ports.usb_of(board, known) else None
+    found = ports.wait_for(lambda: ports.find_again(known, ports.serial_ports(), kinds, others), ports.RETURN_S)
     if not found:
         raise error
     return replace(job, port=found)
-
-
-def _modes(output: Output) -> tuple[UsbMode, ...]:
-    """The modes in which a program's serial line is on USB: bare-metal firmware has no USB of its own."""
-    if output is Output.BARE_METAL:
-        return (UsbMode.INTERFACE,)
-    return (UsbMode.APPLICATION, UsbMode.INTERFACE)
 
 
 def _unasked(board: Board, output: Output) -> str:
@@ -243,32 +381,7 @@ def _unasked(board: Board, output: Output) -> str:
     return ""
 
 
-def _known_port(board: Board, output: Output, named: str, candidate: Candidate) -> SerialPort | None:
-    """The serial port to ask, as it is before the board is flashed: by this it is known again."""
-    if named:
-        return _usb_port(named)
-    own = ports.ports_of(board, ports.serial_ports(), *_modes(output))
-    if candidate.port:
-        return next((one for one in own if one.device == candidate.port), None)
-    same = [one for one in own if candidate.serial_number and one.serial_number == candidate.serial_number]
-    fitting = same or list(own)
-    return fitting[0] if len(fitting) == 1 else None
-
-
-def _find_port(board: Board, output: Output, named: str, known: SerialPort | None) -> str:
-    """Where the program is to be asked now; empty where its port is not there (yet)."""
-    there = ports.serial_ports()
-    if known is not None:
-        own = ports.usb_of(board, known.vid, known.pid) is not None
-        identifiers = [(usb.vid, usb.pid) for usb in board.usb if usb.mode in _modes(output)]
-        return ports.find_again(known, there, identifiers if own else [(known.vid, known.pid)])
-    if named:
-        return named
-    found = ports.ports_of(board, there, *_modes(output))
-    return found[0].device if len(found) == 1 else ""
-
-
-def _hello(board: Board, project: Project, output: Output, named: str, known: SerialPort | None) -> tuple[str, str]:
+def _hello(board: Board, project: Project, output: Output, named: str, before: Before) -> tuple[str, str]:
     """Ask until the right program answers; its port and the model it names.
 
     Raises:
@@ -279,17 +392,17 @@ def _hello(board: Board, project: Project, output: Output, named: str, known: Se
     last: EdgelearnError | None = None
     at = ""
     while True:
-        found = _find_port(board, output, named, known)
-        if found:
-            at = found
+        possible = possible_ports(board, output, named, before)
+        if len(possible) == 1:
+            at = possible[0]
             try:
                 with open_device(
-                    found,
+                    at,
                     expected_model_hash=project.model_hash,
                     expected_model_name=project.name,
                     hello_timeout_s=_EACH_HELLO_S,
                 ) as device:
-                    return found, device.info.model_hash
+                    return at, device.info.model_hash
             except (PortError, DeviceTimeoutError, WrongModelError, ProtocolVersionError) as error:
                 last = error
         if time.monotonic() >= deadline:
@@ -301,13 +414,19 @@ def _hello(board: Board, project: Project, output: Output, named: str, known: Se
             cause=last.cause or last.message,
             hint="is another board at that port? `edgelearn devices --hello` shows what each runs; name it with --port",
         ) from last
+    if last is None and len(possible) > 1:
+        raise FlashError(
+            f"{board.name} was flashed, but which port is its cannot be told",
+            step="hello",
+            failure=Failure.SEVERAL_DEVICES.value,
+            cause=f"it may be any of {', '.join(possible)}",
+            hint="name it with --port, or unplug the other boards, and flash again",
+        )
     if last is None:
-        several = [one.device for one in ports.ports_of(board, ports.serial_ports(), *_modes(output))]
         raise FlashError(
             f"{board.name} was flashed, but its serial port did not come back within {HELLO_S:g} s",
             step="hello",
-            failure=(Failure.SEVERAL_DEVICES if len(several) > 1 else Failure.NO_DEVICE).value,
-            cause=f"it may be any of {', '.join(several)}" if several else "",
+            failure=Failure.NO_DEVICE.value,
             hint="press its reset button or plug it in anew; `edgelearn devices` lists the ports, --port names one",
         )
     raise FlashError(

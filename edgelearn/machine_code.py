@@ -1,7 +1,7 @@
 """Machine code of the kernels for MicroPython: the library of pieces that was compiled once, and its linker.
 
-The C kernels of firmware/runtime/ are compiled by the people who make edgelearn (`make machine-code`), so that those who
-use it need no compiler. What is kept is one piece of code for each function, and where in it the address of another
+The C kernels of firmware/runtime/ are compiled by the people who make edgelearn (`make machine-code`), so that those
+who use it need no compiler. What is kept is one piece of code for each function, and where in it the address of another
 piece belongs. `link` puts those that a model needs side by side: code that runs at any address that is a multiple of
 four, and holds no address itself.
 """
@@ -78,11 +78,13 @@ class Library(_Part, frozen=True, kw_only=True):
 
     Attributes:
         core: the processor's name for compilers.
+        sources_sha256: of the C files, headers and flags that it was compiled from, in hex.
         functions: name -> piece that begins with it.
         pieces: by name.
     """
 
     core: str
+    sources_sha256: str
     functions: dict[str, str]
     pieces: dict[str, Piece]
 
@@ -166,8 +168,6 @@ def link(library: Library, functions: tuple[str, ...]) -> Linked:
         part = bytearray.fromhex(piece.code)
         for place in piece.links:
             distance = places[place.to] + place.offset - (places[name] + place.at)
-            part[place.at : place.at + 4] = (
-                encode_call(distance - 4) if place.is_call else struct.pack("<i", distance)
-            )
+            part[place.at : place.at + 4] = encode_call(distance - 4) if place.is_call else struct.pack("<i", distance)
         code += part
     return Linked(code=bytes(code), offsets={name: places[library.functions[name]] for name in functions})

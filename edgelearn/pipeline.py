@@ -29,7 +29,7 @@ from edgelearn import codegen, training
 from edgelearn import convert as converter
 from edgelearn.board import Board, Core, MemoryKind, Output, board_names, load_board
 from edgelearn.bundle import Bundle, bundle_bytes, file_sha256, read_bundle, write_atomically, write_bundle
-from edgelearn.codegen import Plan, SensorSource
+from edgelearn.codegen import Kernels, Plan, SensorSource, contents_bytes
 from edgelearn.errors import (
     BoardFileError,
     BuildError,
@@ -39,6 +39,7 @@ from edgelearn.errors import (
     OptionError,
     PlanMismatchError,
     PortError,
+    ProjectError,
     StorageError,
     WrongModelError,
     reason,
@@ -46,6 +47,7 @@ from edgelearn.errors import (
 from edgelearn.firmware import emulator
 from edgelearn.firmware.arduino_build import build_library
 from edgelearn.firmware.emulator import RunningEmulator
+from edgelearn.firmware.package import Package, compile_package
 from edgelearn.firmware.stack_usage import StackBound, stack_bound
 from edgelearn.firmware.toolchain import BuildResult, build_project
 from edgelearn.host import monitor as watching
@@ -89,6 +91,14 @@ _MOST_STATE_BYTES = 1024
 
 #: How long a traced device may take for a request, in seconds.
 _TRACED_S = 1200.0
+
+
+class BuiltPackage(Struct, frozen=True, kw_only=True):
+    """A MicroPython package, compiled for its board."""
+
+    project: Project
+    board: Board
+    package: Package
 
 
 class Built(Struct, frozen=True, kw_only=True):
@@ -160,6 +170,7 @@ def plan(
     residual: Residual = Residual.INT8,
     learning_rate: float | None = None,
     output: Output | None = None,
+    kernels: Kernels | None = None,
 ) -> Plan:
     """Decide how the bundle trains and where everything lies on the board. Does not check that it fits."""
     recipe = training.plan_training(
@@ -173,6 +184,7 @@ def plan(
         labels=bundle.labels,
         spare_classes=bundle.spare_classes,
         output=output,
+        kernels=kernels,
     )
 
 
@@ -186,6 +198,7 @@ def generate(
     force: bool = False,
     sensor: Path | None = None,
     output: Output | None = None,
+    kernels: Kernels | None = None,
 ) -> Plan:
     """Write the project into `folder`: a new or empty one, or one that was generated before.
 
@@ -198,6 +211,7 @@ def generate(
         force: overwrite generated files although a person has changed them.
         sensor: C file that reads a sensor on the board; a copy of it becomes part of the project.
         output: what is generated; None takes the first that the board can take.
+        kernels: what computes, with MicroPython; None takes the fastest that the board can run.
 
     Raises:
         OptionError: the file is not what reads a sensor; the board cannot take that output.
@@ -205,7 +219,7 @@ def generate(
         StorageError: the folder holds something else or changed files, or could not be written.
     """
     check_output(board, output or board.outputs[0])
-    made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
+    made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output, kernels=kernels)
     write_project(made, bundle, folder, force=force, sensor=sensor)
     return made
 
@@ -221,12 +235,16 @@ def write_project(made: Plan, bundle: Bundle, folder: Path, *, force: bool = Fal
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
     files = _emit(made, bundle.name, digest, source)
     _prepare_folder(folder, files, force=force)
-    for path, text in files.items():
-        write_atomically(folder / path, text.encode())
+    for path, contents in files.items():
+        write_atomically(folder / path, contents_bytes(contents))
 
 
-def _emit(made: Plan, name: str, digest: str, sensor: SensorSource | None) -> dict[str, str]:
-    """The text of every file of what was planned."""
+def _emit(made: Plan, name: str, digest: str, sensor: SensorSource | None) -> Mapping[str, str | bytes]:
+    """The contents of every file of what was planned."""
+    if made.output is Output.MICROPYTHON:
+        if sensor is not None:
+            raise OptionError("a sensor in C has no place in MicroPython", hint="read it in Python: see main.py")
+        return codegen.emit_micropython(made, name=name, bundle_sha256=digest)
     if made.output is Output.LIBRARY:
         if sensor is not None:
             raise OptionError(
@@ -248,12 +266,6 @@ def check_output(board: Board, output: Output) -> None:
             f"{board.name} cannot take {output.value}",
             cause=f"it takes {', '.join(one.value for one in board.outputs)}",
             hint="leave --target out, or choose another board",
-        )
-    if output is Output.MICROPYTHON:
-        others = [one.value for one in board.outputs if one is not output]
-        raise OptionError(
-            "MicroPython cannot be generated yet",
-            hint=f"take --target {others[0]}" if others else f"{board.name} takes nothing else",
         )
 
 
@@ -277,7 +289,7 @@ def _sensor_source(path: Path) -> SensorSource:
     return SensorSource(name=re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name), text=text)
 
 
-def _prepare_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> None:
+def _prepare_folder(folder: Path, files: Mapping[str, str | bytes], *, force: bool) -> None:
     """Take away what an earlier generation wrote, its image above all, and nothing that is somebody's own work."""
     try:
         if not folder.exists() or not any(folder.iterdir()):
@@ -323,10 +335,7 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
             hint="leave --sanitize out, or generate for the board that is this machine",
         )
     if project.output == Output.LIBRARY.value:
-        raise OptionError(
-            f"{folder} is a library, which becomes part of your own firmware",
-            hint=f"its README.md says how; `generate --target {Output.BARE_METAL.value}` makes whole firmware",
-        )
+        raise library_refusal(folder)
     try:
         if project.output == Output.ARDUINO.value:
             result = _build_library(folder, project, board, toolchain)
@@ -340,6 +349,31 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
     _check_stack(board, stack)
     model_bytes = sum(symbol.size_bytes for symbol in result.symbols if _is_model_flash(symbol.source, symbol.section))
     return Built(project=project, board=board, result=result, flash_model_bytes=model_bytes, stack=stack)
+
+
+def build_package(folder: Path) -> BuiltPackage:
+    """Compile a generated MicroPython package.
+
+    Raises:
+        ProjectError: the folder is no such project.
+        MissingPackageError, BuildError: see `edgelearn.firmware.package`.
+    """
+    project = read_project(folder)
+    board = load_board(project.board)
+    if project.output != Output.MICROPYTHON.value or board.micropython is None:
+        raise ProjectError(
+            f"{folder} is no MicroPython project", hint=f"generate one with --target {Output.MICROPYTHON.value}"
+        )
+    package = compile_package(folder, architecture=board.micropython.architecture)
+    return BuiltPackage(project=project, board=board, package=package)
+
+
+def library_refusal(folder: Path) -> OptionError:
+    """Why a project that is a library is neither built nor flashed."""
+    return OptionError(
+        f"{folder} is a library, which becomes part of your own firmware",
+        hint=f"its README.md says how; `generate --target {Output.BARE_METAL.value}` makes whole firmware",
+    )
 
 
 def _sensor_failure(error: BuildError) -> BuildError | None:

@@ -34,6 +34,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         files: SHA-256, in hex, of each generated file by its path, so that what a person changed is never lost.
         stack_bytes: reserved for the stack.
         output: what the project is, see `edgelearn.board.Output`.
+        heap_bytes: of MicroPython's heap, with all that is imported; 0 for C.
     """
 
     format_version: int
@@ -50,6 +51,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     state_estimate_bytes: int
     stack_bytes: int
     output: str = "bare-metal"
+    heap_bytes: int = 0
     files: dict[str, str]
 
     @property

@@ -123,12 +123,30 @@ def _outputs_problem(board: Board) -> str:
             return f"0x{vid:x}:0x{pid:x} is no USB identifier"
     if len(set(identifiers)) != len(identifiers):
         return "a USB identifier stands there twice"
+    for prefix in (prefix for usb in board.usb for prefix in usb.serial_prefixes):
+        if not re.fullmatch(r"[0-9A-Za-z]+", prefix):
+            return f"{prefix!r} is no beginning of a serial number"
     if any(isinstance(way, ArduinoCli) for way in board.flash) and board.arduino is None:
         return "arduino-cli can flash it, but it has no arduino"
     if any(isinstance(way, MpRemote | EspTool) for way in board.flash) and board.micropython is None:
         return "mpremote or esptool can flash it, but it has no micropython"
     if any(isinstance(way, Drive) and (way.family != 0) != (way.format is DriveFormat.UF2) for way in board.flash):
         return "a family belongs to a drive that takes UF2, and to no other"
+    for way in (way for way in board.flash if isinstance(way, Drive)):
+        wrong = _drive_problem(board, way)
+        if wrong:
+            return f"drive {way.volume}: {wrong}"
     if board.emulator is None and Output.BARE_METAL in board.outputs and len(board.outputs) == 2 and not board.flash:
         return "there is no way to flash it and no emulator"
+    return ""
+
+
+def _drive_problem(board: Board, way: Drive) -> str:
+    if (way.programs_at or way.earlier) and way.format is not DriveFormat.UF2:
+        return "programs_at and earlier are of bootloaders that take UF2"
+    flash = [memory for memory in board.memory if memory.kind is MemoryKind.FLASH]
+    if way.programs_at and not {memory.origin for memory in flash} & set(way.programs_at.values()):
+        return f"programs_at does not name 0x{flash[0].origin:x}, where the flash of the board file begins"
+    if way.earlier and not any(memory.origin < way.earlier.end < memory.end for memory in flash):
+        return f"the end of the earlier bootloader, 0x{way.earlier.end:x}, is not within flash"
     return ""

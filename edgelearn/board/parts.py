@@ -179,11 +179,21 @@ class Uart(_Part, frozen=True, kw_only=True):
 
 
 class Usb(_Part, frozen=True, kw_only=True):
-    """One identifier under which the board appears on USB."""
+    """One identifier under which the board appears on USB.
+
+    Attributes:
+        serial_prefixes: how serial numbers of this board begin, where boards share the identifier; none: anyhow.
+    """
 
     vid: int
     pid: int
     mode: UsbMode
+    serial_prefixes: tuple[str, ...] = ()
+
+    def fits(self, vid: int, pid: int, serial_number: str = "") -> bool:
+        """Whether something on USB may be this; a serial number that is not known may be any."""
+        known = not serial_number or not self.serial_prefixes or serial_number.startswith(self.serial_prefixes)
+        return (self.vid, self.pid) == (vid, pid) and known
 
 
 class Arduino(_Part, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ prefer first; which of them can be used depends on what is plugged in and instal
 
 from __future__ import annotations
 
+import datetime
 import enum
 from typing import TypeAlias
 
@@ -87,6 +88,18 @@ class NrfUtil(_Way, frozen=True, kw_only=True, tag="adafruit-nrfutil"):
     softdevice: int
 
 
+class EarlierBootloader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bootloader that writes less than later ones do, and says nothing of it.
+
+    Attributes:
+        before: what its INFO_UF2.TXT is dated before.
+        end: the address from which on it writes nothing.
+    """
+
+    before: datetime.date
+    end: int
+
+
 class Drive(_Way, frozen=True, kw_only=True, tag="drive"):
     """A drive that the bootloader or the interface chip offers; a file copied to it is written to flash.
 
@@ -95,12 +108,17 @@ class Drive(_Way, frozen=True, kw_only=True, tag="drive"):
         format: of the file.
         family: for UF2, the number of the chip's family.
         enter: what a person does to make the drive appear; empty where it is always there.
+        programs_at: of a UF2 bootloader that starts programs behind a SoftDevice: where, by what its INFO_UF2.TXT says
+            of that, a name with the beginning of a version, or `not found`.
+        earlier: a bootloader of before, which may still be on the board.
     """
 
     volume: str
     format: DriveFormat
     family: int = 0
     enter: str = ""
+    programs_at: dict[str, int] = {}
+    earlier: EarlierBootloader | None = None
 
 
 class ArduinoCli(_Way, frozen=True, kw_only=True, tag="arduino-cli"):

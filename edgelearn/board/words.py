@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from edgelearn.board.parts import Board, Core, MemoryKind, Output
+from edgelearn.board.parts import Board, Core, MemoryKind, Output, Usb
 from edgelearn.board.ways import Bossac, DfuUtil, Drive, EspTool, NrfUtil, OpenOcd, PyOcd, Way, method_of
 
 _OUTPUTS = {
@@ -67,8 +67,8 @@ def methods_words(ways: Sequence[Way]) -> str:
     return ", ".join(dict.fromkeys(method_of(way) for way in ways)) or "-"
 
 
-def way_words(way: Way) -> str:
-    """A way to flash with what it needs to know, and what a person does."""
+def way_words(board: Board, way: Way) -> str:
+    """A way to flash a board with what it needs to know, and what a person does."""
     match way:
         case PyOcd():
             detail = way.target
@@ -77,7 +77,9 @@ def way_words(way: Way) -> str:
         case DfuUtil():
             detail = f"{way.vid:04x}:{way.pid:04x}"
         case Drive():
-            detail = f"{way.volume}, {way.format.value}"
+            begins = {memory.origin for memory in board.memory}
+            behind = (f"behind SoftDevice {name}" for name, at in way.programs_at.items() if at in begins)
+            detail = ", ".join((way.volume, way.format.value, *behind))
         case NrfUtil():
             detail = f"SoftDevice 0x{way.softdevice:04X}"
         case EspTool():
@@ -125,10 +127,9 @@ def facts(board: Board) -> tuple[tuple[str, str], ...]:
         wears = f"{nvm.erase_cycles:,} erases each" if nvm.erase_cycles else "which do not wear"
         found.append(("learned heads", f"kept in {nvm.pages} pages of {size_words(nvm.page_bytes)}, {wears}"))
     if board.usb:
-        identifiers = ", ".join(f"{usb.vid:04x}:{usb.pid:04x} {usb.mode.value}" for usb in board.usb)
-        found.append(("USB", identifiers))
+        found.append(("USB", ", ".join(_usb_words(usb) for usb in board.usb)))
     if board.flash:
-        found.append(("flash with", "; ".join(way_words(way) for way in board.flash)))
+        found.append(("flash with", "; ".join(way_words(board, way) for way in board.flash)))
     if board.arduino:
         index = board.arduino.package_url
         found.append(("Arduino", f"{board.arduino.fqbn}" + (f", core from {index}" if index else "")))
@@ -142,6 +143,11 @@ def facts(board: Board) -> tuple[tuple[str, str], ...]:
     if board.renode:
         found.append(("Renode", board.renode.platform))
     return (*found, ("sources", "; ".join(board.sources)))
+
+
+def _usb_words(usb: Usb) -> str:
+    serials = f" (serial numbers {', '.join(f'{one}...' for one in usb.serial_prefixes)})"
+    return f"{usb.vid:04x}:{usb.pid:04x} {usb.mode.value}" + (serials if usb.serial_prefixes else "")
 
 
 def _serial_sentence(board: Board) -> str:

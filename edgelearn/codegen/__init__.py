@@ -1,8 +1,21 @@
-"""(Graph, Board, TrainingPlan) -> Plan -> {path: text}. Pure: nothing here reads or writes but templates."""
+"""(Graph, Board, TrainingPlan) -> Plan -> {path: contents}. Pure: nothing here writes, or reads but templates."""
 
 from edgelearn.codegen.arduino import emit_arduino
-from edgelearn.codegen.emit import SensorSource, emit_project
+from edgelearn.codegen.emit import SensorSource, contents_bytes, emit_project
 from edgelearn.codegen.library import emit_library
-from edgelearn.codegen.plan import Plan, check_fit, plan_firmware
+from edgelearn.codegen.micropython import emit_micropython, package_need
+from edgelearn.codegen.plan import Kernels, Plan, check_fit, plan_firmware
 
-__all__ = ["Plan", "SensorSource", "check_fit", "emit_arduino", "emit_library", "emit_project", "plan_firmware"]
+__all__ = [
+    "Kernels",
+    "Plan",
+    "SensorSource",
+    "check_fit",
+    "contents_bytes",
+    "emit_arduino",
+    "emit_library",
+    "emit_micropython",
+    "emit_project",
+    "package_need",
+    "plan_firmware",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -430,7 +431,12 @@ def emit_project(
     return dict(sorted(files.items()))
 
 
-def describe(plan: Plan, files: dict[str, str], *, name: str, bundle_sha256: str) -> Project:
+def contents_bytes(contents: str | bytes) -> bytes:
+    """The bytes of a generated file."""
+    return contents.encode() if isinstance(contents, str) else contents
+
+
+def describe(plan: Plan, files: Mapping[str, str | bytes], *, name: str, bundle_sha256: str) -> Project:
     """The plan's figures, for project.json."""
     return Project(
         format_version=FORMAT_VERSION,
@@ -447,5 +453,5 @@ def describe(plan: Plan, files: dict[str, str], *, name: str, bundle_sha256: str
         state_estimate_bytes=plan.state_estimate_bytes,
         stack_bytes=plan.board.stack_bytes,
         output=plan.output.value,
-        files={path: hashlib.sha256(text.encode()).hexdigest() for path, text in sorted(files.items())},
+        files={path: hashlib.sha256(contents_bytes(contents)).hexdigest() for path, contents in sorted(files.items())},
     )

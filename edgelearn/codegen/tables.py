@@ -1,13 +1,14 @@
 """Plan -> the bytes that MicroPython code works with: parameter structs, lists of kernel calls, constants.
 
-The same structs as in C, in the order and sizes of the ABI, so that kernels compiled from C can read them, and Python
-kernels by number. Three parts:
+The same structs as in C, in the order and sizes of the ABI: kernels that were compiled from C read them by name, those
+in viper by number. Three parts:
 
     tables    structs and calls; in RAM, because addresses are added to them when the model is loaded
     weights   constants, read in place where flash can be read like RAM
     ram       the arena, then the buffers of the trainable layer; starts as zeros
 
-A list of calls is a row of records of seven words: function and six arguments (elearn_calls.h); a function of 0 ends it.
+A list of calls is a row of records of seven words: function and six arguments (elearn_calls.h); a function of 0 ends
+it.
 """
 
 from __future__ import annotations
@@ -124,27 +125,30 @@ class _Writer:
         struct.pack_into("<I", self.tables, at, value % 2**32)
 
     def value(self, at: int, type_name: str, value: Initializer | Address, names: Mapping[str, Address]) -> None:
-        """A value of any type; a string is the name of a constant."""
+        """A value of any type; a string is the name of a constant.
+
+        Raises:
+            TypeError: the value is none of that type: a defect of the lowering that gave it.
+        """
         known = self.layouts.get(type_name)
-        if known is not None:
-            assert isinstance(value, tuple)
+        if isinstance(value, str):
+            value = names[value]
+        if known is not None and isinstance(value, tuple):
             for field, part in zip(known.fields, value, strict=True):
                 self.field(at, field, part, names)
-        elif type_name == "pointer":
-            address = names[value] if isinstance(value, str) else value
-            assert isinstance(address, (int, Address))
-            self.word(at, address)
-        else:
-            assert isinstance(value, (int, float))
+        elif type_name == "pointer" and isinstance(value, (int, Address)):
+            self.word(at, value)
+        elif known is None and isinstance(value, (int, float)):
             struct.pack_into(f"<{_FORMATS[type_name]}", self.tables, at, value)
+        else:
+            raise TypeError(f"{value!r} is no {type_name}")
 
     def field(self, at: int, field: Field, value: Initializer | Address, names: Mapping[str, Address]) -> None:
         """A member of the struct that begins at `at`."""
-        if field.count == 1:
-            self.value(at + field.offset, field.type, value, names)
-            return
-        assert isinstance(value, tuple)
-        for number, part in enumerate(value):
+        parts = value if field.count > 1 and isinstance(value, tuple) else (value,)
+        if len(parts) != field.count:
+            raise TypeError(f"{value!r} has not {field.count} elements")
+        for number, part in enumerate(parts):
             self.value(at + field.offset + number * self.size(field.type), field.type, part, names)
 
     def structure(
@@ -254,28 +258,25 @@ def make_tables(plan: Plan, layouts: Mapping[str, Layout]) -> Tables:
     constants: dict[str, tuple[int, int]] = {}
     structs: dict[str, int] = {}
     head = plan.head
-    if head is None:
+    if head is None or not isinstance(head.rows, IntegerRows):
         lists["predict"] = writer.calls(kernels)
     else:
-        assert isinstance(head.rows, IntegerRows)
         params, initial = _head_params(writer, plan, head, head.rows)
         state = _head_state(writer, head, placed)
         result = writer.structure("elearn_head_result", {}, {})
         suffix = f"@{head.residual.value}"
         features = _ram(plan.features_offset or 0)
-        mine = {
+        mine: dict[str, list[tuple[str, tuple[int | Address, ...]]]] = {
             "predict": [*kernels, (f"elearn_head_forward{suffix}", (params, state, features, result))],
-            "learn": [
-                (f"elearn_head_loss{suffix}", (params, state, 0, 0, 0, result)),
-                (f"elearn_head_learn{suffix}", (params, state, features, 0, 0, 0)),
-            ],
+            "loss": [(f"elearn_head_loss{suffix}", (params, state, 0, 0, 0, result))],
+            "learn": [(f"elearn_head_learn{suffix}", (params, state, features, 0, 0, 0))],
             "reset": [(f"elearn_head_reset{suffix}", (params, state))],
             "rate": [(f"elearn_head_set_learning_rate{suffix}", (params, state, 0, 0))],
             "row_t": [(f"elearn_head_accepts_row_t{suffix}", (params, 0, 0))],
             "row_rho": [(f"elearn_head_accepts_row_rho{suffix}", (params, state, 0, 0))],
         }
         lists = {name: writer.calls(calls) for name, calls in mine.items()}
-        loss, learn = lists["learn"], lists["learn"] + 4 * CALL_WORDS
+        loss, learn = lists["loss"], lists["learn"]
         arguments = {
             # Words of the records: the function is the first.
             "label": (loss + 12, learn + 16),

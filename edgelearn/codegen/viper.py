@@ -60,6 +60,22 @@ _FILES: Mapping[str, tuple[str, ...]] = {
 }
 _FILE_OF: Mapping[str, str] = {function: file for file, functions in _FILES.items() for function in functions}
 
+#: What each file takes of MicroPython's heap once it is imported: measured on version 1.25, on a Cortex-M4F.
+MODULE_HEAP_BYTES: Mapping[str, int] = {
+    "kernels_conv2d": 2_300,
+    "kernels_depthwise_conv2d": 2_400,
+    "kernels_fully_connected": 1_560,
+    "kernels_pool2d": 1_780,
+    "kernels_lookup": 300,
+    "kernels_add": 600,
+    "kernels_softmax": 1_680,
+    "kernels_copy": 1_500,
+    "kernels_head": 4_600,
+    "kernels_head_int8": 1_940,
+    "kernels_head_none": 1_940,
+    "kernels_head_stochastic": 1_940,
+}
+
 Integers = npt.NDArray[np.int64]
 
 #: Fraction bits of the near form of a requantisation. More of them are less often in doubt, but leave less room for sums.

@@ -13,6 +13,7 @@ import msgspec
 from edgelearn.commands.common import EXISTING, JSON, make_console, print_json
 from edgelearn.errors import DoesNotFitError
 from edgelearn.recipe import Residual
+from edgelearn.words import noun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,7 +175,9 @@ def _print_fits(found: Fitting) -> None:
 def _help(output: OutputFit) -> str:
     ways = [f"--residual {residual.value}, and then it fits" for residual in output.residuals]
     if output.fewer_classes:
-        ways.append(f"about {output.fewer_classes:,} classes less, spare ones first")
+        ways.append(
+            f"about {output.fewer_classes:,} {noun(output.fewer_classes, 'class', 'classes')} less, spare ones first"
+        )
     if not any(output.hint.startswith(f"--residual {residual.value}") for residual in output.residuals):
         ways.append(output.hint)
     return "; ".join(ways)

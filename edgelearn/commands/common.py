@@ -14,6 +14,7 @@ import msgspec
 
 from edgelearn.ir import LossKind
 from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
+from edgelearn.words import noun
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,8 +110,8 @@ def flash_life_text(life: FlashLife) -> str:
         return f"{text}; none is saved unless asked"
     a_day = f"{life.saves_a_day:,.0f}" if life.saves_a_day >= 10 else f"{life.saves_a_day:.2g}"
     return (
-        f"{text}; one every {life.autosave_steps:,} steps at {life.samples_per_s:.3g} samples/s: "
-        f"at most {a_day} a day, {_years_text(life.years)}"
+        f"{text}; one every {life.autosave_steps:,} {noun(life.autosave_steps, 'step')} "
+        f"at {life.samples_per_s:.3g} samples/s: at most {a_day} a day, {_years_text(life.years)}"
     )
 
 

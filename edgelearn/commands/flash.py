@@ -18,13 +18,14 @@ _METHODS = "pyocd, openocd, st-flash, dfu-util, bossac, adafruit-nrfutil, drive,
     "--port",
     "-p",
     default="",
-    help="The board's serial port, where several are there; an adapter's where its serial line is on pins.",
+    help="The board's serial port, where several are there or it is not known; an adapter's, where its serial line is "
+    "on pins.",
 )
 @click.option("--method", "-m", default="", help=f"Instead of the first way that can be used: {_METHODS}.")
 @click.option("--firmware", type=EXISTING, default=None, help="Flash MicroPython itself: its .bin or .uf2 file.")
 @click.option("--board", "-b", "board_name", default="", help="With --firmware: the board.")
 @click.option("--force", is_flag=True, help="Flash an image that is unsafe for the board, or a board that is not its.")
-@click.option("--dry-run", is_flag=True, help="Check everything, print the commands, flash nothing.")
+@click.option("--dry-run", is_flag=True, help="Check all, print the commands and what is missing, flash nothing.")
 @JSON
 def flash(
     folder: Path | None,

@@ -14,6 +14,7 @@ import msgspec
 from edgelearn.commands.common import EXISTING, JSON, PORT, PROJECT, RATE, flash_life_text, make_console, print_json
 from edgelearn.errors import EdgelearnError, HeadError
 from edgelearn.store import FlashLife
+from edgelearn.words import count, noun
 
 if TYPE_CHECKING:
     from edgelearn.bundle import Bundle
@@ -105,13 +106,21 @@ def show(port: str, project: Path | None, rate_hz: float | None, as_json: bool) 
     if as_json:
         print_json(found)
         return
-    click.echo(f"{found.board}, model {found.model_hash}: {found.outputs} outputs of {found.features} features")
-    click.echo(f"weights as {found.residual}, learning rate {found.learning_rate:.4g}, {found.step:,} training steps")
+    click.echo(
+        f"{found.board}, model {found.model_hash}: {count(found.outputs, 'output')} of "
+        f"{count(found.features, 'feature')}"
+    )
+    steps = f"{found.step:,} training {noun(found.step, 'step')}"
+    click.echo(f"weights as {found.residual}, learning rate {found.learning_rate:.4g}, {steps}")
     if found.saved_step is None:
         click.echo("nothing is saved: the board, or its emulator, has no memory that keeps the head without power")
     else:
-        when = f"every {found.autosave_steps:,} steps and when asked" if found.autosave_steps else "only when asked"
-        click.echo(f"saved {found.saves:,} times, last at step {found.saved_step:,}; {when}")
+        when = (
+            f"every {found.autosave_steps:,} {noun(found.autosave_steps, 'step')} and when asked"
+            if found.autosave_steps
+            else "only when asked"
+        )
+        click.echo(f"saved {found.saves:,} {noun(found.saves, 'time')}, last at step {found.saved_step:,}; {when}")
     if found.flash_life is not None:
         click.echo(flash_life_text(found.flash_life))
     if found.classes:
@@ -185,7 +194,7 @@ def pull(port: str, project: Path | None, parent: Path, output: Path, run: str) 
         learned = heads.pull(device, bundle, run=run)
     write_bundle(learned, output)
     assert learned.learned is not None  # noqa: S101 - pull sees to it
-    click.echo(f"{output}: the head after {learned.learned.step:,} training steps")
+    click.echo(f"{output}: the head after {learned.learned.step:,} training {noun(learned.learned.step, 'step')}")
 
 
 @head.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgelearn.commands.common import EXISTING, JSON, make_console, print_json, status
+from edgelearn.words import noun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +148,7 @@ def export(run: str, form: str, output: Path, folder: Path, as_json: bool) -> No
     if as_json:
         print_json(Exported(run=str(path), form=form, output=str(output), results=len(found.records)))
     else:
-        click.echo(f"wrote {output} ({len(found.records):,} results)")
+        click.echo(f"wrote {output} ({len(found.records):,} {noun(len(found.records), 'result')})")
 
 
 @click.command()

@@ -17,6 +17,7 @@ import numpy as np
 from edgelearn.bundle import Calibration
 from edgelearn.errors import CalibrationError, DataError, reason
 from edgelearn.samples import TARGETS, input_arrays, wanted_names
+from edgelearn.words import count
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -102,7 +103,8 @@ def fit_samples(file: SampleFile, *, inputs: Sequence[tuple[str, tuple[int, ...]
         values = _checked(file, array_name)
         if len(values) != len(file.arrays[names[0]]):
             raise DataError(
-                f"{file.path}: {array_name} has {len(values)} samples, {names[0]} has {len(file.arrays[names[0]])}",
+                f"{file.path}: {array_name} has {count(len(values), 'sample')}, "
+                f"{names[0]} has {len(file.arrays[names[0]])}",
                 hint="give as many samples for each input",
             )
         if math.prod(values.shape[1:]) != math.prod(input_shape):
@@ -140,7 +142,7 @@ def _checked(file: SampleFile, name: str) -> npt.NDArray[Any]:
         )
     if y is not None and (y.ndim == 0 or len(y) != len(x)):
         raise DataError(
-            f"{path}: y has {0 if y.ndim == 0 else len(y)} labels for {len(x)} samples",
+            f"{path}: y has {count(0 if y.ndim == 0 else len(y), 'label')} for {count(len(x), 'sample')}",
             hint="give one label for each sample",
         )
     return np.ascontiguousarray(x)

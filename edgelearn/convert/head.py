@@ -34,6 +34,7 @@ from edgelearn.ir.activation import Softmax
 from edgelearn.ir.dense import FullyConnected
 from edgelearn.ir.edges import Dequantize
 from edgelearn.ir.movement import Reshape
+from edgelearn.words import count, noun
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -140,7 +141,7 @@ def mark_head(
     outputs = own_outputs if classes is None else classes
     if outputs < own_outputs:
         raise HeadError(
-            f"{classes} classes are fewer than the {own_outputs} outputs of {dense.name}",
+            f"{count(outputs, 'class is', 'classes are')} fewer than the {own_outputs} outputs of {dense.name}",
             hint=f"give --classes {own_outputs} or more",
         )
     weight, bias, weight_notices = _trainable(graph, dense, parameters, outputs)
@@ -186,7 +187,7 @@ def check_options(
         _check_names(labels)
         if classes is not None and len(labels) > classes:
             raise LabelError(
-                f"{len(labels)} labels do not fit {classes} outputs",
+                f"{count(len(labels), 'label does', 'labels do')} not fit {count(classes, 'output')}",
                 hint=f"give --classes {len(labels)}, or fewer labels",
             )
 
@@ -402,10 +403,12 @@ def _labels(
         return tuple(str(number) for number in range(outputs)) if numbered else ()
     if len(labels) not in (own_outputs, outputs):
         wanted = f"{outputs}" if outputs == own_outputs else f"{own_outputs} or {outputs}"
-        hint = f"give {wanted} labels, one for each output in order"
+        hint = f"give {wanted} {noun(outputs, 'label')}, one for each output in order"
         if len(labels) > outputs and has_head:
             hint += f"; --classes {len(labels)} makes room for new ones"
-        raise LabelError(f"{len(labels)} labels do not fit {outputs} outputs", hint=hint)
+        raise LabelError(
+            f"{count(len(labels), 'label does', 'labels do')} not fit {count(outputs, 'output')}", hint=hint
+        )
     names = (*labels, *(f"class {number}" for number in range(len(labels), outputs)))
     _check_names(names)
     return names

@@ -17,6 +17,7 @@ import numpy as np
 from edgelearn.convert.oracle import elus_as_tables, sums_as_means, with_older_op
 from edgelearn.convert.quiet import captured_output
 from edgelearn.errors import MissingPackageError, ModelFileError
+from edgelearn.words import count
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -83,7 +84,7 @@ class ReferenceInterpreter:
         """
         arrays = (sample,) if isinstance(sample, np.ndarray) else tuple(sample)
         if len(arrays) != len(self._inputs):
-            raise ModelFileError(f"the model has {len(self._inputs)} inputs, the sample {len(arrays)}")
+            raise ModelFileError(f"the model has {count(len(self._inputs), 'input')}, the sample {len(arrays)}")
         values = [self._fed(details, array) for details, array in zip(self._inputs, arrays, strict=True)]
         try:
             self._interpreter.reset_all_variables()

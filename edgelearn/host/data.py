@@ -16,11 +16,11 @@ import numpy.typing as npt
 from edgelearn.errors import DataError, HeadError, LabelError, OptionError, reason
 from edgelearn.host.device import DeviceInfo
 from edgelearn.host.tables import TableOptions, read_table
-from edgelearn.host.words import count
 from edgelearn.ir import LossKind, Quant, quantize_array
 from edgelearn.protocol import LossCode, TensorInfo, TensorType
 from edgelearn.recipe import DenseHead
 from edgelearn.samples import TARGETS, input_arrays, wanted_names
+from edgelearn.words import count
 
 _INT16_MAX = 32767
 #: Share of the targets; with more beyond what the device holds, the loss is no longer that of the targets given.

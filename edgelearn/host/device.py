@@ -34,7 +34,6 @@ from edgelearn.host.link import Link, LinkCounters, LinkOptions, Pending
 from edgelearn.host.session import Session, model_hash
 from edgelearn.host.starts import LastStart, last_start
 from edgelearn.host.transport import Transport, open_transport
-from edgelearn.host.words import count
 from edgelearn.protocol import (
     READING,
     FrameError,
@@ -56,6 +55,7 @@ from edgelearn.protocol import (
     unpack,
     unpack_interface,
 )
+from edgelearn.words import count
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -9,7 +9,7 @@ from edgelearn.host.metrics import Metrics
 from edgelearn.host.session import Session
 from edgelearn.host.telemetry import RunEvent, RunFolder
 from edgelearn.host.view import View
-from edgelearn.host.words import count
+from edgelearn.words import count
 
 
 class RunClock:

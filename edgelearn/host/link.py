@@ -39,6 +39,7 @@ from edgelearn.protocol import (
     message,
     unpack,
 )
+from edgelearn.words import count
 
 #: The reply that each request expects.
 REPLIES: dict[MessageType, MessageType] = {
@@ -799,10 +800,12 @@ class Link:
     def _silence(self, pending: Pending) -> DeviceTimeoutError:
         seconds = self._clock() - pending.first_sent_s
         what = pending.type.name.lower().replace("_", " ")
-        heard = f"; {self.bad_frames} broken frames were received" if self.bad_frames else ""
+        heard = (
+            f"; {count(self.bad_frames, 'broken frame was', 'broken frames were')} received" if self.bad_frames else ""
+        )
         return DeviceTimeoutError(
             f"the device at {self.transport.name} does not answer",
-            cause=f"{what} was sent {pending.attempts} times in {seconds:.1f} s without a reply{heard}",
+            cause=f"{what} was sent {count(pending.attempts, 'time')} in {seconds:.1f} s without a reply{heard}",
             hint="no edgelearn firmware runs there, or another program is connected to it: end that first"
             if "://" in self.transport.name
             else "check that the board has power, runs an edgelearn firmware, and uses the same baud rate",

@@ -18,8 +18,8 @@ from edgelearn.errors import DataError, EdgelearnError, LabelError
 from edgelearn.host.data import Lesson, make_dataset
 from edgelearn.host.device import DeviceInfo
 from edgelearn.host.tables import RowParser, TableOptions, Windows
-from edgelearn.host.words import count
 from edgelearn.samples import TARGETS, input_arrays, wanted_names
+from edgelearn.words import count
 
 #: How long to wait for a line before whoever asks may look at other things.
 _WAIT_S = 0.02

@@ -31,8 +31,8 @@ from edgelearn.host.session import SessionEvent
 from edgelearn.host.telemetry import SENSOR, Record, RunFolder, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
-from edgelearn.host.words import count
 from edgelearn.protocol import LossCode
+from edgelearn.words import count
 
 _WAIT_S = 0.1
 #: Without a panel the device's counters are read so often, which shows that it is still there.

@@ -19,8 +19,9 @@ from edgelearn.host.head import HeadState, load_head
 from edgelearn.host.report_figures import draw
 from edgelearn.host.runs import RunFigures, figures, spread
 from edgelearn.host.telemetry import HEAD, HEAD_BEFORE, Run, read_run
-from edgelearn.host.words import count, duration, kib
+from edgelearn.host.words import duration, kib
 from edgelearn.protocol import LossCode, ResidualCode
+from edgelearn.words import count, noun
 
 REPORT = "report.html"
 #: Up to so many classes each has its row and column everywhere; of more, the least accurate ones.
@@ -452,7 +453,11 @@ def _facts(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     trainable = []
     if device.is_trainable:
         trainable = [
-            ("trainable layer", f"{device.output_elements:,} outputs on {device.feature_elements:,} features"),
+            (
+                "trainable layer",
+                f"{device.output_elements:,} {noun(device.output_elements, 'output')} on "
+                f"{device.feature_elements:,} {noun(device.feature_elements, 'feature')}",
+            ),
             ("weights", ResidualCode(device.residual).name.lower() + " residual"),
             ("loss", LossCode(device.loss).name.lower().replace("_", " ")),
             ("learning rate at the start", f"{device.learning_rate:.4g}"),

@@ -18,7 +18,7 @@ from edgelearn.errors import DataError
 from edgelearn.host.curves import accuracy_curve, column, loss_curve, measured
 from edgelearn.host.metrics import Metrics, PassScore
 from edgelearn.host.telemetry import MANIFEST, RESULTS, Record, Run, read_run
-from edgelearn.host.words import count
+from edgelearn.words import count
 
 #: The word for the newest run.
 LAST = "last"

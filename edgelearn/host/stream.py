@@ -35,8 +35,8 @@ from edgelearn.host.resume import CHANGES, Resumption
 from edgelearn.host.telemetry import Record, RunFolder, Sent, StreamOptions, StreamSummary
 from edgelearn.host.view import SilentView, StreamEvent, StreamStart, View, Views
 from edgelearn.host.web.panel import Panel
-from edgelearn.host.words import count
 from edgelearn.protocol import READING, LossCode
+from edgelearn.words import count
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from edgelearn.errors import DataError, OptionError
-from edgelearn.host.words import count
+from edgelearn.words import count
 
 _DELIMITERS = ",;\t"
 

@@ -36,8 +36,8 @@ from edgelearn.host.head import HeadState, save_head
 from edgelearn.host.link import LinkCounters
 from edgelearn.host.metrics import PassScore
 from edgelearn.host.tables import TableOptions
-from edgelearn.host.words import count
 from edgelearn.protocol import LossCode, ResidualCode
+from edgelearn.words import count
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -12,7 +12,8 @@ from edgelearn.host.device import DeviceInfo
 from edgelearn.host.link import Silence
 from edgelearn.host.metrics import PassScore
 from edgelearn.host.telemetry import Record, StreamOptions, StreamSummary
-from edgelearn.host.words import count, duration, kib, part_of
+from edgelearn.host.words import duration, kib, part_of
+from edgelearn.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -1,11 +1,6 @@
-"""Numbers as people read them: counted nouns, times, bytes."""
+"""Numbers as people read them: times, bytes."""
 
 from __future__ import annotations
-
-
-def count(number: int, singular: str, plural: str = "") -> str:
-    """A number with its noun."""
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def duration(seconds: float) -> str:

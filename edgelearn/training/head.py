@@ -42,6 +42,7 @@ from edgelearn.recipe import (
     Residual,
     TrainingPlan,
 )
+from edgelearn.words import count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +135,8 @@ def _as_learned(layer: DenseHead, learned: LearnedHead) -> DenseHead:
         lengths += [len(values) * layer.features for values in per_row]
     if any(length != weights for length in lengths):
         raise HeadError(
-            f"the learned head does not fit {layer.op}, which has {layer.outputs} outputs of {layer.features} features",
+            f"the learned head does not fit {layer.op}, which has {count(layer.outputs, 'output')} of "
+            f"{count(layer.features, 'feature')}",
             hint="the bundle is damaged; pull the head again",
         )
     bits = learned.logit_fraction_bits

@@ -13,7 +13,7 @@ from edgelearn.host.transport import open_transport
 from tests.support.micropython import packages
 from tests.support.micropython.armhf import LinkedProgram, RanOutOfTimeError, run
 from tests.support.micropython.emulated import DeviceError, EmulatedBoard, EmulatedMicrobit
-from tests.support.tools import require_package, require_tool
+from tests.support.tools import OPTIONAL, require_package, require_tool
 
 HEAP_BYTES = 200 * 1024
 
@@ -184,6 +184,11 @@ def test_fault_ends_the_emulator_and_says_where():
         assert until(lambda: not doomed.is_running())
 
 
+def test_emulator_is_killed_at_its_limit():
+    with EmulatedBoard(heap_bytes=HEAP_BYTES, timeout_s=0.5) as board:
+        assert until(lambda: not board.is_running())
+
+
 def test_microbit_has_an_old_repl_without_raw_paste():
     with EmulatedMicrobit() as microbit, microbit.repl() as repl:
         assert repl.exec("import sys\nprint(sys.implementation[1])") == "(1, 9, 2)\n"
@@ -192,6 +197,16 @@ def test_microbit_has_an_old_repl_without_raw_paste():
 
 
 # How it is fetched
+
+
+@pytest.mark.parametrize(("strict", "start"), [("1", "MicroPython is not in"), ("0", f"{OPTIONAL}MicroPython is not")])
+def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strict: str, start: str):
+    require_tool("qemu-arm")
+    monkeypatch.setenv("EDGELEARN_MICROPYTHON", str(tmp_path))
+    monkeypatch.setenv("EDGELEARN_REQUIRE_TOOLS", strict)
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=f"^{start}.*run `make micropython`"):
+        packages.require_armhf()
 
 
 @pytest.fixture

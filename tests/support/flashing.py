@@ -64,6 +64,9 @@ class Bench:
             made.mkdir(parents=True)
         self._see: Callable[[], list[Any]] | None = None
         self.touched: list[str] = []
+        self.mounted: set[Path] = set()
+        is_mount = os.path.ismount
+        monkeypatch.setattr("os.path.ismount", lambda path: path in self.mounted or is_mount(path))
         monkeypatch.setenv("PATH", str(self.bin))
         monkeypatch.setattr(process, "OWN_FOLDER", self.bin)
         monkeypatch.setattr("serial.tools.list_ports.comports", self._comports)
@@ -102,6 +105,14 @@ class Bench:
         folder = self.media / label
         folder.mkdir()
         (folder / drives.INFO_UF2).write_text(info or "UF2 Bootloader v0\nModel: A Board\nBoard-ID: A-Board-v1\n")
+        return folder
+
+    def chip_drive(self, label: str, serial: str, at: str = "") -> Path:
+        """A drive of an interface chip that says its serial number."""
+        folder = self.media / at / label if at else self.media / label
+        folder.mkdir(parents=True)
+        (folder / drives.DETAILS).write_text(f"# DAPLink Firmware\nUnique ID: {serial}\nAuto Reset: 1\n")
+        self.mounted.add(folder)
         return folder
 
     def program(self, name: str, *answers: tuple[str, int]) -> None:

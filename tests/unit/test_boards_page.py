@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgelearn.board import Board, MemoryKind, board_names, load_board
+from edgelearn.board.ways import method_of
 from edgelearn.board.words import memory_map, page, size_words
 
 PAGE = Path(__file__).parents[2] / "docs" / "boards.md"
@@ -30,6 +31,8 @@ def test_the_page_has_what_a_person_looks_for(board: Board) -> None:
         assert wanted in section
     for usb in board.usb:
         assert f"{usb.vid:04x}:{usb.pid:04x} {usb.mode.value}" in section
+        for prefix in usb.serial_prefixes:
+            assert f"{prefix}..." in section
     if board.uart:
         assert board.uart.tx in section
         assert board.uart.rx in section

@@ -3,6 +3,7 @@
     image.py    what of an ELF file lies in flash; as HEX, BIN and UF2 (uf2.py)
     guard.py    refuses an image that would write over a bootloader, or could not start
     ports.py    serial ports and USB devices: which are there, which board each is, waiting for one that comes back
+    again.py    the port of a board that has been flashed, among those of its like
     drives.py   drives of bootloaders and interface chips
     tool.py     what every flasher is: its command, and what its failures mean
     choose.py   which way can be used now

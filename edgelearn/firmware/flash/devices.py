@@ -5,8 +5,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from edgelearn.board import board_names, load_board
-from edgelearn.board.ways import DfuUtil, Drive
-from edgelearn.firmware.flash.choose import Surroundings, boards_of, is_probe
+from edgelearn.board.ways import DfuUtil
+from edgelearn.firmware.flash.choose import Surroundings, boards_of, is_probe, offers_drive
+from edgelearn.firmware.flash.drives import NO_SOFTDEVICE, FoundDrive
+from edgelearn.firmware.flash.ports import SerialPort, UsbDevice, identifier
 
 
 class MaybeBoard(Struct, frozen=True, kw_only=True):
@@ -45,7 +47,7 @@ def find_devices(here: Surroundings) -> tuple[FoundDevice, ...]:
             identifier=_identifier(port.vid, port.pid),
             serial_number=port.serial_number,
             description=port.description,
-            boards=_boards(port.vid, port.pid),
+            boards=_boards(port),
         )
         for port in here.ports
     ]
@@ -57,20 +59,21 @@ def find_devices(here: Surroundings) -> tuple[FoundDevice, ...]:
             identifier=_identifier(device.vid, device.pid),
             serial_number=device.serial_number,
             description=device.product,
-            boards=_boards(device.vid, device.pid),
+            boards=_boards(device),
         )
         for device in here.usb or ()
-        if device.location not in shown and (is_probe(device) or _boards(device.vid, device.pid))
+        if device.location not in shown and (is_probe(device) or _boards(device))
     ]
     drives = [
         FoundDevice(
             kind="drive",
             name=str(drive.path),
-            description=drive.info,
+            serial_number=drive.serial_number,
+            description=", ".join(filter(None, (drive.info, _behind(drive)))),
             boards=tuple(
                 MaybeBoard(name=name, mode="bootloader" if drive.info else "interface")
                 for name in board_names()
-                if any(isinstance(way, Drive) and way.volume == drive.label for way in load_board(name).flash)
+                if offers_drive(load_board(name), drive)
             ),
         )
         for drive in here.drives
@@ -79,13 +82,20 @@ def find_devices(here: Surroundings) -> tuple[FoundDevice, ...]:
 
 
 def _identifier(vid: int, pid: int) -> str:
-    return f"{vid:04x}:{pid:04x}" if vid else ""
+    return identifier(vid, pid) if vid else ""
 
 
-def _boards(vid: int, pid: int) -> tuple[MaybeBoard, ...]:
+def _behind(drive: FoundDrive) -> str:
+    if drive.softdevice == NO_SOFTDEVICE:
+        return "no SoftDevice"
+    return drive.softdevice and f"SoftDevice {drive.softdevice}"
+
+
+def _boards(device: SerialPort | UsbDevice) -> tuple[MaybeBoard, ...]:
     """By the identifiers of board files; chips whose bootloader is in ROM share one that stands among the ways."""
-    known = {name: mode.value for name, mode in boards_of(vid, pid)} if vid else {}
+    known = {name: mode.value for name, mode in boards_of(device)} if device.vid else {}
+    there = (device.vid, device.pid)
     for name in board_names():
-        if any(isinstance(way, DfuUtil) and (way.vid, way.pid) == (vid, pid) for way in load_board(name).flash):
+        if any(isinstance(way, DfuUtil) and (way.vid, way.pid) == there for way in load_board(name).flash):
             known.setdefault(name, "bootloader")
     return tuple(MaybeBoard(name=name, mode=mode) for name, mode in sorted(known.items()))

@@ -1,8 +1,14 @@
-"""Drives that boards offer: found by their label; UF2 bootloaders also say in INFO_UF2.TXT what they are."""
+"""Drives that boards offer: found by their label; a file on them says more.
+
+UF2 bootloaders say in INFO_UF2.TXT what they are, those of Adafruit's kind also when they were made and behind
+which SoftDevice they start programs. Interface chips with DAPLink say their serial number in DETAILS.TXT.
+"""
 
 from __future__ import annotations
 
+import datetime
 import os
+import re
 import string
 from pathlib import Path
 
@@ -12,6 +18,15 @@ from msgspec import Struct
 ROOTS = (Path("/media"), Path("/run/media"), Path("/Volumes"))
 #: In every UF2 bootloader's drive: Microsoft, USB Flashing Format (UF2), "Embedding sources, readme".
 INFO_UF2 = "INFO_UF2.TXT"
+#: On the drive of interface chips with DAPLink (Arm, DAPLink, docs/MSD_COMMANDS.md).
+DETAILS = "DETAILS.TXT"
+#: "SoftDevice: S140 6.1.1"; in between it was "S140 version 6.1.1", and before that "s140 6.1.1" ended the first line
+#: (Adafruit, Adafruit_nRF52_Bootloader, src/usb/uf2/ghostfat.c).
+_SOFTDEVICE = re.compile(r"\b(S\d{3})(?: version)? (\d+(?:\.\d+)*)", re.IGNORECASE)
+#: What it says where there is none.
+NO_SOFTDEVICE = "not found"
+#: As C compilers write them in dates, whatever the language of this machine.
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 #: What interface chips write where they could not program the target.
 FAIL = "FAIL.TXT"
 
@@ -23,11 +38,17 @@ class FoundDrive(Struct, frozen=True, kw_only=True):
         path: where it is.
         label: its name.
         info: what a UF2 bootloader says of itself: `Board-ID`, else `Model`; empty for other drives.
+        softdevice: that a UF2 bootloader has found: `S140 6.1.1`, or `not found`; empty where it says nothing of one.
+        built: when a UF2 bootloader was made; None where it does not say.
+        serial_number: of the interface chip; empty where that is not known.
     """
 
     path: Path
     label: str
     info: str = ""
+    softdevice: str = ""
+    built: datetime.date | None = None
+    serial_number: str = ""
 
 
 def drives() -> tuple[FoundDrive, ...]:
@@ -39,7 +60,7 @@ def drives() -> tuple[FoundDrive, ...]:
                 found[folder] = folder.name
     if os.name == "nt":
         found |= _windows_drives()
-    return tuple(FoundDrive(path=path, label=label, info=_info(path)) for path, label in sorted(found.items()))
+    return tuple(_drive(path, label) for path, label in sorted(found.items()))
 
 
 def _folders(path: Path) -> list[Path]:
@@ -65,18 +86,48 @@ def _windows_drives() -> dict[Path, str]:
     return found
 
 
-def _info(path: Path) -> str:
+def _drive(path: Path, label: str) -> FoundDrive:
+    text = _read(path / INFO_UF2)
+    said = _entries(text)
+    return FoundDrive(
+        path=path,
+        label=label,
+        info=said.get("Board-ID") or said.get("Model") or "",
+        softdevice=_softdevice(said.get("SoftDevice") or text.partition("\n")[0]),
+        built=_date(said.get("Date", "")),
+        serial_number=_entries(_read(path / DETAILS)).get("Unique ID", ""),
+    )
+
+
+def _read(path: Path) -> str:
     try:
-        text = (path / INFO_UF2).read_text(encoding="utf-8", errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    said = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return (said.get("Board-ID") or said.get("Model") or "").strip()
+
+
+def _entries(text: str) -> dict[str, str]:
+    """The lines `name: value` of a text."""
+    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def _softdevice(said: str) -> str:
+    if said.lower() == NO_SOFTDEVICE:
+        return NO_SOFTDEVICE
+    found = _SOFTDEVICE.search(said)
+    return f"{found.group(1).upper()} {found.group(2)}" if found else ""
+
+
+def _date(said: str) -> datetime.date | None:
+    """A date as C compilers write it, `Jul 13 2019`."""
+    found = re.fullmatch(rf"({'|'.join(_MONTHS)}) +(\d+) (\d+)", said)
+    try:
+        return found and datetime.date(int(found.group(3)), _MONTHS.index(found.group(1)) + 1, int(found.group(2)))
+    except ValueError:
+        return None
 
 
 def failure(drive: Path) -> str:
     """Why an interface chip did not take the last file; empty where it says nothing."""
-    try:
-        return (drive / FAIL).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+    return _read(drive / FAIL).strip()

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgelearn.board import Board, Memory, MemoryKind
+from edgelearn.board.ways import Drive
 from edgelearn.errors import UnsafeImageError
+from edgelearn.firmware.flash.drives import INFO_UF2, NO_SOFTDEVICE, FoundDrive
 from edgelearn.firmware.flash.image import FlashImage
 from edgelearn.firmware.flash.tool import Erases
 
@@ -71,6 +73,58 @@ def check_firmware(board: Board, written: Iterable[tuple[int, int]]) -> None:
             cause="it lies " + ", ".join(f"from 0x{begin:x} to 0x{end:x}" for begin, end in ranges),
             hint="`--force` writes it: right where it is the maker's or MicroPython's firmware for this very board",
         )
+
+
+def check_bootloader(board: Board, way: Drive, drive: FoundDrive, written: Iterable[tuple[int, int]]) -> None:
+    """Refuse what the UF2 bootloader that offers the drive would not start, or would not write whole.
+
+    Args:
+        board: what it goes to.
+        way: of its file.
+        drive: with what the bootloader says of itself.
+        written: the addresses that are written, as pairs of the first and the one after the last.
+
+    Raises:
+        UnsafeImageError: it starts programs elsewhere, behind another SoftDevice; or it is an earlier one, which writes
+            less.
+    """
+    ranges = tuple(written)
+    begin, end = min(first for first, _ in ranges), max(after for _, after in ranges)
+    if way.programs_at and drive.softdevice:
+        _check_softdevice(board, way, drive, begin)
+    earlier = way.earlier
+    if earlier and drive.built and drive.built < earlier.before and end > earlier.end:
+        raise UnsafeImageError(
+            f"the bootloader of this {board.name} writes up to 0x{earlier.end:x}, the image reaches 0x{end:x}",
+            cause=f"it is of {drive.built}; those from {earlier.before} on write more",
+            hint="bring the bootloader up to date as its maker describes, or make the model smaller: "
+            f"`edgelearn inspect BUNDLE --board {board.name}` shows what takes most\n"
+            "`--force` copies the image all the same, and its end is lost",
+        )
+
+
+def _check_softdevice(board: Board, way: Drive, drive: FoundDrive, begin: int) -> None:
+    """Refuse an image that does not begin where the bootloader starts programs."""
+    starts = next(
+        (at for name, at in way.programs_at.items() if f"{drive.softdevice}.".startswith(f"{name}.")),
+        None,
+    )
+    if starts == begin:
+        return
+    wanted = " or ".join(f"SoftDevice {name}" for name, at in way.programs_at.items() if at == begin)
+    there = "no SoftDevice" if drive.softdevice == NO_SOFTDEVICE else f"SoftDevice {drive.softdevice}"
+    known = f"programs start at 0x{starts:x}" if starts is not None else "the board file does not know it"
+    raise UnsafeImageError(
+        f"the image begins at 0x{begin:x}, where the bootloader of this {board.name} does not start a program",
+        cause=f"on the board is {there}: {known}; the image is for {wanted or 'something else'}",
+        hint=(
+            f"put {wanted} on the board, which its maker's or Adafruit's package of bootloader and SoftDevice does; "
+            if wanted and NO_SOFTDEVICE not in wanted
+            else ""
+        )
+        + f"or is it another board? {drive.path / INFO_UF2} says what it is\n"
+        "`--force` writes it all the same, also over the end of a SoftDevice that is larger",
+    )
 
 
 def _overwritten(board: Board, begin: int, end: int) -> list[str]:

@@ -63,6 +63,10 @@ def format_of(way: Way) -> Format | None:
     return drive.file_format(way) if isinstance(way, Drive) else tool_of(way).format
 
 
+#: The files in which somebody else's firmware comes.
+FIRMWARE_SUFFIXES = (".uf2", ".bin")
+
+
 def firmware_suffixes(way: Way) -> tuple[str, ...]:
     """The files of somebody else's firmware, such as MicroPython itself, that a way can put on the board."""
     if isinstance(way, Drive) and way.format is DriveFormat.UF2:

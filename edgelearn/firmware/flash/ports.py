@@ -102,43 +102,58 @@ def _line(path: Path) -> str:
         return ""
 
 
-def usb_of(board: Board, vid: int, pid: int) -> Usb | None:
-    """The entry of the board's file for a USB identifier."""
-    return next((usb for usb in board.usb if (usb.vid, usb.pid) == (vid, pid)), None)
+def identifier(vid: int, pid: int) -> str:
+    """A USB identifier as people write it."""
+    return f"{vid:04x}:{pid:04x}"
+
+
+def usb_of(board: Board, device: SerialPort | UsbDevice) -> Usb | None:
+    """The entry of the board's file for what is plugged in; None where it is not that board."""
+    return next((usb for usb in board.usb if usb.fits(device.vid, device.pid, device.serial_number)), None)
 
 
 def ports_of(board: Board, ports: Iterable[SerialPort], *modes: UsbMode) -> tuple[SerialPort, ...]:
     """The ports that may be of a board in one of these modes; without any, in whichever."""
-    return tuple(
-        port for port in ports if (usb := usb_of(board, port.vid, port.pid)) and (not modes or usb.mode in modes)
-    )
+    return tuple(port for port in ports if (usb := usb_of(board, port)) and (not modes or usb.mode in modes))
+
+
+def fitting_ports(
+    known: SerialPort,
+    ports: Iterable[SerialPort],
+    kinds: Iterable[Usb] | None,
+    others: Iterable[SerialPort] = (),
+) -> list[str]:
+    """The ports that a board may have come back as: one where that is certain.
+
+    Args:
+        known: as it was.
+        ports: that are there now.
+        kinds: as which the board may have come back; None where nobody knows.
+        others: ports that were there beside it: as long as they are the same they are other boards'.
+    """
+    beside = tuple(others)
+    wanted = None if kinds is None else tuple(kinds)
+    there = [
+        port
+        for port in ports
+        if port not in beside
+        and (wanted is None or any(usb.fits(port.vid, port.pid, port.serial_number) for usb in wanted))
+    ]
+    same_board = [port for port in there if known.serial_number and port.serial_number == known.serial_number]
+    same_place = [port for port in there if known.location and port.location == known.location]
+    found = next((fitting for fitting in (same_board, same_place) if len(fitting) == 1), there)
+    return [port.device for port in found]
 
 
 def find_again(
     known: SerialPort,
     ports: Iterable[SerialPort],
-    identifiers: Iterable[tuple[int, int]],
+    kinds: Iterable[Usb] | None,
     others: Iterable[SerialPort] = (),
 ) -> str:
-    """The port of a board that has come back; empty where none, or several, can be it.
-
-    Args:
-        known: as it was.
-        ports: that are there now.
-        identifiers: under which the board may have come back.
-        others: ports that were there beside it: as long as they are the same they are other boards'.
-    """
-    beside = tuple(others)
-    there = tuple(port for port in ports if port not in beside)
-    identifiers = set(identifiers)
-    same_board = [port for port in there if known.serial_number and port.serial_number == known.serial_number]
-    same_place = [port for port in there if known.location and port.location == known.location]
-    same_kind = [port for port in there if (port.vid, port.pid) in identifiers]
-    for found in (same_board, same_place, same_kind):
-        fitting = [port for port in found if (port.vid, port.pid) in identifiers]
-        if len(fitting) == 1:
-            return fitting[0].device
-    return ""
+    """The port of a board that has come back, see `fitting_ports`; empty where none, or several, can be it."""
+    found = fitting_ports(known, ports, kinds, others)
+    return found[0] if len(found) == 1 else ""
 
 
 def wait_for(find: Callable[[], _Found], timeout_s: float) -> _Found:

@@ -13,7 +13,7 @@ from edgelearn.board.ways import Drive, EspTool, Way
 from edgelearn.errors import FlashError, PortError, ProcessError, ProgramMissingError, UnsafeImageError, reason
 from edgelearn.firmware.flash import drive, uf2
 from edgelearn.firmware.flash.choose import Candidate
-from edgelearn.firmware.flash.guard import check_firmware, check_image
+from edgelearn.firmware.flash.guard import check_bootloader, check_firmware, check_image
 from edgelearn.firmware.flash.image import FlashImage, read_image, to_bin, to_hex
 from edgelearn.firmware.flash.methods import erases_of, format_of
 from edgelearn.firmware.flash.ports import RETURN_S, find_again, serial_ports, touch, usb_of, wait_for
@@ -57,7 +57,10 @@ def prepare(board: Board, project: Path, candidate: Candidate, *, force: bool = 
     file = project / "build" / f"{_FILE}.{format_.value}"
     file.unlink(missing_ok=True)
     if not force:
-        check_image(board, image, written_ranges(image, format_), erases=erases_of(candidate.way))
+        written = written_ranges(image, format_)
+        check_image(board, image, written, erases=erases_of(candidate.way))
+        if isinstance(candidate.way, Drive) and candidate.drive:
+            check_bootloader(board, candidate.way, candidate.drive, written)
     family = getattr(candidate.way, "family", 0)
     data = {
         Format.HEX: lambda: to_hex(image).encode("ascii"),
@@ -74,21 +77,26 @@ def prepare_firmware(board: Board, firmware: Path, candidate: Candidate, *, forc
     Raises:
         UnsafeImageError: it is no firmware for the board, or would write over a bootloader.
     """
-    try:
-        data = firmware.read_bytes()
-    except OSError as error:
-        raise UnsafeImageError(f"{firmware} cannot be read", cause=reason(error)) from error
     if not force:
-        check_firmware(board, _firmware_ranges(board, firmware, data, candidate.way))
+        written = firmware_ranges(board, firmware, candidate.way)
+        check_firmware(board, written)
+        if isinstance(candidate.way, Drive) and candidate.drive:
+            check_bootloader(board, candidate.way, candidate.drive, written)
     return replace(_job(board, firmware.parent, candidate), file=firmware)
 
 
-def _firmware_ranges(board: Board, firmware: Path, data: bytes, way: Way) -> tuple[tuple[int, int], ...]:
-    """The addresses that a firmware writes.
+def firmware_ranges(board: Board, firmware: Path, way: Way) -> tuple[tuple[int, int], ...]:
+    """The addresses that somebody else's firmware writes.
 
     Raises:
-        UnsafeImageError: it is for another kind of chip.
+        UnsafeImageError: it cannot be read, is damaged, or for another kind of chip.
     """
+    try:
+        data = firmware.read_bytes()
+    except OSError as error:
+        raise UnsafeImageError(
+            f"{firmware} cannot be read", cause=reason(error), hint="give the file that you have downloaded"
+        ) from error
     if isinstance(way, Drive):
         image, family = uf2.from_uf2(data)
         wrong = f"it is for the family 0x{family:08x}, the chip's is 0x{way.family:08x}" if family != way.family else ""
@@ -165,7 +173,7 @@ def _enter_bootloader(job: Job) -> Job:
     known = next((port for port in before if port.device == job.port), None)
     if known is None or not known.vid:
         return job
-    usb = usb_of(job.board, known.vid, known.pid)
+    usb = usb_of(job.board, known)
     if usb is not None and usb.mode is UsbMode.BOOTLOADER:
         return job
     try:
@@ -175,9 +183,10 @@ def _enter_bootloader(job: Job) -> Job:
             error.message, step="enter", failure=Failure.BUSY.value, cause=error.cause, hint=error.hint
         ) from error
     wait_for(lambda: known not in serial_ports(), _LEAVE_S)
-    identifiers = [(usb.vid, usb.pid) for usb in job.board.usb if usb.mode is UsbMode.BOOTLOADER]
+    # What a board that is not known by its identifiers comes back as, nobody knows; its bootloader may also stay there.
+    kinds = [one for one in job.board.usb if one.mode is UsbMode.BOOTLOADER] if usb else None
     others = [port for port in before if port != known]
-    found = wait_for(lambda: find_again(known, serial_ports(), identifiers, others), RETURN_S)
+    found = wait_for(lambda: find_again(known, serial_ports(), kinds, others), RETURN_S)
     if not found:
         raise flash_error(
             Failure.NO_ANSWER,

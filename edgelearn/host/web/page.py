@@ -13,7 +13,8 @@ from nicegui import ui
 
 from edgelearn.host.control import Action, Command
 from edgelearn.host.web.panel import ENDS, Line, Panel, Snapshot
-from edgelearn.host.words import count, duration, kib, part_of
+from edgelearn.host.words import duration, kib, part_of
+from edgelearn.words import count
 
 _REFRESH_S = 0.5
 #: Readable on light and on dark ground.

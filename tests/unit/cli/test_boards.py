@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgelearn.board import Board, Core, Output, board_names, load_board
-from edgelearn.board.ways import method_of
+from edgelearn.board.ways import Drive, method_of
 from edgelearn.cli import main
 from tests.support.bundles import write_model
 from tests.support.tflite_builder import TfliteBuilder
@@ -63,7 +63,13 @@ def test_one_board_in_full(board: Board) -> None:
     for kept in board.kept:
         assert f"0x{kept.origin:08X}" in result.output
         assert kept.holder in result.output
-    assert json.loads(run(board.name, "--json").output)["name"] == board.name
+    found = json.loads(run(board.name, "--json").output)
+    assert found["name"] == board.name
+    assert [tuple(one["serial_prefixes"]) for one in found["usb"]] == [one.serial_prefixes for one in board.usb]
+    for way, shown in zip(board.flash, found["flash"], strict=True):
+        if isinstance(way, Drive):
+            assert shown["programs_at"] == way.programs_at
+            assert (shown["earlier"] or {}).get("before") == (str(way.earlier.before) if way.earlier else None)
 
 
 def test_an_unknown_board_is_named_with_the_closest() -> None:

@@ -11,10 +11,20 @@ from click.testing import CliRunner, Result
 
 from edgelearn import flashing
 from edgelearn.board import Board, Output, load_board
+from edgelearn.board.ways import Drive, EspTool, method_of
 from edgelearn.cli import main
-from edgelearn.errors import FlashError, NoFlasherError, OptionError, UnsafeImageError, WrongModelError
+from edgelearn.errors import (
+    EdgelearnError,
+    FlashError,
+    NoFlasherError,
+    OptionError,
+    PortError,
+    UnsafeImageError,
+    WrongModelError,
+)
 from edgelearn.firmware.flash import ports, run
 from edgelearn.firmware.flash.image import make_image
+from edgelearn.firmware.flash.methods import METHODS
 from tests.support.fake_device import FakeDevice, Model
 from tests.support.flashing import Bench, boards_with, image_for, port, usb, write_project
 
@@ -81,6 +91,94 @@ def test_a_dry_run_changes_nothing(bench: Bench, tmp_path: Path) -> None:
     result = invoke("flash", folder, "--method", "st-flash", "--dry-run")
     assert f"{PROBED.name} would be flashed with st-flash:\n  st-flash --reset --serial S1 write " in result.stdout
     assert bench.calls("st-flash") == []
+
+
+def test_a_dry_run_shows_the_command_where_program_and_board_are_missing(bench: Bench, tmp_path: Path) -> None:
+    folder = project(tmp_path, PROBED)
+    first = PROBED.flash[0]
+    result = invoke("flash", folder, "--dry-run")
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"{PROBED.name} would be flashed with {method_of(first)}:"
+    assert lines[1].startswith(f"  {METHODS[method_of(first)].program} ")
+    assert lines[2].startswith(f"note: missing: {METHODS[method_of(first)].program} is not installed (")
+    assert lines[3].startswith("note: missing: its interface chip (")
+    assert len(lines) == 4
+    asked = invoke("flash", folder, "--dry-run", "--method", "openocd").stdout
+    assert f"program {{{folder / 'build' / 'flash.hex'}}} verify reset exit" in asked
+    assert "note: missing: openocd is not installed" in asked
+    done = json.loads(invoke("flash", folder, "--dry-run", "--method", "drive", "--json").stdout)
+    (way,) = (way for way in PROBED.flash if isinstance(way, Drive))
+    file = f"flash.{way.format.value}"
+    assert done["commands"] == [
+        ["copy", str(folder / "build" / file), str(Path(way.volume) / f"firmware.{way.format.value}")]
+    ]
+    assert done["attempts"] == 0
+    assert done["notes"][0].startswith(f"missing: its drive {way.volume} is not there")
+    # Nothing of what is wrong in itself is passed over.
+    invoke("flash", folder, "--dry-run", "--method", "nonsense", code=NoFlasherError.exit_code)
+
+
+def test_a_dry_run_through_a_port_that_is_not_there(bench: Bench, tmp_path: Path) -> None:
+    folder = project(tmp_path, SAMBA)
+    assert "  bossac --port=PORT " in invoke("flash", folder, "--dry-run").stdout
+    shown = invoke("flash", folder, "--dry-run", "--port", "/dev/absent").stdout
+    assert "  bossac --port=/dev/absent " in shown
+    assert "note: missing: there is no port /dev/absent; no serial port is there\n" in shown
+    assert "by its USB identifier" not in shown
+    plug(bench, SAMBA, "bootloader", "/dev/ttyACM0")
+    plug(bench, SAMBA, "bootloader", "/dev/ttyACM1", serial="S2", at="1-2")
+    shown = invoke("flash", folder, "--dry-run").stdout
+    assert "note: several boards fit: /dev/ttyACM0 S1, /dev/ttyACM1 S2; --port tells which is meant" in shown
+
+
+def test_port_and_method_are_looked_at_before_anything_is_built(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(path: Path) -> None:
+        raise AssertionError("built")
+
+    monkeypatch.setattr("edgelearn.pipeline.build", build)
+    monkeypatch.setattr("edgelearn.pipeline.convert", build)
+    folder = write_project(tmp_path / "project", PROBED)
+    model = tmp_path / "model.keras"
+    for command in (["flash", folder], ["deploy", model, "--board", PROBED.name, "-o", tmp_path / "out"]):
+        bench.ports.clear()
+        said = invoke(*command, "--method", "nonsense", code=NoFlasherError.exit_code).stderr
+        assert "there is no method nonsense; for a project for bare-metal its ways are: " in said
+        said = invoke(*command, "--method", "arduino-cli", code=NoFlasherError.exit_code).stderr
+        assert "it is not for a project for bare-metal" in said
+        said = invoke(*command, "--port", "/dev/absent", code=PortError.exit_code).stderr
+        assert "Error: there is no port /dev/absent\nCause: no serial port is there\n" in said
+        one = usb(SAMBA, "application")
+        bench.ports.append(port("/dev/ttyACM7", one.vid, one.pid))
+        said = invoke(*command, "--port", "/dev/absent", code=PortError.exit_code).stderr
+        assert f"Cause: there are: /dev/ttyACM7 ({SAMBA.name})\n" in said
+        said = invoke(*command, "--port", "/dev/ttyACM7", code=FlashError.exit_code).stderr
+        assert f"at /dev/ttyACM7 is a {SAMBA.name}, the project is for {PROBED.name}" in said
+        invoke(*command, "--method", "drive", "--port", "emulate", code=OptionError.exit_code)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_board_that_is_not_known_by_its_identifier_is_flashed_by_the_port_that_is_named(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """Its bootloader comes back with an identifier that nobody knows either."""
+    folder = project(tmp_path, SAMBA)
+    bench.program("bossac", ("Verify successful\n", 0))
+    bench.ports = [port("/dev/ttyUSB0", 0x1234, 0x1, "C1", "1-1:1.0"), port("/dev/ttyACM9", 0x1234, 0x1, "C2", "1-2")]
+    bench.after_touch = [
+        port("/dev/ttyACM1", 0x1234, 0x2, "", "1-1:1.0"),
+        port("/dev/ttyACM9", 0x1234, 0x1, "C2", "1-2"),
+    ]
+    result = invoke("flash", folder, "--port", "/dev/ttyUSB0")
+    note = f"/dev/ttyUSB0 is not known as a {SAMBA.name} by its USB identifier; it is taken because you name it"
+    assert f"note: {note}\n" in result.stderr
+    assert f"note: {note}\n" in result.stdout
+    assert "its serial line is not on USB" in result.stdout
+    assert bench.touched == ["/dev/ttyUSB0"]
+    assert [argv[0] for argv in bench.calls("bossac")] == ["--port=/dev/ttyACM1"]
+    # Without the name nothing is guessed.
+    assert "no serial port of it is there" in invoke("flash", folder, code=NoFlasherError.exit_code).stderr
 
 
 def test_an_unsafe_image_is_refused_before_anything_runs(bench: Bench, tmp_path: Path) -> None:
@@ -192,6 +290,63 @@ def test_an_arduino_board_returns_under_another_name(bench: Bench, tmp_path: Pat
     ]
 
 
+def test_the_same_board_beside_it_is_not_asked(bench: Bench, tmp_path: Path) -> None:
+    """It runs the same model already; the one that is flashed comes back late, with another serial number."""
+    folder = project(tmp_path, SAMBA, Output.ARDUINO)
+    bench.program("arduino-cli")
+    one = usb(SAMBA, "application")
+    with FakeDevice(Model(board=SAMBA.name)) as beside, FakeDevice(Model(board=SAMBA.name)) as flashed:
+        other = port(beside.url, one.vid, one.pid, "S2", "1-2:1.0")
+        looks = 0
+
+        def seen() -> list[object]:
+            nonlocal looks
+            if len(bench.calls("arduino-cli")) < 2:
+                return [port("/dev/ttyACM0", one.vid, one.pid, "S1", "1-1:1.0"), other]
+            looks += 1
+            return [other] if looks < 4 else [port(flashed.url, one.vid, one.pid, "S3", "1-7:1.0"), other]
+
+        bench.see(seen)
+        result = invoke("flash", folder, "--port", "/dev/ttyACM0")
+    assert f"stream to it with --port {flashed.url}" in result.stdout
+    assert looks > 3
+
+
+def test_the_port_with_the_serial_number_of_the_chip_is_asked(bench: Bench, tmp_path: Path) -> None:
+    """Another chip of the kind comes while the board is flashed, and the board's own a moment later."""
+    folder = project(tmp_path, PROBED)
+    bench.program("openocd")
+    one = usb(PROBED, "interface")
+    bench.plug("1-1", one.vid, one.pid, serial="S1")
+    with FakeDevice(Model(board=PROBED.name)) as beside, FakeDevice(Model(board=PROBED.name)) as flashed:
+        looks = 0
+
+        def seen() -> list[object]:
+            nonlocal looks
+            looks += 1
+            other = port(beside.url, one.vid, one.pid, "S2", "1-2:1.0")
+            return [other] if looks < 6 else [port(flashed.url, one.vid, one.pid, "S1", "1-1:1.0"), other]
+
+        bench.see(seen)
+        result = invoke("flash", folder, "--method", "openocd")
+    assert f"stream to it with --port {flashed.url}" in result.stdout
+    assert looks > 5
+
+
+def test_two_ports_that_it_may_be_are_not_guessed_between(bench: Bench, tmp_path: Path) -> None:
+    folder = project(tmp_path, PROBED)
+    bench.program("openocd")
+    one = usb(PROBED, "interface")
+    bench.plug("1-1", one.vid, one.pid)
+    with FakeDevice(Model(board=PROBED.name)) as device:
+        bench.ports = [port(device.url, one.vid, one.pid), port("/dev/ttyACM1", one.vid, one.pid)]
+        result = invoke("flash", folder, "--method", "openocd", code=FlashError.exit_code)
+        assert f"{PROBED.name} was flashed, but which port is its cannot be told" in result.stderr
+        assert f"it may be any of /dev/ttyACM1, {device.url}" in result.stderr
+        assert "name it with --port" in result.stderr
+        assert device.url in invoke("flash", folder, "--method", "openocd", "--port", device.url).stdout
+
+
 def test_nobody_says_hello(bench: Bench, tmp_path: Path) -> None:
     folder = project(tmp_path, PROBED)
     bench.program("openocd")
@@ -290,6 +445,53 @@ def test_micropython_itself(bench: Bench, tmp_path: Path) -> None:
         "write-flash",
     ]
     assert "no port of a board" in flash("--port", "socket://127.0.0.1:1", code=OptionError.exit_code).stderr
+
+
+def test_what_is_no_firmware_is_told_first(bench: Bench, tmp_path: Path) -> None:
+    """Nothing is installed or plugged in: what is wrong with the file comes before."""
+    drive = next(board for board in map(load_board, boards_with("mpremote")) if isinstance(board.flash[0], Drive))
+
+    def said(file: Path, board: Board, error: type[EdgelearnError], *more: str) -> str:
+        return invoke("flash", "--firmware", file, "--board", board.name, *more, code=error.exit_code).stderr
+
+    absent = said(tmp_path / "absent.bin", SERIAL, UnsafeImageError)
+    assert f"{tmp_path / 'absent.bin'} cannot be read\nCause: there is no such file" in absent
+    text = tmp_path / "notes.txt"
+    text.write_text("notes")
+    wrong = said(text, SERIAL, OptionError, "--force")
+    assert f"notes.txt is neither .uf2 nor .bin\nCause: {SERIAL.name} wants .bin" in wrong
+    assert f"notes.txt is neither .uf2 nor .bin\nCause: {drive.name} wants .uf2" in said(text, drive, OptionError)
+    assert "takes no firmware of others" in said(text, PROBED, OptionError)
+    binary = tmp_path / "mp.bin"
+    binary.write_bytes(b"PK\x03\x04")
+    assert f"mp.bin is no .uf2 file\nCause: {drive.name} wants .uf2" in said(binary, drive, OptionError)
+    assert f"{binary} is no firmware for {SERIAL.name}" in said(binary, SERIAL, UnsafeImageError)
+    assert "cannot be flashed with mpremote" in said(binary, SERIAL, NoFlasherError, "--method", "mpremote")
+    binary = binary.rename(tmp_path / "mp.uf2")
+    assert "4 bytes are not a UF2 file" in said(binary, drive, UnsafeImageError)
+    folder = project(tmp_path, SERIAL, Output.ARDUINO)
+    assert f"flashed with `edgelearn flash {folder}`" in said(folder, SERIAL, OptionError)
+
+
+def test_a_library_is_not_flashed_with_the_words_of_build(bench: Bench, tmp_path: Path) -> None:
+    folder = project(tmp_path, PROBED, Output.LIBRARY)
+    built = invoke("build", folder, code=OptionError.exit_code).stderr
+    said = f"Error: {folder} is a library, which becomes part of your own firmware\nHint:  its README.md says how;"
+    assert said in built
+    assert invoke("flash", folder, code=OptionError.exit_code).stderr.startswith(said)
+    assert invoke("flash", folder, "--dry-run", code=OptionError.exit_code).stderr.startswith(said)
+
+
+def test_a_dry_run_of_micropython_itself(bench: Bench, tmp_path: Path) -> None:
+    firmware = tmp_path / "mp.bin"
+    firmware.write_bytes(b"\xe9" + bytes(5000))
+    words = ("flash", "--firmware", firmware, "--board", SERIAL.name, "--force")
+    shown = invoke(*words, "--dry-run", "--port", "/dev/absent").stdout
+    assert f"write-flash 0x{next(w.offset for w in SERIAL.flash if isinstance(w, EspTool)):x} {firmware}" in shown
+    assert "--port /dev/absent" in shown
+    assert "note: missing: there is no port /dev/absent" in shown
+    assert "note: missing: esptool is not installed" in shown
+    invoke(*words, "--port", "/dev/absent", code=PortError.exit_code)
 
 
 @pytest.mark.parametrize("argv", [["flash"], ["flash", "x", "--firmware", "y"], ["flash", "x", "--board", "y"]])

@@ -73,6 +73,7 @@ def test_show_says_how_long_flash_lasts():
 
 def test_classes_are_added_and_renamed_and_saved(run):
     assert "class 4 is e" in run("add-class", "e")
+    assert "saved 1 time, last" in run("show")
     assert "class 0 is alpha" in run("rename-class", "a", "alpha")
     assert "class 1 is beta" in run("rename-class", "1", "beta")
     found = shown(run)

@@ -69,6 +69,7 @@ def test_numbers_beyond_float32_are_infinite(tmp_path):
         ({"x": np.array(["a", "b"])}, "not numbers"),
         ({"x": np.ones((4, 2, 3)), "y": np.arange(3)}, "3 labels for 4 samples"),
         ({"x": np.ones((4, 2, 3)), "y": np.int64(3)}, "0 labels for 4 samples"),
+        ({"x": np.ones((4, 2, 3)), "y": np.ones(1)}, "1 label for 4 samples"),
     ],
 )
 def test_unfit_files(tmp_path, arrays, words):

@@ -13,8 +13,9 @@ from edgelearn.host.link import Silence
 from edgelearn.host.stream import stream
 from edgelearn.host.telemetry import StreamOptions
 from edgelearn.host.view import Curve, LiveView, PlainView, choose_view
-from edgelearn.host.words import count, duration, kib, part_of
+from edgelearn.host.words import duration, kib, part_of
 from edgelearn.protocol import LossCode
+from edgelearn.words import count
 from tests.support.fake_device import FakeDevice, Model, blobs
 
 #: Home, and clear the screen.

@@ -9,7 +9,9 @@ uint32_t elearn_run_calls(const elearn_call *call)
     uint32_t result = 0;
     for (; call->function != 0; call++) {
         const uint32_t *const a = call->arguments;
-        result = ((elearn_function)call->function)(a[0], a[1], a[2], a[3], a[4], a[5]);
+        /* Our own address has its lowest bit set, as that of all Thumb code; so has the sum. */
+        const elearn_function function = (elearn_function)((uintptr_t)&elearn_run_calls + call->function);
+        result = function(a[0], a[1], a[2], a[3], a[4], a[5]);
     }
-    return result;
+    return result & 1u;
 }

@@ -8,11 +8,11 @@
 
 /* Arguments are pointers, integers, and the words of structs that go by value, as the ABI lays them out. */
 typedef struct {
-    uint32_t function; /* address with its lowest bit set, as every address of Thumb code; 0 ends the list */
+    uint32_t function; /* bytes from elearn_run_calls to it, with which the code begins; 0 ends the list */
     uint32_t arguments[ELEARN_CALL_ARGUMENTS];
 } elearn_call;
 
-/* What the last call gave. */
+/* What the last call gave, as far as it is a bool: a number that MicroPython can hand on without memory. */
 uint32_t elearn_run_calls(const elearn_call *call);
 
 #endif

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from edgelearn import process
 from edgelearn.board import Board, Output, board_names, load_board
-from edgelearn.errors import FlashError, NoFlasherError, ProgramMissingError
+from edgelearn.board.ways import Drive
+from edgelearn.errors import FlashError, NoFlasherError, PortError, ProgramMissingError
 from edgelearn.firmware.flash import choose
 from edgelearn.firmware.flash.choose import Candidate
 from edgelearn.firmware.flash.devices import find_devices
@@ -205,6 +208,121 @@ def test_the_kind_of_firmware_chooses_the_flasher(bench: Bench) -> None:
     assert (found.method, found.program) == ("esptool", "esptool.py")
 
 
+#: Two boards whose interface chips have the same identifier and offer a drive of the same name.
+TWINS = [board for board in map(load_board, board_names()) if any(one.serial_prefixes for one in board.usb)][:2]
+SERIALS = [usb(board, "interface").serial_prefixes[-1] + "0000012345" for board in TWINS]
+
+
+def test_twins_are_told_apart_by_their_serial_numbers(bench: Bench) -> None:
+    bench.program("pyocd")
+    one, other = TWINS
+    assert (usb(one, "interface").vid, usb(one, "interface").pid) == (
+        usb(other, "interface").vid,
+        usb(other, "interface").pid,
+    )
+    plug(bench, other, serial=SERIALS[1])
+    with pytest.raises(NoFlasherError) as error:
+        take(one)
+    prefixes = "... or ".join(usb(one, "interface").serial_prefixes)
+    assert f"with a serial number {prefixes}...) is not plugged in" in error.value.cause
+    assert f"plugged in: /dev/ttyACM0 ({other.name})" in error.value.cause
+    with pytest.raises(FlashError, match=f"at /dev/ttyACM0 is a {other.name}, the project is for {one.name}") as wrong:
+        take(one, port="/dev/ttyACM0")
+    assert SERIALS[1] in wrong.value.cause
+    plug(bench, one, device="/dev/ttyACM1", serial=SERIALS[0])
+    assert take(one).serial_number == SERIALS[0]
+    assert take(other).serial_number == SERIALS[1]
+    names = {found.name: [b.name for b in found.boards] for found in find_devices(choose.look())}
+    assert names == {"/dev/ttyACM0": [other.name], "/dev/ttyACM1": [one.name]}
+
+
+def test_a_serial_number_that_nobody_has_is_neither_and_an_unknown_one_may_be_both(bench: Bench) -> None:
+    plug(bench, TWINS[0], serial="0000000001")
+    (found,) = find_devices(choose.look())
+    assert [b.name for b in found.boards] == []
+    plug(bench, TWINS[0], device="/dev/ttyACM1", serial="")
+    assert {b.name for b in find_devices(choose.look())[1].boards} == {board.name for board in TWINS}
+
+
+def test_drives_of_twins(bench: Bench) -> None:
+    one, other = TWINS
+    label = next(way.volume for way in one.flash if isinstance(way, Drive))
+    assert label in [way.volume for way in other.flash if isinstance(way, Drive)]
+    folder = bench.chip_drive(label, SERIALS[1])
+    with pytest.raises(NoFlasherError) as error:
+        take(one, method="drive")
+    assert f"the drive {folder} (serial number {SERIALS[1]}) is another board's" in error.value.cause
+    found = take(other, method="drive")
+    assert (found.drive.path if found.drive else None, found.serial_number) == (folder, SERIALS[1])
+    (listed,) = find_devices(choose.look())
+    assert ([b.name for b in listed.boards], listed.serial_number) == ([other.name], SERIALS[1])
+    second = bench.chip_drive(label, SERIALS[0], at="second")
+    assert take(one, method="drive").drive.path == second  # type: ignore[union-attr]
+
+
+def test_a_method_for_another_kind_of_project(bench: Bench) -> None:
+    with pytest.raises(NoFlasherError, match="cannot be flashed with arduino-cli") as error:
+        take(ST, method="arduino-cli")
+    assert "it is not for a project for bare-metal" in error.value.cause
+    assert "its ways are: st-flash" in error.value.cause
+    board = load_board(boards_with("esptool")[0])
+    with pytest.raises(NoFlasherError) as error:
+        take(board, Output.ARDUINO, method="esptool")
+    assert "--firmware FILE" in error.value.cause
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="optional: links to devices")
+def test_a_port_that_is_there_under_another_name(bench: Bench, tmp_path: Path) -> None:
+    device = tmp_path / "ttyACM3"
+    device.touch()
+    (tmp_path / "by-id").symlink_to(device)
+    bench.ports = [port(str(device), 1, 2)]
+    here = choose.look()
+    assert choose.find_port(here, str(tmp_path / "by-id")) == str(device)
+    assert choose.find_port(here, str(device)) == str(device)
+    # A file is no port, a device that nobody lists may be one.
+    (tmp_path / "file").touch()
+    with pytest.raises(PortError, match=f"there is no port {tmp_path / 'file'}") as error:
+        choose.find_port(here, str(tmp_path / "file"))
+    assert error.value.cause == f"there are: {device}"
+    assert choose.find_port(here, os.devnull) == os.devnull
+
+
+def test_a_port_of_nobody_is_refused_where_the_way_does_not_go_through_it(bench: Bench) -> None:
+    bench.program("st-flash")
+    plug(bench, ST)
+    bench.ports.append(port("/dev/ttyUSB0", 0x1234, 0x5678))
+    with pytest.raises(FlashError, match=f"/dev/ttyUSB0 is no port of {ST.name}") as error:
+        take(ST, port="/dev/ttyUSB0")
+    assert "its USB identifier is 1234:5678" in error.value.cause
+    assert "its ports are: /dev/ttyACM0" in error.value.hint
+    take(ST, port="/dev/ttyUSB0", force=True)
+
+
+def test_a_port_that_is_named_is_taken_where_the_board_is_not_known(bench: Bench) -> None:
+    bench.program("bossac")
+    bench.ports.append(port("/dev/ttyACM4", 0x1234, 0x5678))
+    found = take(SAMBA, port="/dev/ttyACM4")
+    assert (found.port, found.named) == ("/dev/ttyACM4", True)
+    found = take(SAMBA, spare_port="/dev/ttyACM4")
+    assert (found.port, found.named) == ("/dev/ttyACM4", True)
+    # A board that is known goes before.
+    plug(bench, SAMBA, "bootloader")
+    found = take(SAMBA, spare_port="/dev/ttyACM4")
+    assert (found.port, found.named) == ("/dev/ttyACM0", False)
+
+
+def test_the_first_way_with_what_it_lacks(bench: Bench) -> None:
+    found = take(ST, anyway=True)
+    assert found.method == method_of(ST.flash[0])
+    assert len(found.lacks) == 2
+    bench.program("openocd")
+    plug(bench, ST)
+    assert take(ST, anyway=True).method == "openocd"
+    plug(bench, ST, device="/dev/ttyACM1", serial="S2")
+    assert take(ST, anyway=True).several
+
+
 def test_what_is_plugged_in(bench: Bench) -> None:
     assert find_devices(choose.look()) == ()
     plug(bench, SAMBA, "bootloader")
@@ -222,6 +340,9 @@ def test_what_is_plugged_in(bench: Bench) -> None:
     drive = next(one for one in found.values() if one.kind == "drive")
     assert UF2.name in [b.name for b in drive.boards]
     assert drive.description == "A-Board-v1"
+    for said, shown in (("S140 7.3.0", "SoftDevice S140 7.3.0"), ("not found", "no SoftDevice")):
+        bench.drive(f"OTHER {said}", f"Board-ID: B\nSoftDevice: {said}\n")
+        assert f"B, {shown}" in [one.description for one in find_devices(choose.look())]
 
 
 def test_programs_beside_the_interpreter_are_found(

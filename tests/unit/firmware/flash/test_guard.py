@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import struct
 from pathlib import Path
 
@@ -233,6 +234,69 @@ def test_a_firmware_as_uf2(name: str, way: Drive, tmp_path: Path) -> None:
         with pytest.raises(UnsafeImageError, match=kept.holder):
             prepare_firmware(board, file, candidate)
         prepare_firmware(board, file, candidate, force=True)
+
+
+STARTED = [(name, way) for name, way in UF2_WAYS if way.programs_at]
+
+
+@pytest.mark.parametrize(("name", "way"), STARTED)
+def test_a_bootloader_that_starts_programs_elsewhere_is_refused(name: str, way: Drive, tmp_path: Path) -> None:
+    board = load_board(name)
+    image = image_for(board)
+    project = write_project(tmp_path, board, image)
+    firmware = tmp_path / "firmware.uf2"
+    firmware.write_bytes(to_uf2(image, way.family))
+    right = {name for name, at in way.programs_at.items() if at == image.begin}
+    assert len(right) == 1
+    assert {"not found"} < set(way.programs_at)
+    # A version that begins with the same figures is not the same.
+    for said, fits in [
+        ("", True),
+        *((f"{name}.9.1", name in right) for name in way.programs_at if name != "not found"),
+        *((f"{name}0.1", False) for name in right),
+        ("not found", False),
+        ("S999 1.0", False),
+    ]:
+        drive = FoundDrive(path=tmp_path, label=way.volume, info="X", softdevice=said)
+        candidate = Candidate(way=way, drive=drive)
+        if fits:
+            assert prepare(board, project, candidate).file.is_file()
+            prepare_firmware(board, firmware, candidate)
+            continue
+        for prepares in (
+            lambda force=False, use=candidate: prepare(board, project, use, force=force),
+            lambda force=False, use=candidate: prepare_firmware(board, firmware, use, force=force),
+        ):
+            with pytest.raises(UnsafeImageError, match=f"begins at 0x{image.begin:x}, where the bootloader") as error:
+                prepares()
+            assert (f"SoftDevice {said}" if said != "not found" else "no SoftDevice") in error.value.cause
+            assert f"the image is for SoftDevice {next(iter(right))}" in error.value.cause
+            assert f"put SoftDevice {next(iter(right))} on the board" in error.value.hint
+            assert "INFO_UF2.TXT" in error.value.hint
+            assert "--force" in error.value.hint
+            prepares(force=True)
+
+
+@pytest.mark.parametrize(("name", "way"), [(name, way) for name, way in UF2_WAYS if way.earlier])
+def test_an_earlier_bootloader_writes_less(name: str, way: Drive, tmp_path: Path) -> None:
+    board = load_board(name)
+    assert way.earlier is not None
+    begin = image_for(board).begin
+    fits = way.earlier.end - begin
+    for size_bytes, days, refused in ((fits, -1, False), (fits + 1, -1, True), (fits + 1, 0, False)):
+        project = write_project(tmp_path / f"{size_bytes}{days}", board, image_for(board, size_bytes))
+        built = way.earlier.before + datetime.timedelta(days=days)
+        candidate = Candidate(way=way, drive=FoundDrive(path=tmp_path, label=way.volume, built=built))
+        if refused:
+            with pytest.raises(UnsafeImageError, match=f"writes up to 0x{way.earlier.end:x}") as error:
+                prepare(board, project, candidate)
+            assert str(built) in error.value.cause
+            assert "bring the bootloader up to date" in error.value.hint
+            prepare(board, project, candidate, force=True)
+        else:
+            prepare(board, project, candidate)
+    unsaid = Candidate(way=way, drive=FoundDrive(path=tmp_path, label=way.volume))
+    prepare(board, write_project(tmp_path / "unsaid", board, image_for(board, fits + 1)), unsaid)
 
 
 def test_a_file_that_fills_gaps_may_not_fill_what_is_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from edgelearn.board import load_board
+from edgelearn.board import Usb, UsbMode, load_board
 from edgelearn.board.ways import Drive, DriveFormat
 from edgelearn.errors import FlashError, PortError
 from edgelearn.firmware.flash import drive, ports, run
@@ -21,7 +21,7 @@ from edgelearn.firmware.flash.tool import Failure, Job
 from tests.support.flashing import Bench, boards_with, port, usb
 
 KNOWN = SerialPort(device="/dev/ttyACM0", vid=1, pid=2, serial_number="S1", location="1-2")
-IDS = [(1, 2), (1, 3)]
+KINDS = [Usb(vid=1, pid=pid, mode=UsbMode.APPLICATION) for pid in (2, 3)]
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ def at(device: str, pid: int, serial: str = "", location: str = "") -> SerialPor
     ],
 )
 def test_find_again(there: list[SerialPort], found: str) -> None:
-    assert find_again(KNOWN, there, IDS) == found
+    assert find_again(KNOWN, there, KINDS) == found
 
 
 def test_what_was_there_beside_the_board_is_not_the_board() -> None:
     other = at("b", 3, "S8", "1-8")
-    assert find_again(KNOWN, [other], IDS) == "b"
-    assert find_again(KNOWN, [other], IDS, [other]) == ""
-    assert find_again(KNOWN, [other, at("a", 3, "S9", "1-7")], IDS, [other]) == "a"
+    assert find_again(KNOWN, [other], KINDS) == "b"
+    assert find_again(KNOWN, [other], KINDS, [other]) == ""
+    assert find_again(KNOWN, [other, at("a", 3, "S9", "1-7")], KINDS, [other]) == "a"
 
 
 def test_ports_are_read_as_pyserial_gives_them(bench: Bench) -> None:

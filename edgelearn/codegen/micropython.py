@@ -1,0 +1,346 @@
+"""Plan -> {path: contents}: the package that MicroPython imports as `model`, and main.py, which speaks the link.
+
+The kernels are machine code where the processor knows Thumb instructions, else viper; tables.py has the bytes that both
+work with. What is of this model alone is facts.py, the tables, the weights and the kernels' code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from edgelearn import __version__, resources
+from edgelearn.board import Board, Core
+from edgelearn.codegen.emit import describe
+from edgelearn.codegen.plan import WINDOW, End, Kernels, Plan
+from edgelearn.codegen.tables import Region, Tables, make_tables
+from edgelearn.codegen.viper import MODULE_HEAP_BYTES, file_of
+from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
+from edgelearn.ir import LossKind
+from edgelearn.machine_code import Linked, link, load_layouts, load_library
+from edgelearn.project import FILE_NAME, encode_project
+from edgelearn.protocol import CRC_BYTES, HEADER_BYTES, LossCode, ResidualCode, TensorType, constant_values, pack_record
+from edgelearn.recipe import Residual
+
+PACKAGE = "model"
+_MAIN = "main.py"
+_DEVICE_FILES = ("__init__.py", "memory.py", "store.py")
+_LINK = "link.py"
+DISPATCHER = "elearn_run_calls"
+_WORDS_PER_LINE = 8
+#: Of the function that holds the kernels, before their code and after it.
+_ENTRY_BYTES = 14
+#: What all modules but the kernels' take of the heap with their objects, measured on MicroPython 1.25; a test keeps the
+#: whole within 2 % or 512 bytes.
+_PYTHON_BYTES, _PYTHON_LEARNING_BYTES = 31_300, 1_600
+#: A line of link.py in whose place the constants of the protocol come.
+_CONSTANTS_MARKER = "# Constants of the protocol\n"
+
+
+#: Bytes of a block of the heap, of which every object takes whole ones.
+_BLOCK_BYTES = 16
+
+
+#: Whose machine code a core runs: see `edgelearn.machine_code`. Not what the firmware's own .mpy architecture tells: a
+#: firmware for a Cortex-M3 loads code with instructions of a Cortex-M4, and faults when it comes to one.
+_MACHINE_CODE = {
+    Core.CORTEX_M0: "cortex-m0",
+    Core.CORTEX_M3: "cortex-m3",
+    Core.CORTEX_M4F: "cortex-m4",
+    Core.CORTEX_M7F: "cortex-m4",
+}
+
+
+class PackageNeed(Struct, frozen=True, kw_only=True):
+    """What a package takes of a board, in bytes.
+
+    Attributes:
+        heap: part -> bytes of MicroPython's heap once the link runs; what Python itself takes is an estimate.
+    """
+
+    heap: Mapping[str, int]
+
+    @property
+    def heap_bytes(self) -> int:
+        """All parts."""
+        return sum(self.heap.values())
+
+
+def package_need(plan: Plan) -> PackageNeed:
+    """What the package of a plan takes; see `emit_micropython`.
+
+    Raises:
+        UnsupportedOpError: an op has no kernel.
+    """
+    tables = make_tables(plan, load_layouts())
+    linked = link_kernels(plan, tables) if plan.kernels is Kernels.NATIVE else None
+    return _need(plan, tables, linked)
+
+
+def _need(plan: Plan, tables: Tables, linked: Linked | None) -> PackageNeed:
+    head = plan.head
+    has_targets = head is not None and head.loss is LossKind.SQUARED_ERROR
+    if linked:
+        kernels_bytes = _blocks(len(linked.code) + _ENTRY_BYTES)
+    else:
+        kernels_bytes = sum(MODULE_HEAP_BYTES[name] for name in {file_of(function) for function in tables.functions})
+    parts = {
+        "weights": _blocks(len(tables.weights)),
+        "the arena and the trainable layer": _blocks(tables.ram_bytes),
+        "tables": _blocks(len(tables.tables)),
+        "kernels": kernels_bytes,
+        "the link's longest frame": _blocks(HEADER_BYTES + CRC_BYTES + plan.max_payload_bytes),
+        "targets": _blocks(2 * head.outputs) if head and has_targets else 0,
+        "Python's code and objects": _PYTHON_BYTES + (_PYTHON_LEARNING_BYTES if head else 0),
+    }
+    return PackageNeed(heap=parts)
+
+
+def _blocks(size_bytes: int) -> int:
+    return size_bytes + -size_bytes % _BLOCK_BYTES
+
+
+def check_heap(board: Board, needed: PackageNeed) -> None:
+    """Refuse what a board's heap cannot hold.
+
+    Raises:
+        DoesNotFitError: with both numbers and what is largest.
+    """
+    available = board.micropython.heap_bytes if board.micropython else 0
+    if needed.heap_bytes <= available:
+        return
+    part, size = max(needed.heap.items(), key=lambda item: item[1])
+    raise DoesNotFitError(
+        memory="MicroPython's heap",
+        needed_bytes=needed.heap_bytes,
+        available_bytes=available,
+        board=board.name,
+        cause=f"the largest part is {part}: {size:,} bytes",
+        hint="generate C for it, whose weights stay in flash, or choose a board with more RAM",
+    )
+
+
+def link_kernels(plan: Plan, tables: Tables) -> Linked:
+    """The machine code of all functions that the tables call.
+
+    Raises:
+        UnsupportedOpError: a kernel has no machine code, for it computes in floating point and the core cannot.
+    """
+    library = load_library(_MACHINE_CODE[plan.board.core])
+    missing = [name for name in tables.functions if name not in library.functions]
+    if missing:
+        ops = tuple(
+            f"{step.op.TITLE} (op #{step.op.index})"
+            for step in plan.steps
+            if step.call and step.call.function in missing
+        )
+        raise UnsupportedOpError(
+            ops,
+            hint=f"{plan.board.name} computes no floating point: convert the model with int8 inputs and outputs, "
+            "or generate bare metal C",
+        )
+    return link(library, (DISPATCHER, *tables.functions))
+
+
+def with_offsets(tables: Tables, linked: Linked) -> bytes:
+    """The tables with each function's place in the code instead of its number."""
+    contents = bytearray(tables.tables)
+    for at, region in tables.places:
+        if region is Region.FUNCTION:
+            (number,) = struct.unpack_from("<I", contents, at)
+            struct.pack_into("<I", contents, at, linked.offsets[tables.functions[number - 1]])
+    return bytes(contents)
+
+
+def _tables_file(tables: Tables, contents: bytes) -> bytes:
+    """The tables, then the places of addresses: offset, and the region in the lowest two bits."""
+    places = [at | region for at, region in tables.places if region is not Region.FUNCTION]
+    return contents + struct.pack(f"<{len(places)}I", *places)
+
+
+def native_module(linked: Linked) -> str:
+    """The module whose one function is all machine code of the kernels.
+
+    Its first instruction, which saves registers, takes two bytes; then calls to the code and to the function's end, and
+    one instruction that does nothing, so that the code begins at a multiple of four. BL reaches further than B, and
+    the register that it takes is saved.
+    """
+    words = struct.unpack(f"<{len(linked.code) // 2}H", linked.code)
+    lines = [
+        "# Machine code of the kernels, for cores like the board's, from the same C sources as bare-metal firmware;",
+        f"# {len(linked.code):,} bytes. run(address) carries out a list of calls. Generated by edgelearn.",
+        "import micropython",
+        "",
+        "",
+        "@micropython.asm_thumb",
+        "def run(r0):",
+        "    bl(CODE)",
+        "    bl(END)",
+        "    data(2, 0x46C0)",
+        "    label(CODE)",
+    ]
+    lines += [
+        f"    data(2, {', '.join(f'0x{word:04X}' for word in words[i : i + _WORDS_PER_LINE])})"
+        for i in range(0, len(words), _WORDS_PER_LINE)
+    ]
+    return "\n".join([*lines, "    label(END)", ""])
+
+
+def _functions(tables: Tables) -> str:
+    """The module that gives the kernels in viper the numbers by which the tables name them."""
+    names = [function.partition("@")[0] for function in tables.functions]
+    lines = [f"from .{file_of(function)} import {name}" for function, name in zip(tables.functions, names, strict=True)]
+    lines = ["# The kernels of this model, in the order of their numbers. Generated by edgelearn.", *sorted(lines), ""]
+    return "\n".join([*lines, "FUNCTIONS = (", *(f"    {name}," for name in names), ")", ""])
+
+
+def _ends(ends: tuple[End, ...], indent: str) -> list[str]:
+    """(offset, bytes, type, scale, zero point) of inputs or outputs."""
+    return [
+        f"{indent}({end.place.offset if end.place else 0}, {end.tensor.size_bytes if end.place else 0}, "
+        f"{int(end.tensor.type)}, {end.tensor.scale!r}, {end.tensor.zero_point}),  # {end.tensor.name!r}"
+        for end in ends
+    ]
+
+
+def _facts(plan: Plan, tables: Tables, name: str) -> str:
+    head = plan.head
+    hash_bytes = bytes.fromhex(plan.model_hash)[:8]
+    low, high = struct.unpack("<II", hash_bytes)
+    values: dict[str, object] = {
+        "NAME": name,
+        "BOARD": plan.board.name,
+        "MODEL_HASH": hash_bytes,
+        "IDENTITY": (low, high, plan.identity),
+        "MULTIPLY_ACCUMULATES": sum(step.multiply_accumulates for step in plan.steps),
+        "MAX_PAYLOAD_BYTES": plan.max_payload_bytes,
+        "INTERFACE": b"".join(pack_record(end.tensor) for end in (*plan.inputs, *plan.outputs)),
+        "LABELS": plan.labels,
+        "TABLES_BYTES": len(tables.tables),
+        "PLACES": sum(region is not Region.FUNCTION for _, region in tables.places),
+        "WEIGHTS_BYTES": len(tables.weights),
+        "RAM_BYTES": tables.ram_bytes,
+        "PREDICT": tables.lists["predict"],
+        "OUTPUTS_OF_HEAD": head.outputs if head else 0,
+    }
+    if head:
+        heads = {symbol.removeprefix("head_"): place for symbol, place in tables.buffers.items() if symbol != "arena"}
+        saved = ("weights", "bias", "row_t", "row_rho", "residual", "names")
+        layout = {field.name: field.offset for field in load_layouts()["elearn_head_state"].fields}
+        state = tables.structs["head_state"]
+        values |= {
+            "FEATURES": head.features,
+            "FEATURES_OFFSET": plan.features_offset or 0,
+            "FEATURE_SCALE": head.feature_scale,
+            "FEATURE_ZERO_POINT": head.feature_zero_point,
+            "LOSS_KIND": int(LossCode[head.loss.name]),
+            "RESIDUAL": int(ResidualCode[head.residual.name]),
+            "LOGIT_FRACTION_BITS": head.logit_fraction_bits,
+            "ERROR_SHIFT": head.error_shift,
+            "TARGET_SHIFT": head.target_shift,
+            "INPUT_IS_TARGET": bool(head.input_target[0]),
+            "CLASSES": plan.classes,
+            "LABEL_BYTES": plan.label_bytes,
+            "LOSS": tables.lists["loss"],
+            "LEARN": tables.lists["learn"],
+            "RESET": tables.lists["reset"],
+            "RATE": tables.lists["rate"],
+            "ROW_T": tables.lists["row_t"],
+            "ROW_RHO": tables.lists["row_rho"],
+            "LABEL": tables.arguments["label"],
+            "TARGETS": tables.arguments["targets"],
+            "INPUT": tables.arguments["input"],
+            "MANTISSA": tables.arguments["mantissa"][0],
+            "EXPONENT": tables.arguments["exponent"][0],
+            "ROW_T_VALUES": tables.arguments["row_t"],
+            "ROW_RHO_VALUES": tables.arguments["row_rho"],
+            "RESULT": tables.structs["head_result"],
+            "STATE_RATE": state + layout["learning_rate_mantissa"],
+            "STATE_RANDOM": state + layout["random"] if head.residual is Residual.STOCHASTIC else 0,
+            "HEAD": heads,
+            "SAVED": tuple(part for part in saved if part in heads),
+            "ROW_M": tables.constants["row_m"],
+            "ROW_R": tables.constants["row_r"],
+        }
+    else:
+        values |= {"LABEL_BYTES": 0, "CLASSES": 0}
+    lines = ["# What is of this model and this board alone. Generated by edgelearn; sizes and offsets in bytes."]
+    lines += [f"{key} = {value!r}" for key, value in values.items()]
+    for key, ends in (("INPUTS", plan.inputs), ("OUTPUTS", plan.outputs)):
+        lines += [f"# (offset in memory, bytes, type, scale, zero point); types: {_types()}"]
+        lines += [f"{key} = (", *_ends(ends, "    "), ")"]
+    return "\n".join([*lines, ""])
+
+
+def _link(source: str) -> str:
+    """The link's module with the constants of the protocol that it names: after its imports, where they take no memory."""
+    constants = {"_WINDOW": WINDOW, **{f"_{name}": value for name, value in constant_values().items()}}
+    used = [f"{name} = const({constants[name]!r})\n" for name in constants if re.search(rf"\b{name}\b", source)]
+    before, marker, after = source.partition(_CONSTANTS_MARKER)
+    assert marker
+    return before + "".join(used) + after
+
+
+def _types() -> str:
+    return ", ".join(f"{int(kind)} {kind.name.lower()}" for kind in TensorType)
+
+
+def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str, str | bytes]:
+    """The contents of every file of the generated package, by its path in the project.
+
+    Args:
+        plan: what is generated.
+        name: of the model.
+        bundle_sha256: of the bundle it comes from.
+
+    Raises:
+        OptionError: the head is kept in floating point.
+        DoesNotFitError: the board's heap cannot hold it.
+        UnsupportedOpError: an op has no kernel of that kind.
+    """
+    if plan.residual is Residual.FLOAT:
+        raise OptionError(
+            "a head in floating point exists in C only", hint="--residual int8, stochastic or none with MicroPython"
+        )
+    tables = make_tables(plan, load_layouts())
+    contents, linked = tables.tables, None
+    folder = resources.firmware_folder() / "micropython" / "device"
+    files: dict[str, str | bytes] = {
+        f"{PACKAGE}/{file}": (folder / file).read_text(encoding="utf-8") for file in _DEVICE_FILES
+    }
+    files[f"{PACKAGE}/{_LINK}"] = _link((folder / _LINK).read_text(encoding="utf-8"))
+    files[_MAIN] = (folder / _MAIN).read_text(encoding="utf-8")
+    if plan.kernels is Kernels.NATIVE:
+        linked = link_kernels(plan, tables)
+        contents = with_offsets(tables, linked)
+        files[f"{PACKAGE}/native.py"] = native_module(linked)
+    else:
+        modules = sorted({file_of(function) for function in tables.functions})
+        files |= {f"{PACKAGE}/{module}.py": (folder / f"{module}.py").read_text(encoding="utf-8") for module in modules}
+        files[f"{PACKAGE}/functions.py"] = _functions(tables)
+    runner = f"runner_{plan.kernels.value}.py"
+    files[f"{PACKAGE}/runner.py"] = (folder / runner).read_text(encoding="utf-8")
+    check_heap(plan.board, _need(plan, tables, linked))
+    files[f"{PACKAGE}/facts.py"] = _facts(plan, tables, name)
+    files[f"{PACKAGE}/tables.bin"] = _tables_file(tables, contents)
+    files[f"{PACKAGE}/weights.bin"] = tables.weights
+    files["package.json"] = _package(files)
+    project = describe(plan, files, name=name, bundle_sha256=bundle_sha256)
+    files[FILE_NAME] = encode_project(replace(project, heap_bytes=_need(plan, tables, linked).heap_bytes))
+    return dict(sorted(files.items()))
+
+
+def _package(files: Mapping[str, str | bytes]) -> str:
+    """What `mpremote mip install` reads: where each file goes, and where it is, once it is compiled."""
+    urls = [[_installed(path), f"build/{_installed(path)}"] for path in sorted(files)]
+    return json.dumps({"urls": urls, "deps": [], "version": __version__}, indent=1) + "\n"
+
+
+def _installed(path: str) -> str:
+    """The name of a file on the device."""
+    return path.removesuffix(".py") + ".mpy" if path.startswith(f"{PACKAGE}/") and path.endswith(".py") else path
