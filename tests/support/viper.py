@@ -6,22 +6,20 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
 from edgelearn import resources
-from edgelearn.codegen import plan as planning
-from edgelearn.codegen.lowering import Call, Target, lower
-from edgelearn.codegen.plan import Plan
+from edgelearn.board import Output, load_board
+from edgelearn.codegen.plan import Kernels, Plan, plan_firmware
 from edgelearn.codegen.tables import Region, Tables, make_tables
-from edgelearn.codegen.viper import adapt, file_of
-from edgelearn.ir import AnyOp, Graph
+from edgelearn.codegen.viper import file_of
+from edgelearn.ir import Graph
 from edgelearn.machine_code import load_layouts
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
-from tests.support.firmware import plan
+from tests.support.firmware import MODEL_HASH
 from tests.support.micropython import armhf
 
 DEVICE = resources.firmware_folder() / "micropython" / "device"
@@ -69,13 +67,15 @@ class Result(Struct, frozen=True, kw_only=True):
 
 def viper_plan(graph: Graph, training: TrainingPlan = NO_TRAINING) -> Plan:
     """The plan with viper kernels."""
-
-    def adapted(graph: Graph, op: AnyOp, target: Target) -> Call | None:
-        call = lower(graph, op, target)
-        return adapt(call) if call else None
-
-    with mock.patch.object(planning, "lower", adapted):
-        return plan(graph, training=training, target=Target(dsp=False))
+    return plan_firmware(
+        graph,
+        load_board("nano33ble"),
+        training,
+        model_hash=MODEL_HASH,
+        labels=(),
+        output=Output.MICROPYTHON,
+        kernels=Kernels.VIPER,
+    )
 
 
 def frozen_model(graph: Graph, samples: npt.NDArray[np.generic]) -> Model:

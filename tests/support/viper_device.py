@@ -1,8 +1,8 @@
 """Runs on MicroPython: the kernel calls of many models, for tests/support/viper.py.
 
 argv: a file of models. Each is a line of JSON and then bytes: tables and weights, as edgelearn/codegen/tables.py makes
-them, and the inputs of each run. For each run it writes a line: bytes that the calls left on the heap, what the last one
-gave, and the bytes that are asked for, in hexadecimal; the first and the third where the run is read.
+them, and the inputs of each run. For each run it writes a line: bytes that the calls left on the heap, what the last
+one gave, and the bytes that are asked for, in hexadecimal; the first and the third where the run is read.
 """
 
 import binascii
@@ -51,7 +51,7 @@ def run(calls):
 
 
 def main():
-    with open(sys.argv[1], "rb") as file:
+    with open(sys.argv[1], "rb") as file:  # noqa: PTH123
         while True:
             line = file.readline()
             if not line:
@@ -74,7 +74,7 @@ def main():
                 outputs = b""
                 if is_read:
                     outputs = b"".join([bytes(views[region][at : at + size]) for region, at, size in model["outputs"]])
-                print(kept, int(result or 0), binascii.hexlify(outputs).decode() or "-")
+                sys.stdout.write(f"{kept} {int(result or 0)} {binascii.hexlify(outputs).decode() or '-'}\n")
 
 
 main()

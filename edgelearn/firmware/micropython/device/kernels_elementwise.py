@@ -95,7 +95,7 @@ def _walk(call: ptr32, kind: int):
                         else:
                             # Rounded twice: both operands and then their sum, or the product alone.
                             value = (a - zero1) * (b - zero2)
-                            sum = 0
+                            first = 0
                             step = 2
                             if kind == _SUM:
                                 value = (a - zero1) << 20
@@ -120,10 +120,10 @@ def _walk(call: ptr32, kind: int):
                                     value += value >> 31
                                     value = (value >> shift) + ((value >> (shift - 1)) & 1)
                                 if step == 0:
-                                    sum = value
+                                    first = value
                                     value = (b - zero2) << 20
                                 elif step == 1:
-                                    value += sum
+                                    value += first
                                 step += 1
                             a = value + zero_point
                         if a < low:

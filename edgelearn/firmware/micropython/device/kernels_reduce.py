@@ -1,4 +1,4 @@
-"""MEAN, SUM, REDUCE_MAX, REDUCE_MIN and ARG_MAX, int8, in viper: the bytes of elearn_reduce_s8.c and elearn_arg_max_s8.c.
+"""MEAN, SUM, REDUCE_MAX, REDUCE_MIN, ARG_MAX, int8, in viper: the bytes of elearn_reduce_s8.c, elearn_arg_max_s8.c.
 
 Values are taken as x + 128, which is never negative. See kernels_conv2d.py about variables.
 """
