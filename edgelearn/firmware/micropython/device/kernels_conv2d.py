@@ -79,7 +79,8 @@ def elearn_conv2d_s8(call: ptr32):
     part_bytes = taps * depth
     fours = (kernel_h * parts * part_bytes + 3) >> 2
     sixteens = fours >> 2
-    fours = fours & 3
+    eight = fours & 2
+    four = fours & 1
 
     y = 0
     while y < params[_OUTPUT_HEIGHT]:
@@ -167,15 +168,23 @@ def elearn_conv2d_s8(call: ptr32):
                         weights = ptr8(int(weights) + 16)
                         call = ptr32(int(call) + 16)
                         i -= 1
-                    i = fours
-                    while i:
+                    if eight:
+                        total = weights[0] * ptr8(call)[0] + total
+                        total = weights[1] * ptr8(call)[1] + total
+                        total = weights[2] * ptr8(call)[2] + total
+                        total = weights[3] * ptr8(call)[3] + total
+                        total = weights[4] * ptr8(call)[4] + total
+                        total = weights[5] * ptr8(call)[5] + total
+                        total = weights[6] * ptr8(call)[6] + total
+                        total = weights[7] * ptr8(call)[7] + total
+                        weights = ptr8(int(weights) + 8)
+                        call = ptr32(int(call) + 8)
+                    if four:
                         total = weights[0] * ptr8(call)[0] + total
                         total = weights[1] * ptr8(call)[1] + total
                         total = weights[2] * ptr8(call)[2] + total
                         total = weights[3] * ptr8(call)[3] + total
                         weights = ptr8(int(weights) + 4)
-                        call = ptr32(int(call) + 4)
-                        i -= 1
 
                     near = (total >> table[_RIGHT]) * table[_FACTOR] + table[_OFFSET]
                     if near & 0x3FFFF > table[_LIMIT]:

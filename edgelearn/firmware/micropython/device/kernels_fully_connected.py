@@ -32,7 +32,8 @@ def elearn_fully_connected_s8(call: ptr32):
     high = params[_OUTPUT_MAX]
     fours = (params[_FEATURES] + 3) >> 2
     sixteens = fours >> 2
-    fours = fours & 3
+    eight = fours & 2
+    four = fours & 1
     row = params[_ROWS]
     while row:
         call = ptr32(scratch)
@@ -73,15 +74,23 @@ def elearn_fully_connected_s8(call: ptr32):
                 weights = ptr8(int(weights) + 16)
                 call = ptr32(int(call) + 16)
                 i -= 1
-            i = fours
-            while i:
+            if eight:
+                total = weights[0] * ptr8(call)[0] + total
+                total = weights[1] * ptr8(call)[1] + total
+                total = weights[2] * ptr8(call)[2] + total
+                total = weights[3] * ptr8(call)[3] + total
+                total = weights[4] * ptr8(call)[4] + total
+                total = weights[5] * ptr8(call)[5] + total
+                total = weights[6] * ptr8(call)[6] + total
+                total = weights[7] * ptr8(call)[7] + total
+                weights = ptr8(int(weights) + 8)
+                call = ptr32(int(call) + 8)
+            if four:
                 total = weights[0] * ptr8(call)[0] + total
                 total = weights[1] * ptr8(call)[1] + total
                 total = weights[2] * ptr8(call)[2] + total
                 total = weights[3] * ptr8(call)[3] + total
                 weights = ptr8(int(weights) + 4)
-                call = ptr32(int(call) + 4)
-                i -= 1
 
             shift = table[2]
             if shift > 0:
