@@ -92,10 +92,6 @@ class Step(Struct, frozen=True, kw_only=True):
     constants_bytes: int
 
 
-#: Only our own drivers write pages of flash.
-_KEEPING = (Output.BARE_METAL, Output.LIBRARY)
-
-
 class End(Struct, frozen=True, kw_only=True):
     """An input or output of the model: what the host is told of it, and where it lies.
 
@@ -270,7 +266,7 @@ def plan_firmware(
         output: what is to be generated; by default the board's first.
     """
     output = output or board.outputs[0]
-    board = board if training.layers and output in _KEEPING else board.without_nvm()
+    board = board if training.layers and board.keeps(output) else board.without_nvm()
     trainable = {layer.op for layer in training.layers}
     identifiers = _unique_identifiers(graph.ops)
     # This machine runs the portable twins of the DSP kernels, so that tests here see what a Cortex-M4 gets.
@@ -336,7 +332,7 @@ def plan_firmware(
 def plan_on(plan: Plan, board: Board, output: Output | None = None) -> Plan:
     """The same plan for another board of the same core, without choosing its kernels again, which takes long."""
     output = output or board.outputs[0]
-    board = board if plan.head and output in _KEEPING else board.without_nvm()
+    board = board if plan.head and board.keeps(output) else board.without_nvm()
     buffers = tuple(buffer for buffer in plan.buffers if buffer.symbol != "ring")
     ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, plan.inputs, buffers)
     if board.core is not Core.HOST and output is Output.BARE_METAL:
