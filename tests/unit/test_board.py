@@ -100,7 +100,9 @@ def test_there_are_boards_and_one_is_for_the_demonstration() -> None:
 
 
 def test_every_driver_belongs_to_a_board() -> None:
-    used = {source for name in board_names() for source in load_board(name).port.sources}
+    boards = [load_board(name) for name in board_names()]
+    used = {source for board in boards for source in board.port.sources}
+    used |= {board.nvm.source for board in boards if board.nvm}
     there = {path.name for path in (resources.firmware_folder() / "port").iterdir() if path.is_file()}
     assert used == there
 

@@ -37,15 +37,15 @@
 #define AT_CRC 28u
 #define HEADER_BYTES 32u
 
-/* What is handed to the driver at a time, and what is read at a time where that is not in place. */
-#define CHUNK_BYTES 64u
-
+/* CHUNK_BYTES are handed to the driver at a time, PIECE_BYTES read at a time: in place, or into so large a buffer. */
 #if ELEARN_NVM_MAPPED
+#define CHUNK_BYTES 64u
 #define PIECE_BYTES UINT32_MAX
 #define BUFFER_BYTES 1u
 #else
-#define PIECE_BYTES CHUNK_BYTES
-#define BUFFER_BYTES CHUNK_BYTES
+#define CHUNK_BYTES 32u
+#define PIECE_BYTES 32u
+#define BUFFER_BYTES PIECE_BYTES
 #endif
 
 #if (HEADER_BYTES % ELEARN_NVM_WRITE_BYTES) != 0u || (ELEARN_NVM_PAGE_BYTES % ELEARN_NVM_WRITE_BYTES) != 0u
