@@ -333,7 +333,7 @@ class Board(_Part, frozen=True, kw_only=True):
             return False
         if output is Output.ARDUINO:
             return self.arduino is not None and self.arduino.saves
-        return output in (Output.BARE_METAL, Output.LIBRARY)
+        return output in self.outputs and output in (Output.BARE_METAL, Output.LIBRARY)
 
     def without_nvm(self) -> Board:
         """The board for firmware that learns nothing: all of its flash is for the image."""

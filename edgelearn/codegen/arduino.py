@@ -85,6 +85,7 @@ def emit_arduino(
         "README.md": render(
             "arduino_readme.md.j2",
             **values,
+            store=plan.store,
             buffers_bytes=sum(buffer.size_bytes for buffer in plan.buffers),
             constants_bytes=sum(constant.size_bytes for constant in plan.constants),
         ),

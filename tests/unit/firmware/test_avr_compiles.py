@@ -9,7 +9,7 @@ import pytest
 from edgelearn import resources
 from edgelearn.firmware.arduino_build import _LIBRARY_C
 from tests.support.tools import require_tool
-from tests.unit.codegen.test_arduino import library
+from tests.unit.codegen.test_arduino import AVR_BOARD, library
 
 #: It wants float64, which avr-gcc does not have; the plan refuses a layer that needs it.
 DOUBLE = "elearn_fully_connected_double_s8.c"
@@ -19,16 +19,16 @@ DOUBLE = "elearn_fully_connected_double_s8.c"
 def folder(tmp_path_factory):
     """Generated headers of a model with a head."""
     folder = tmp_path_factory.mktemp("generated")
-    for path, text in library().items():
+    for path, text in library(AVR_BOARD.name).items():
         if path in ("src/elearn_config.h", "src/elearn_protocol.h", "src/elearn_board.h", "src/edgelearn.h"):
             (folder / path.removeprefix("src/")).write_text(text)
     return folder
 
 
-def compile_all(folder, sources, *flags):
+def compile_all(folder, sources, *flags, mcu="atmega2560", to=("-fsyntax-only",)):
     require_tool("avr-gcc")
     runtime = resources.firmware_folder() / "runtime"
-    argv = ["avr-gcc", "-mmcu=atmega2560", "-Os", *_LIBRARY_C, *flags, f"-I{runtime}", f"-I{folder}", "-fsyntax-only"]
+    argv = ["avr-gcc", f"-mmcu={mcu}", "-Os", *_LIBRARY_C, *flags, f"-I{runtime}", f"-I{folder}", *to]
     return subprocess.run([*argv, *map(str, sources)], capture_output=True, text=True, check=False)
 
 
@@ -40,11 +40,31 @@ def test_runtime_compiles(folder, residual, tmp_path):
     sources = [
         path
         for path in runtime.glob("elearn_*.c")
-        if path.name not in (DOUBLE, "elearn_sensing.c", "elearn_store.c")
+        if path.name not in (DOUBLE, "elearn_sensing.c")
         and (residual == "INT8" or "head" in path.name)
     ]
     done = compile_all(folder, sources, f"-I{tmp_path}")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("mcu", "writes"), [("atmega2560", 2), ("atmega328p", 0), ("atmega4809", 0)])
+def test_the_eeprom_is_written_where_it_is_large_enough(folder, mcu, writes, tmp_path):
+    """An ATmega328P has a quarter of it, an ATmega4809 another controller: there nothing is kept."""
+    driver = resources.firmware_folder() / "port" / "avr_eeprom.c"
+    text = tmp_path / "driver.s"
+    done = compile_all(folder, [driver], mcu=mcu, to=("-S", "-o", str(text)))
+    if mcu == "atmega4809" and "unknown" in done.stderr:
+        pytest.skip("optional: this compiler does not know it")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in text.read_text().splitlines()]
+    at = [i for i, words in enumerate(lines) if words[:1] == ["sbi"]]
+    started = [i for i in at if words_are_next(lines, i)]
+    assert len(started) == writes // 2
+
+
+def words_are_next(lines, i):
+    """EEMPE and then EEPE of EECR, one right after the other: within four cycles."""
+    return [line[1:] for line in lines[i : i + 2]] == [["31,", "2"], ["31,", "1"]]
 
 
 def test_float64_is_an_error_of_its_own(folder):
