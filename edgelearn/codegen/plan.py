@@ -351,9 +351,9 @@ def _store_part_bytes(head: DenseHead | None, label_bytes: int) -> tuple[int, ..
 
 
 def _with_what_it_keeps(board: Board, output: Output, head: DenseHead | None, label_bytes: int) -> Board:
-    """The board without its pages where nothing is kept in them: nothing trains, or a sketch has no room for two copies.
+    """The board without its pages where nothing is kept in them: nothing trains, or a sketch has no room for two heads.
 
-    Bare-metal firmware of such a board is refused instead, see `check_fit`: there pages are ours to give.
+    Bare-metal firmware is refused in the latter case, see `check_fit`: a board file can give it more pages.
     """
     if head is None or board.nvm is None or not board.keeps(output):
         return board.without_nvm()

@@ -1,4 +1,4 @@
-"""A board with an AVR in simavr: it has an EEPROM, which QEMU's lacks, in a file that outlives it. See simavr_board.c."""
+"""A board with an AVR in simavr, and its EEPROM, which QEMU lacks, in a file that outlives it: see simavr_board.c."""
 
 from __future__ import annotations
 
