@@ -263,7 +263,7 @@ class Emulator(_Part, frozen=True, kw_only=True):
         icount_shift: each instruction takes 2^shift ns of virtual time, which makes counts repeat exactly.
         ticks_per_instruction: ticks of the board's counter for one instruction at that shift; 0 where none is counted.
         demo: whether `edgelearn demo` takes this board.
-        saves: whether its flash can be written there; without, nothing is saved on the emulated board.
+        saves: whether its non-volatile memory can be written there; without, nothing is saved on the emulated board.
     """
 
     engine: str
