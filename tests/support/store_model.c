@@ -1,9 +1,10 @@
 /* The store on a model of flash or EEPROM whose power can be cut before, in and after every single operation.
  *
- * An operation is the programming of one unit or the erasing of one page; where MODEL_IS_EEPROM, of one byte, and only of
- * one that is changed by it. A unit whose programming was cut has cleared any of the bits that it was to clear; a page, or
- * byte, whose erasing was cut has set any of its bits; both are drawn from a seeded generator. After a cut nothing more happens until the reboot, which forgets every variable of the store.
- * The store is included, so that this program can do that.
+ * An operation is the programming of one unit or the erasing of one page; where MODEL_IS_EEPROM, of one byte, and only
+ * of one that is changed by it. A unit whose programming was cut has cleared any of the bits that it was to clear; a
+ * page, or byte, whose erasing was cut has set any of its bits; both are drawn from a seeded generator. After a cut
+ * nothing more happens until the reboot, which forgets every variable of the store. The store is included, so that this
+ * program can do that.
  *
  *   store_model exhaustive FIRST SAVES SEED PARTS...   after FIRST saves without one, every cut in SAVES saves and in
  *                                                      forgetting; says how many there were

@@ -1,10 +1,13 @@
-/* The EEPROM of an ATmega, or some bytes of it, from ELEARN_NVM_ADDRESS on; 0x810000 is its first byte, as avr-ld counts.
+/* The EEPROM of an ATmega, or some bytes of it, from ELEARN_NVM_ADDRESS on; 0x810000 is its first byte, as avr-ld
+ * counts.
  *
- * It has no pages: what the store calls one are bytes in a row. A byte is erased to ones or programmed to zeros by itself,
- * and only where that changes it, because it lasts for so many writes. Interrupts are off for the few cycles in which
- * addresses and the two bits that start a write must stay together, not while the hardware works; a handler of the
- * sketch must leave the EEPROM alone. Each wait is bounded, and tells a watchdog that it goes on: a record takes seconds,
- * and no byte more than some milliseconds.
+ * It has no pages: what the store calls one are bytes in a row. A byte is erased to ones or programmed to zeros by
+ * itself, and only where that changes it, because it lasts for so many writes. One whose erasing a power cut has left
+ * weak, but reading as erased, may so be taken: should it change later, the CRC of its record tells.
+ *
+ * Interrupts are off for the few cycles in which addresses and the two bits that start a write must stay together,
+ * not while the hardware works; a handler of the sketch must leave the EEPROM alone. Each wait is bounded, and tells
+ * a watchdog that it goes on: a record takes seconds, and no byte more than some milliseconds.
  *
  * Where the sketch is compiled for a processor without these registers, or with less EEPROM, nothing is kept.
  * References: Microchip DS40002211A (ATmega640/1280/1281/2560/2561), AVR memories: EEPROM data memory, EEARH and EEARL,
