@@ -20,7 +20,7 @@ MODELS ?= $(wildcard ../shared/models/*.tflite)
 
 # Debian's names; elsewhere `edgelearn doctor` says what is missing.
 APT_PACKAGES := gcc g++ libc6-dev make cmake python3-venv qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi \
-  qemu-system-misc gcc-avr avr-libc arduino-core-avr
+  qemu-system-misc gcc-avr avr-libc arduino-core-avr libsimavr-dev
 # For the tests of the page. Ubuntu has Chromium only as a snap: there they run with the browser that is installed.
 BROWSER_PACKAGES := $(shell grep -qs '^ID=debian' /etc/os-release && echo chromium chromium-driver)
 

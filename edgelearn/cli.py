@@ -380,10 +380,12 @@ def generate(
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
+    from edgelearn.codegen import unkept_words
 
+    board = load_board(board_name)
     plan = pipeline.generate(
         read_bundle(bundle),
-        load_board(board_name),
+        board,
         folder,
         residual=Residual(residual),
         learning_rate=learning_rate,
@@ -396,6 +398,8 @@ def generate(
         f"RAM about {plan.ram_bytes:,} of {plan.board.ram_bytes:,} bytes, "
         f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes"
     )
+    if words := unkept_words(plan, board):
+        click.echo(f"note: {words}")
     uart = plan.board.uart
     if plan.output is Output.BARE_METAL and uart is not None and not uart.reaches_usb:
         click.echo(f"note: its serial line is on pins, not on USB: TX at {uart.tx}, RX at {uart.rx}")

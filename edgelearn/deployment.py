@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from edgelearn import flashing, pipeline
 from edgelearn.board import Board, Output
 from edgelearn.bundle import Bundle, read_bundle
+from edgelearn.codegen import unkept_words
 from edgelearn.errors import OptionError
 from edgelearn.firmware.emulator import require_emulator
 from edgelearn.ir import LossKind
@@ -133,7 +134,8 @@ def deploy(
     project = folder / "project"
     with step("generate") as say:
         pipeline.write_project(plan, bundle, project, force=force, sensor=sensor)
-        say(str(project))
+        words = unkept_words(plan, board)
+        say(f"{project}; {words}" if words else str(project))
     with step("build") as say:
         built = pipeline.build(project, toolchain=toolchain)
         say(f"{built.flash_bytes:,} bytes of flash, {built.ram_bytes:,} of RAM")

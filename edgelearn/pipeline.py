@@ -564,7 +564,8 @@ def unsaved_note(project: Path) -> str:
     board = load_board(read_project(project).board)
     if board.nvm is None or board.emulator is None or board.emulator.saves:
         return ""
-    return f"{board.emulator.engine} cannot write the flash of {board.name}: the learned head is kept in the run only"
+    engine, memory = board.emulator.engine, "flash" if board.nvm.mapped else "EEPROM"
+    return f"{engine} cannot write the {memory} of {board.name}: the learned head is kept in the run only"
 
 
 @contextlib.contextmanager

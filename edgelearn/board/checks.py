@@ -29,7 +29,7 @@ def problem(board: Board, path: Path) -> str:
     if board.emulator and board.emulator.engine not in ("qemu", "host"):
         return f"emulator engine {board.emulator.engine} is neither qemu nor host"
     for source in board.port.sources:
-        if not (resources.firmware_folder() / "port" / source).is_file():
+        if not _is_driver(source):
             return f"there is no driver firmware/port/{source}"
     for piece in board.renode.additions if board.renode else ():
         if not (resources.firmware_folder() / "renode_parts" / piece).is_file():
@@ -59,9 +59,12 @@ _WRITE_BYTES = (1, 2, 4, 8, 16, 32)
 def _nvm_problem(board: Board) -> str:
     nvm = board.nvm
     if nvm is None:
-        return ""
-    if nvm.source not in board.port.sources:
+        return "arduino saves, but there is no nvm to save in" if board.arduino and board.arduino.saves else ""
+    saves = board.arduino is not None and board.arduino.saves
+    if nvm.source not in board.port.sources and (board.port.sources or not saves):
         return f"the driver of nvm, {nvm.source}, is not one of the port's sources"
+    if not _is_driver(nvm.source):
+        return f"there is no driver firmware/port/{nvm.source}"
     if nvm.write_bytes not in _WRITE_BYTES:
         return f"nvm is programmed in {nvm.write_bytes} bytes; possible are {', '.join(map(str, _WRITE_BYTES))}"
     if nvm.page_bytes <= 0 or nvm.page_bytes % nvm.write_bytes:
@@ -83,6 +86,10 @@ def _nvm_problem(board: Board) -> str:
                 f"0x{memory.origin:x} to 0x{end:x}, nor lies outside of it"
             )
     return ""
+
+
+def _is_driver(source: str) -> bool:
+    return (resources.firmware_folder() / "port" / source).is_file()
 
 
 def _memory_problem(board: Board) -> str:

@@ -93,10 +93,6 @@ class Step(Struct, frozen=True, kw_only=True):
     constants_bytes: int
 
 
-#: Only our own drivers write pages of flash.
-_KEEPING = (Output.BARE_METAL, Output.LIBRARY)
-
-
 class End(Struct, frozen=True, kw_only=True):
     """An input or output of the model: what the host is told of it, and where it lies.
 
@@ -154,12 +150,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def store_part_bytes(self) -> tuple[int, ...]:
         """Sizes of the parts of a record that keeps what was learned; empty where nothing trains."""
-        head = self.head
-        if head is None:
-            return ()
-        return head_part_bytes(
-            outputs=head.outputs, features=head.features, residual=head.residual, label_bytes=self.label_bytes
-        )
+        return _store_part_bytes(self.head, self.label_bytes)
 
     @property
     def store(self) -> StoreLayout | None:
@@ -271,7 +262,9 @@ def plan_firmware(
         output: what is to be generated; by default the board's first.
     """
     output = output or board.outputs[0]
-    board = board if training.layers and output in _KEEPING else board.without_nvm()
+    head = training.layers[0] if training.layers else None
+    label_bytes = _label_bytes(head, labels)
+    board = _with_what_it_keeps(board, output, head, label_bytes)
     trainable = {layer.op for layer in training.layers}
     identifiers = _unique_identifiers(graph.ops)
     # This machine runs the portable twins of the DSP kernels, so that tests here see what a Cortex-M4 gets.
@@ -299,12 +292,10 @@ def plan_firmware(
         )
         for op, name, call in zip(graph.ops, identifiers, calls, strict=True)
     ]
-    head = training.layers[0] if training.layers else None
     inputs = tuple(_end(graph, name, offsets, is_input=True) for name in graph.inputs)
     outputs = tuple(_end(graph, name, offsets, is_input=False) for name in graph.outputs)
     ends = (*inputs, *outputs)
     max_payload_bytes = _max_payload_bytes(inputs, head)
-    label_bytes = _label_bytes(head, labels)
     buffers = _buffers(head, placement.size_bytes, max_payload_bytes, label_bytes)
     ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, inputs, buffers)
     if board.core is not Core.HOST and output is Output.BARE_METAL:
@@ -337,7 +328,7 @@ def plan_firmware(
 def plan_on(plan: Plan, board: Board, output: Output | None = None) -> Plan:
     """The same plan for another board of the same core, without choosing its kernels again, which takes long."""
     output = output or board.outputs[0]
-    board = board if plan.head and output in _KEEPING else board.without_nvm()
+    board = _with_what_it_keeps(board, output, plan.head, plan.label_bytes)
     buffers = tuple(buffer for buffer in plan.buffers if buffer.symbol != "ring")
     ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, plan.inputs, buffers)
     if board.core is not Core.HOST and output is Output.BARE_METAL:
@@ -349,6 +340,38 @@ def plan_on(plan: Plan, board: Board, output: Output | None = None) -> Plan:
         ring_bytes=ring_bytes,
         buffers=buffers,
         code_estimate_bytes=_code_estimate(list(plan.steps), plan.head, board, output),
+    )
+
+
+def _store_part_bytes(head: DenseHead | None, label_bytes: int) -> tuple[int, ...]:
+    if head is None:
+        return ()
+    return head_part_bytes(
+        outputs=head.outputs, features=head.features, residual=head.residual, label_bytes=label_bytes
+    )
+
+
+def _with_what_it_keeps(board: Board, output: Output, head: DenseHead | None, label_bytes: int) -> Board:
+    """The board without its pages where nothing is kept in them: nothing trains, or a sketch has no room for two heads.
+
+    Bare-metal firmware is refused in the latter case, see `check_fit`: a board file can give it more pages.
+    """
+    if head is None or board.nvm is None or not board.keeps(output):
+        return board.without_nvm()
+    if output is Output.ARDUINO and not store_layout(board.nvm, _store_part_bytes(head, label_bytes)).fits:
+        return board.without_nvm()
+    return board
+
+
+def unkept_words(plan: Plan, board: Board) -> str:
+    """Why a plan for the board keeps nothing although its output can; empty where it does, or could not anyhow."""
+    if plan.board.nvm or board.nvm is None or not plan.head or not board.keeps(plan.output):
+        return ""
+    layout = store_layout(board.nvm, plan.store_part_bytes)
+    return (
+        f"what it learns is lost at a reset: a saved head takes {layout.block_bytes:,} bytes, two are needed, and "
+        f"{board.name} has {board.nvm.size_bytes:,} for them"
+        + ("; --residual stochastic keeps half as much" if plan.residual is Residual.INT8 else "")
     )
 
 

@@ -105,7 +105,7 @@ def flash_life_text(life: FlashLife) -> str:
     each = f"{life.record_bytes:,} bytes each"
     if life.saves is None:
         return f"heads are saved in memory that does not wear out, {each}"
-    text = f"{life.saves:,} heads can be saved before flash wears out, {each}"
+    text = f"{life.saves:,} heads can be saved before their memory wears out, {each}"
     if life.years is None:
         return f"{text}; none is saved unless asked"
     a_day = f"{life.saves_a_day:,.0f}" if life.saves_a_day >= 10 else f"{life.saves_a_day:.2g}"

@@ -100,7 +100,9 @@ def test_there_are_boards_and_one_is_for_the_demonstration() -> None:
 
 
 def test_every_driver_belongs_to_a_board() -> None:
-    used = {source for name in board_names() for source in load_board(name).port.sources}
+    boards = [load_board(name) for name in board_names()]
+    used = {source for board in boards for source in board.port.sources}
+    used |= {board.nvm.source for board in boards if board.nvm}
     there = {path.name for path in (resources.firmware_folder() / "port").iterdir() if path.is_file()}
     assert used == there
 
@@ -201,6 +203,37 @@ def test_nvm_ends_the_flash_that_the_image_may_use(tmp_path: Path) -> None:
     assert outside.flash_bytes == 65536
 
 
+SKETCH = """
+[arduino]
+fqbn = "a:b:c"
+architecture = "b"
+core_flash_bytes = 1000
+core_ram_bytes = 100
+saves = true
+"""
+
+
+def test_what_a_sketch_keeps(tmp_path: Path) -> None:
+    both = load_board_file(write(tmp_path, VALID + NVM + SKETCH))
+    assert [output for output in Output if both.keeps(output)] == [Output.BARE_METAL, Output.LIBRARY, Output.ARDUINO]
+    firmware = load_board_file(write(tmp_path, VALID + NVM + SKETCH.replace("saves = true\n", "")))
+    assert [output for output in Output if firmware.keeps(output)] == [Output.BARE_METAL, Output.LIBRARY]
+    assert not any(both.without_nvm().keeps(output) for output in Output)
+
+
+def test_a_sketch_that_saves_needs_somewhere(tmp_path: Path) -> None:
+    with pytest.raises(BoardFileError, match="no nvm to save in"):
+        load_board_file(write(tmp_path, VALID + SKETCH))
+
+
+def test_a_driver_of_a_sketch_alone_must_be_there(tmp_path: Path) -> None:
+    avr = resources.boards_folder() / "mega2560.toml"
+    text = avr.read_text(encoding="utf-8")
+    (tmp_path / avr.name).write_text(text.replace('source = "avr_eeprom.c"', 'source = "nosuch.c"'))
+    with pytest.raises(BoardFileError, match=r"there is no driver firmware/port/nosuch\.c"):
+        load_board_file(tmp_path / avr.name)
+
+
 def test_a_board_without_nvm_says_so_to_the_firmware(tmp_path: Path) -> None:
     files = board_files(
         load_board_file(write(tmp_path, VALID)), runtime_sources=[], generated_sources=[], baud=9600, ring_bytes=64
@@ -224,6 +257,7 @@ def test_a_board_without_nvm_says_so_to_the_firmware(tmp_path: Path) -> None:
         ("address = 0xF000", "address = 0xFFFF_FC00", "outside 32 bits"),
         ("erase_cycles = 10000", "erase_cycles = -1", "negative"),
         ("erase_ms = 20", "erase_mss = 20", "erase_mss"),
+        ("erase_ms = 20", 'erase_ms = 20\nmapped = "no"', "mapped"),
     ],
 )
 def test_bad_nvm_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
