@@ -14,16 +14,17 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 import click
 import msgspec
 
 from edgelearn import __version__
-from edgelearn.board import Output
+from edgelearn.board import BoardFileWarning, Output
 from edgelearn.commands.boards import boards
 from edgelearn.commands.common import (
     BOARD,
@@ -90,7 +91,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _told_board_files():
+                return super().invoke(ctx)
         except EdgelearnError as error:
             _fail(error)
         except BrokenPipeError:
@@ -113,6 +115,32 @@ class _Group(click.Group):
                 "Hint:  this is a defect of edgelearn; `edgelearn --debug ...` shows where it happened", err=True
             )
             sys.exit(_UNEXPECTED_EXIT_CODE)
+
+
+@contextlib.contextmanager
+def _told_board_files() -> Iterator[None]:
+    """Tell of each board file that is not valid, and that the command does without, in one line."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", BoardFileWarning)
+        show_others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, BoardFileWarning):
+                show_others(message, category, filename, lineno, file, line)
+            elif str(message) not in told:
+                told.add(str(message))
+                click.echo(f"warning: {message}", err=True)
+
+        warnings.showwarning = show
+        yield
 
 
 def _fail(error: EdgelearnError) -> NoReturn:
@@ -862,8 +890,10 @@ def doctor(as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from edgelearn.board import board_names
     from edgelearn.firmware.doctor import examine
 
+    board_names()  # warns of board files that are not valid
     tools = examine()
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(tool) for tool in tools]))

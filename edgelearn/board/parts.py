@@ -121,13 +121,14 @@ class NonVolatileMemory(_Part, frozen=True, kw_only=True):
 
     Attributes:
         source: their driver, one of the port's sources.
-        address: of the first page. The pages end a memory region, or lie outside of all.
+        address: of the first page. The pages end a memory region, or are separate.
         page_bytes: of what is erased at once.
         pages: how many there are.
         write_bytes: of what is programmed at once.
         erase_cycles: how often a page may be erased, by the chip's data sheet; 0 where it does not wear.
         erase_ms: the longest that erasing a page takes, by the data sheet.
         nmi_handler: the driver's handler of the non-maskable interrupt; empty where its flash raises none.
+        separate: whether the pages are of a memory that is not one of the regions, because the image cannot use it.
     """
 
     source: str
@@ -138,6 +139,7 @@ class NonVolatileMemory(_Part, frozen=True, kw_only=True):
     erase_cycles: int
     erase_ms: int
     nmi_handler: str = ""
+    separate: bool = False
 
     @property
     def size_bytes(self) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgelearn.board import Board, MemoryKind, board_names, load_board
+from edgelearn.board.ways import method_of
 from edgelearn.board.words import memory_map, page, size_words
 
 PAGE = Path(__file__).parents[2] / "docs" / "boards.md"
