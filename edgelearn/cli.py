@@ -31,6 +31,7 @@ from edgelearn.commands.common import (
     EXISTING,
     JSON,
     LEARNING_RATE,
+    NEW_LEARNING_RATE,
     RATE,
     RESIDUAL,
     TOOLCHAIN,
@@ -391,7 +392,7 @@ def _print_inspection(found: Inspection) -> None:
     default=None,
     help="What to generate; by default the first that the board can take.",
 )
-@click.option("--force", is_flag=True, help="Overwrite generated files although they were changed.")
+@click.option("--force", is_flag=True, help="Overwrite files that were changed, or another project.")
 def generate(
     bundle: Path,
     board_name: str,
@@ -541,7 +542,7 @@ def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str 
 @click.option("--stride", "stride_rows", type=click.IntRange(min=0), default=0, help="Rows to the next sample's start.")
 @click.option("--rate-hz", type=click.FloatRange(min=0.0), default=0.0, help="Samples a second at most; 0: no limit.")
 @click.option("--train/--predict", default=None, help="Learn from each sample after predicting it, or only predict.")
-@click.option("--lr", "learning_rate", type=float, default=None, help="Learning rate; by default the device keeps its.")
+@NEW_LEARNING_RATE
 @click.option(
     "--self-label",
     type=click.FloatRange(0.0, 1.0),
