@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgelearn.bundle import Bundle
+    from edgelearn.codegen import Plan
     from edgelearn.host.telemetry import StreamSummary
     from edgelearn.host.view import View
     from edgelearn.host.web.panel import Panel
@@ -421,7 +422,7 @@ def generate(
     click.echo(
         f"wrote {folder} for {plan.board.title}: arena {plan.arena_bytes:,} bytes, "
         f"RAM about {plan.ram_bytes:,} of {plan.board.ram_bytes:,} bytes, "
-        f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes"
+        f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes{_with_zig(plan)}"
     )
     uart = plan.board.uart
     if plan.output is Output.BARE_METAL and uart is not None and not uart.reaches_usb:
@@ -437,6 +438,15 @@ def generate(
         )
     else:
         click.echo(f"build it with `make -C {quoted}` or `edgelearn build {quoted}`")
+
+
+def _with_zig(plan: Plan) -> str:
+    """What zig would make of firmware that it can build."""
+    from edgelearn.board import Core
+
+    if plan.output is not Output.BARE_METAL or plan.board.core is Core.HOST:
+        return ""
+    return f" ({plan.flash_bytes - plan.code_estimate_bytes + plan.zig_code_estimate_bytes:,} if built with zig)"
 
 
 @main.command()
@@ -466,7 +476,8 @@ def _report_build(built: Built) -> None:
     def row(name: str, planned: int, linked: int, available: str = "") -> None:
         table.add_row(name, f"{planned:,}", f"{linked:,}", available)
 
-    constants, code = project.constants_bytes, project.code_estimate_bytes
+    constants = project.constants_bytes
+    code = project.zig_code_estimate_bytes if built.result.toolchain == "zig" else project.code_estimate_bytes
     row("flash", constants + code, built.flash_bytes, f"{board.flash_bytes:,}")
     row("  constants of the model", constants, constants)
     row("  code (estimated until linked)", code, built.flash_bytes - constants)

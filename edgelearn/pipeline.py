@@ -160,6 +160,7 @@ def plan(
     residual: Residual = Residual.INT8,
     learning_rate: float | None = None,
     output: Output | None = None,
+    senses: bool = False,
 ) -> Plan:
     """Decide how the bundle trains and where everything lies on the board. Does not check that it fits."""
     recipe = training.plan_training(
@@ -173,6 +174,7 @@ def plan(
         labels=bundle.labels,
         spare_classes=bundle.spare_classes,
         output=output,
+        senses=senses,
     )
 
 
@@ -207,7 +209,7 @@ def generate(
         StorageError: the folder holds something else, another project or changed files, or could not be written.
     """
     check_output(board, output or board.outputs[0])
-    made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
+    made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output, senses=sensor is not None)
     write_project(made, bundle, folder, force=force, any_project=any_project, sensor=sensor)
     return made
 
@@ -227,6 +229,7 @@ def write_project(
         OptionError, DoesNotFitError, StorageError: as for `generate`.
     """
     source = _sensor_source(sensor) if sensor else None
+    made = replace(made, senses=source is not None)
     codegen.check_fit(made)
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
     files = _emit(made, bundle.name, digest, source)
@@ -422,7 +425,8 @@ def _overflow(error: BuildError, board: Board) -> DoesNotFitError | None:
         available_bytes=available,
         board=board.name,
         cause="the linker found the code larger than the plan estimated",
-        hint="`edgelearn inspect BUNDLE --board BOARD` shows what takes most; --residual stochastic stores less",
+        hint="`edgelearn inspect BUNDLE --board BOARD` shows what takes most; --residual stochastic stores less"
+        + ("; arm-none-eabi-gcc makes much smaller code than zig" if "ld.lld" in error.output else ""),
     )
 
 

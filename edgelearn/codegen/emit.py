@@ -444,6 +444,7 @@ def describe(plan: Plan, files: dict[str, str], *, name: str, bundle_sha256: str
         constants=plan.constants,
         arena_bytes=plan.arena_bytes,
         code_estimate_bytes=plan.code_estimate_bytes,
+        zig_code_estimate_bytes=plan.zig_code_estimate_bytes,
         state_estimate_bytes=plan.state_estimate_bytes,
         stack_bytes=plan.board.stack_bytes,
         output=plan.output.value,

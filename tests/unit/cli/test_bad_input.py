@@ -333,8 +333,8 @@ def test_code_beyond_its_estimate_is_refused_with_both_numbers(tmp_path, bundle,
     board = load_board("netduinoplus2")
     flash = msgspec.structs.replace(board.memory[0], size_bytes=8192)
     small = msgspec.structs.replace(board, memory=(flash, *board.memory[1:]))
-    for name in ("CODE_BASE_BYTES", "CODE_TRAINING_BYTES", "CODE_STORE_BYTES"):
-        monkeypatch.setattr(planning, name, 100)
+    too_low = msgspec.structs.replace(planning.GNU, base=0, training=0, store=0, drivers={}, other_driver=0)
+    monkeypatch.setattr(planning, "GNU", too_low)
     pipeline.generate(read_bundle(bundle), small, project)
     with pytest.raises(errors.DoesNotFitError, match="bytes of flash, netduinoplus2 has 786,432 bytes"):
         pipeline.build(project)
