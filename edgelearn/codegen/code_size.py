@@ -1,6 +1,6 @@
 """How large code will be, before it is compiled: what each part of a firmware had when it was measured.
 
-Kernels say their own size (`codegen/lowering/`); here is everything else, for each compiler, and how other cores compare.
+Kernels say their own size (`codegen/lowering/`); here is everything else, for each compiler, and what other cores take.
 Measured on a Cortex-M4 with arm-none-eabi-gcc 12.2 and with zig 0.17, at -O2; tests compare the sum with the linker's
 figure on every board.
 """
