@@ -395,7 +395,7 @@ def _build_library(folder: Path, project: Project, board: Board, toolchain: str 
             hint="leave --toolchain out",
         )
     sources = tuple(path for path in project.files if path.startswith("src/") and path.endswith((".c", ".cpp")))
-    result = build_library(folder, fqbn=board.arduino.fqbn, sources=sources)
+    result = build_library(folder, fqbn=board.arduino.fqbn, sources=sources, package_url=board.arduino.package_url)
     for memory, needed, available in (
         ("flash", result.flash_bytes, board.flash_bytes),
         ("RAM", result.ram_bytes + project.stack_bytes, board.ram_bytes),
@@ -623,11 +623,11 @@ def _booted(
     engine: str | None = None,
 ) -> Iterator[RunningEmulator]:
     """Boot a project's image, building it first if there is none."""
-    project = read_project(folder)
+    board = load_board(read_project(folder).board)
+    emulator.require_emulator(board, engine)
     image = folder / "build" / "firmware.elf"
     if not image.is_file():
         image = build(folder).image
-    board = load_board(project.board)
     with emulator.start(board, image, port=port, trace=trace, nvm_file=flash, engine=engine) as running:
         yield running
 
