@@ -1,6 +1,6 @@
 """How large code will be, before it is compiled: what each part of a firmware had when it was measured.
 
-Kernels say their own size (`codegen/lowering/`); here is everything else, for each compiler, and what other cores take.
+Kernels say their own size (`codegen/lowering/`); here is everything else, for each compiler, and how cores compare.
 Measured on a Cortex-M4 with arm-none-eabi-gcc 12.2 and with zig 0.17, at -O2; tests compare the sum with the linker's
 figure on every board.
 """
@@ -79,11 +79,12 @@ GNU = Measured(
     other_driver=250,
     cores={Core.CORTEX_M0: 1.125},
 )
+#: How large zig makes the store depends on the geometry of the pages; what that adds is told with their driver.
 ZIG = Measured(
     base=5_270,
     step=50,
     training=5_950,
-    store=4_300,
+    store=3_000,
     sensor=1_220,
     kernels=1.4,
     drivers={
@@ -96,7 +97,7 @@ ZIG = Measured(
         "fixed_clock.c": 12,
         "no_watchdog.c": 16,
         "nrf5_clock.c": 266,
-        "nrf5_nvmc.c": 392,
+        "nrf5_nvmc.c": 392 + 2_900,
         "nrf5_timer.c": 66,
         "nrf5_uart.c": 555,
         "nrf5_watchdog.c": 190,
@@ -106,13 +107,13 @@ ZIG = Measured(
         "stm32_usart_v2.c": 400,
         "stm32_watchdog.c": 298,
         "stm32f4_clock.c": 1_200,
-        "stm32f4_flash.c": 520,
+        "stm32f4_flash.c": 520 + 1_350,
         "stm32l4_clock.c": 1_220,
-        "stm32l4_flash.c": 850,
+        "stm32l4_flash.c": 850 + 150,
         "uart_ring.c": 412,
     },
     other_driver=450,
-    cores={Core.CORTEX_M7F: 0.95},
+    cores={Core.CORTEX_M3: 1.05, Core.CORTEX_M7F: 0.95},
 )
 
 #: The calls in edgelearn.h, and Arduino's class on them, which a sketch has beside the link.

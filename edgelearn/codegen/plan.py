@@ -55,6 +55,8 @@ REPLY_PAYLOAD_BYTES = 256
 
 #: The state of link and drivers beside the buffers.
 STATE_ESTIMATE_BYTES = 236
+#: What taking samples from a sensor adds to it, without the person's own file.
+SENSOR_STATE_ESTIMATE_BYTES = 104
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -204,10 +206,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def state_estimate_bytes(self) -> int:
         """RAM of link, drivers and whatever else the project is built from, beside the buffers; by estimate."""
+        state = STATE_ESTIMATE_BYTES + (SENSOR_STATE_ESTIMATE_BYTES if self.senses else 0)
         if self.output is not Output.ARDUINO or self.board.arduino is None:
-            return STATE_ESTIMATE_BYTES
+            return state
         # What the core takes is told with the stack.
-        return STATE_ESTIMATE_BYTES + max(self.board.arduino.core_ram_bytes - self.board.stack_bytes, 0)
+        return state + max(self.board.arduino.core_ram_bytes - self.board.stack_bytes, 0)
 
     @property
     def ram_bytes(self) -> int:
