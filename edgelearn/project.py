@@ -29,7 +29,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         model_hash: SHA-256, in hex, of the model the firmware holds.
         bundle_sha256: of the bundle it was generated from, "" where that is not known.
         constants_bytes: weights, biases, scales and the initial head, in flash.
-        code_estimate_bytes: code and small constants.
+        code_estimate_bytes: code and small constants, as GCC makes them.
+        zig_code_estimate_bytes: the same with zig; 0 where that is not known.
         state_estimate_bytes: RAM of the receive ring and the state of link and drivers.
         files: SHA-256, in hex, of each generated file by its path, so that what a person changed is never lost.
         stack_bytes: reserved for the stack.
@@ -50,6 +51,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     state_estimate_bytes: int
     stack_bytes: int
     output: str = "bare-metal"
+    zig_code_estimate_bytes: int = 0
     files: dict[str, str]
 
     @property

@@ -120,8 +120,8 @@ class NonVolatileMemory(_Part, frozen=True, kw_only=True):
     """Pages that keep what was learned over a reset. The firmware's own image may not reach them.
 
     Attributes:
-        source: their driver, one of the port's sources.
-        address: of the first page. The pages end a memory region, or lie outside of all.
+        source: their driver, one of the port's sources where it has any.
+        address: of the first page. The pages end a memory region, or are separate, or not mapped.
         page_bytes: of what is erased at once.
         pages: how many there are.
         write_bytes: of what is programmed at once.
@@ -129,6 +129,8 @@ class NonVolatileMemory(_Part, frozen=True, kw_only=True):
         erase_ms: the longest that erasing a page takes, by the data sheet.
         nmi_handler: the driver's handler of the non-maskable interrupt; empty where its flash raises none.
         mapped: whether the processor reads them like RAM, at `address`. Elsewhere the driver reads them.
+        separate: whether pages that are mapped are of a memory that is not one of the regions, because the image
+            cannot use it. Those that are not mapped never are of a region.
     """
 
     source: str
@@ -140,6 +142,7 @@ class NonVolatileMemory(_Part, frozen=True, kw_only=True):
     erase_ms: int
     nmi_handler: str = ""
     mapped: bool = True
+    separate: bool = False
 
     @property
     def size_bytes(self) -> int:

@@ -1,7 +1,7 @@
 """The plan: every kernel call, every buffer by name and lifetime, every constant, and whether it fits the board.
 
 Arena, head, buffers and constants are exact. Code is an estimate from the sizes that the kernels had when they were
-measured; the build replaces it by the linker's figure.
+measured (`code_size.py`); the build replaces it by the linker's figure.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from msgspec import Struct, structs
 
 from edgelearn.board import Board, Core, Output
 from edgelearn.codegen.arena import Lifetime, Placement, place
+from edgelearn.codegen.code_size import GNU, ZIG, Measured, code_bytes
 from edgelearn.codegen.lowering import CONSTANT_SUFFIXES, Call, Target, lower
-from edgelearn.codegen.lowering.call import DOT
 from edgelearn.errors import DoesNotFitError, UnsupportedOpError
 from edgelearn.ir import AnyOp, DType, Graph, LossKind, Tensor
 from edgelearn.ir.dense import FullyConnected
@@ -54,14 +54,10 @@ AUTOSAVE_STEPS = 0
 #: Payload of the longest reply; what is read from the device comes in pieces of about this size.
 REPLY_PAYLOAD_BYTES = 256
 
-#: Estimates, measured on Cortex-M4 with arm-none-eabi-gcc 12.2 -O2 (`edgelearn build` prints the linker's figures).
-CODE_BASE_BYTES = 5_950
-CODE_TRAINING_BYTES = 2_600
-CODE_STORE_BYTES = 2_480
-#: The same code for an AVR, whose registers have 8 bits, is larger by so much.
-AVR_CODE = 2.0
 #: The state of link and drivers beside the buffers.
 STATE_ESTIMATE_BYTES = 236
+#: What taking samples from a sensor adds to it, without the person's own file.
+SENSOR_STATE_ESTIMATE_BYTES = 104
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -114,6 +110,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         label_bytes: of a name that the device can change, 0 where it cannot.
         ring_bytes: of the receive ring.
         output: what is generated.
+        senses: whether a sensor on the board is read.
         identity: of what is saved: a head saved by firmware with another one is not loaded.
     """
 
@@ -135,7 +132,30 @@ class Plan(Struct, frozen=True, kw_only=True):
     max_payload_bytes: int
     buffers: tuple[Buffer, ...]
     constants: tuple[Buffer, ...]
-    code_estimate_bytes: int
+    senses: bool
+
+    @property
+    def code_estimate_bytes(self) -> int:
+        """Code and small constants as GCC makes them, by estimate."""
+        return self._code_bytes(GNU)
+
+    @property
+    def zig_code_estimate_bytes(self) -> int:
+        """The same with zig, whose code is larger."""
+        return self._code_bytes(ZIG)
+
+    def _code_bytes(self, measured: Measured) -> int:
+        calls = [step.call for step in self.steps if step.call]
+        return code_bytes(
+            measured,
+            self.board,
+            self.output,
+            {source for call in calls for source in call.sources},
+            steps=len(calls),
+            trains=self.head is not None,
+            keeps=self.head is not None and self.board.nvm is not None,
+            senses=self.senses,
+        )
 
     @property
     def head(self) -> DenseHead | None:
@@ -178,10 +198,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def state_estimate_bytes(self) -> int:
         """RAM of link, drivers and whatever else the project is built from, beside the buffers; by estimate."""
+        state = STATE_ESTIMATE_BYTES + (SENSOR_STATE_ESTIMATE_BYTES if self.senses else 0)
         if self.output is not Output.ARDUINO or self.board.arduino is None:
-            return STATE_ESTIMATE_BYTES
+            return state
         # What the core takes is told with the stack.
-        return STATE_ESTIMATE_BYTES + max(self.board.arduino.core_ram_bytes - self.board.stack_bytes, 0)
+        return state + max(self.board.arduino.core_ram_bytes - self.board.stack_bytes, 0)
 
     @property
     def ram_bytes(self) -> int:
@@ -248,6 +269,7 @@ def plan_firmware(
     spare_classes: int = 0,
     target: Target | None = None,
     output: Output | None = None,
+    senses: bool = False,
 ) -> Plan:
     """Plan the firmware of a graph for a board. Nothing is refused here: see `check_fit`.
 
@@ -260,6 +282,7 @@ def plan_firmware(
         spare_classes: outputs of the trainable layer, at its end, that are no class yet.
         target: what kernels may use of the processor; by default what the board's core has.
         output: what is to be generated; by default the board's first.
+        senses: whether a sensor on the board is read.
     """
     output = output or board.outputs[0]
     head = training.layers[0] if training.layers else None
@@ -321,7 +344,7 @@ def plan_firmware(
         constants=_constants(
             steps, head, labels, label_bytes, interface_bytes=sum(len(pack_record(end.tensor)) for end in ends)
         ),
-        code_estimate_bytes=_code_estimate(steps, head, board, output),
+        senses=senses,
     )
 
 
@@ -339,7 +362,6 @@ def plan_on(plan: Plan, board: Board, output: Output | None = None) -> Plan:
         output=output,
         ring_bytes=ring_bytes,
         buffers=buffers,
-        code_estimate_bytes=_code_estimate(list(plan.steps), plan.head, board, output),
     )
 
 
@@ -600,18 +622,6 @@ def _constants(
 def labels_bytes(labels: tuple[str, ...]) -> int:
     """Bytes of the labels, UTF-8, one a line, without a closing zero."""
     return len("\n".join(labels).encode())
-
-
-def _code_estimate(steps: list[Step], head: DenseHead | None, board: Board, output: Output) -> int:
-    sources = {source for step in steps if step.call for source in step.call.sources}
-    if head:
-        sources.add(DOT)
-    code = CODE_BASE_BYTES + sum(source.code_bytes for source in sources)
-    if head:
-        code += CODE_TRAINING_BYTES + (CODE_STORE_BYTES if board.nvm else 0)
-    if board.core is Core.AVR:
-        code = round(code * AVR_CODE)
-    return code + (board.arduino.core_flash_bytes if board.arduino and output is Output.ARDUINO else 0)
 
 
 def check_fit(plan: Plan) -> None:
