@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from edgelearn.board import Board, Core, Output
 from edgelearn.codegen.arena import Lifetime, Placement, place
-from edgelearn.codegen.code_size import GNU, ZIG, Measured, code_bytes
+from edgelearn.codegen.code_size import AVR, GNU, ZIG, Measured, code_bytes
 from edgelearn.codegen.lowering import CONSTANT_SUFFIXES, Call, Target, lower
 from edgelearn.errors import DoesNotFitError, UnsupportedOpError
 from edgelearn.ir import AnyOp, DType, Graph, LossKind, Tensor
@@ -137,7 +137,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def code_estimate_bytes(self) -> int:
         """Code and small constants as GCC makes them, by estimate."""
-        return self._code_bytes(GNU)
+        return self._code_bytes(AVR if self.board.core is Core.AVR else GNU)
 
     @property
     def zig_code_estimate_bytes(self) -> int:
