@@ -395,7 +395,7 @@ def _print_inspection(found: Inspection) -> None:
     default=None,
     help="What to generate; by default the first that the board can take.",
 )
-@click.option("--force", is_flag=True, help="Overwrite files that were changed, or another project.")
+@click.option("--force", is_flag=True, help="Overwrite files that were changed, or another project; drop its sensor.")
 def generate(
     bundle: Path,
     board_name: str,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -198,15 +199,17 @@ def generate(
         folder: where; files that edgelearn did not write stay.
         residual: how trainable weights are stored.
         learning_rate: that the device starts with; None takes the default.
-        force: overwrite generated files although a person has changed them, or they are another project's.
-        any_project: overwrite another project's files, as long as nobody has changed them: for a folder of our own.
+        force: overwrite generated files although a person has changed them, or they are another project's, or with the
+            sensor that this one leaves out.
+        any_project: overwrite all those as long as nobody has changed them: for a folder of our own.
         sensor: C file that reads a sensor on the board; a copy of it becomes part of the project.
         output: what is generated; None takes the first that the board can take.
 
     Raises:
         OptionError: the file is not what reads a sensor; the board cannot take that output.
         DoesNotFitError: before anything is written.
-        StorageError: the folder holds something else, another project or changed files, or could not be written.
+        StorageError: the folder holds something else, another project, the same with a sensor or changed files, or
+            could not be written.
     """
     check_output(board, output or board.outputs[0])
     made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output, senses=sensor is not None)
@@ -311,6 +314,12 @@ def _prepare_folder(
             raise StorageError(
                 f"{folder} holds {_project_words(*found)}, not {_project_words(*asked)}",
                 hint="give another folder, or generate with --force to replace it; nothing was written",
+            )
+        if there.sensor and not made.senses and not (force or any_project):
+            raise StorageError(
+                f"{folder} has a sensor, and without --sensor it would have none",
+                hint=f"give --sensor {shlex.quote(str(folder / there.sensor))}, or your own copy of it; "
+                "--force leaves it out; nothing was written",
             )
         written = there.files
         own = [path for path in {*files, *written} - {FILE_NAME} if _is_changed(folder / path, written.get(path))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -58,6 +58,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     def trains(self) -> bool:
         """Whether the model has a trainable layer."""
         return any(buffer.symbol == "head_weights" for buffer in self.buffers)
+
+    @property
+    def sensor(self) -> str:
+        """The path of the C file that reads the sensor on the board; empty where there is none."""
+        return next((path for path in self.files if PurePosixPath(path).parent.name == SENSOR_FOLDER), "")
 
     @property
     def constants_bytes(self) -> int:

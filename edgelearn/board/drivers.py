@@ -119,9 +119,10 @@ _HEAD = """\
 # Drivers
 
 The C files and headers in [edgelearn/firmware/port/](../edgelearn/firmware/port), one for each peripheral family, with
-the constants that a board file gives them in `port.defines`. A board file names them in `port.sources`, headers too;
-what is missing there is told when the file is read. [CONTRIBUTING.md](../CONTRIBUTING.md) says how to add a board. This
-page is written by `pytest tests/unit/test_drivers_page.py --update-golden`.
+the constants that a board file gives them in `port.defines`. A board file names them in `port.sources`, headers too,
+or in `nvm.source` alone where only a sketch uses one; what is missing is told when the file is read.
+[CONTRIBUTING.md](../CONTRIBUTING.md) says how to add a board. This page is written by
+`pytest tests/unit/test_drivers_page.py --update-golden`.
 """
 
 
