@@ -24,9 +24,11 @@ from msgspec.structs import replace
 from edgelearn import flashing, pipeline
 from edgelearn.board import Board, Output
 from edgelearn.bundle import Bundle, read_bundle
+from edgelearn.codegen import unkept_words
 from edgelearn.errors import OptionError
 from edgelearn.firmware.emulator import require_emulator
 from edgelearn.ir import LossKind
+from edgelearn.project import FILE_NAME, read_project
 from edgelearn.recipe import Residual
 from edgelearn.words import count
 
@@ -104,7 +106,8 @@ def deploy(
         toolchain: see `edgelearn.pipeline.build`.
         port: of the board, `emulate` for an emulated one; empty to find it.
         method: to flash by; empty takes the first that can be used.
-        force: overwrite generated files that a person changed, and flash what is unsafe.
+        force: overwrite generated files that a person changed, and flash what is unsafe. What was deployed from the
+            folder before, to another board too, is overwritten without.
         step: opens a step; its context takes what there is to say.
 
     Raises:
@@ -125,15 +128,20 @@ def deploy(
     with step("convert") as say:
         path, bundle = _convert(model, folder, conversion or Conversion(), say)
     with step("plan") as say:
-        plan = pipeline.plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
+        senses = sensor is not None
+        plan = pipeline.plan(
+            bundle, board, residual=residual, learning_rate=learning_rate, output=output, senses=senses
+        )
         say(
             f"flash about {plan.flash_bytes:,} of {board.flash_bytes:,} bytes, "
             f"RAM about {plan.ram_bytes:,} of {board.ram_bytes:,}"
         )
     project = folder / "project"
     with step("generate") as say:
-        pipeline.write_project(plan, bundle, project, force=force, sensor=sensor)
-        say(str(project))
+        left_out = "" if senses else _sensor_there(project)
+        pipeline.write_project(plan, bundle, project, force=force, any_project=True, sensor=sensor)
+        words = (str(project), unkept_words(plan, board), left_out and f"no longer with {left_out}: --sensor adds it")
+        say("; ".join(filter(None, words)))
     with step("build") as say:
         built = pipeline.build(project, toolchain=toolchain)
         say(f"{built.flash_bytes:,} bytes of flash, {built.ram_bytes:,} of RAM")
@@ -175,6 +183,11 @@ def _convert(model: Path, folder: Path, conversion: Conversion, say: Say) -> tup
     learns = f"learns by {bundle.graph.loss.kind.value}" if bundle.graph.loss else "learns nothing"
     say(f"{path}, {count(len(bundle.graph.ops), 'layer')}, {learns}")
     return path, bundle
+
+
+def _sensor_there(project: Path) -> str:
+    """The file of the sensor of a project that was generated before; empty where there is none."""
+    return read_project(project).sensor if (project / FILE_NAME).is_file() else ""
 
 
 def _emulate(done: Deployed, project: Path, step: Step) -> Deployed:

@@ -658,20 +658,30 @@ def mantissa_and_exponent(value: float) -> tuple[int, int]:
     return mantissa, 15 - exponent
 
 
+#: Learning rates are from 0, which learns nothing, to this; edgelearn.h says the same of el_set_learning_rate().
+MOST_LEARNING_RATE = 1.0
+_MOST_EXPONENT = 63
+
+
 def encode_learning_rate(learning_rate: float) -> tuple[int, int]:
     """Mantissa A and exponent a of the nearest lr = A 2^-a with 2^14 <= A < 2^15; (0, 0) for 0.
 
+    The one place that checks a learning rate by itself; a layer may ask for a smaller one.
+
     Raises:
-        LearningRateError: negative, not a number, or beyond the exponent's range.
+        LearningRateError: not a number, out of range, or too small for the exponent.
     """
     if learning_rate == 0.0:
         return 0, 0
-    if not (math.isfinite(learning_rate) and learning_rate > 0.0):
-        raise LearningRateError(f"a learning rate of {learning_rate} makes no sense", hint="give a positive number")
-    mantissa, a = mantissa_and_exponent(learning_rate)
-    if not 0 <= a <= 63:
+    if not 0.0 < learning_rate <= MOST_LEARNING_RATE:
         raise LearningRateError(
-            f"the learning rate {learning_rate} is beyond what the device can hold", hint="give one from 1e-14 to 16384"
+            f"a learning rate of {learning_rate:g} is out of range", hint=f"give one from 0 to {MOST_LEARNING_RATE:g}"
+        )
+    mantissa, a = mantissa_and_exponent(learning_rate)
+    if a > _MOST_EXPONENT:
+        raise LearningRateError(
+            f"a learning rate of {learning_rate:g} is less than the device can hold",
+            hint="give one from 1e-14 on, or 0 to learn nothing",
         )
     return mantissa, a
 

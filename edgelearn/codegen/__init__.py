@@ -4,7 +4,7 @@ from edgelearn.codegen.arduino import emit_arduino
 from edgelearn.codegen.emit import SensorSource, contents_bytes, emit_project
 from edgelearn.codegen.library import emit_library
 from edgelearn.codegen.micropython import emit_micropython, package_need
-from edgelearn.codegen.plan import Kernels, Plan, check_fit, plan_firmware
+from edgelearn.codegen.plan import Kernels, Plan, check_fit, plan_firmware, unkept_words
 
 __all__ = [
     "Kernels",
@@ -18,4 +18,5 @@ __all__ = [
     "emit_project",
     "package_need",
     "plan_firmware",
+    "unkept_words",
 ]
