@@ -216,26 +216,29 @@ def test_samples_allocate_nothing(board):
     with open_device(board.url) as device:
         device.statistics()
         allocated = []
-        for samples in (1, 1, 1001):
+        for samples in (1, 1, 301):
             for number in range(samples):
                 device.result(device.submit(x, train=True, label=number % c_link.OUTPUTS))
             allocated.append(device.statistics().heap_allocated_bytes)
         after = device.statistics()
     assert after.collections == 0
-    assert allocated[2] - allocated[1] == allocated[1] - allocated[0]
+    # What STATISTICS takes and gives back is not always the same.
+    assert allocated[2] - allocated[0] < 100
     assert 0 < after.heap_largest_free_bytes <= after.heap_free_bytes
     assert HEAP_BYTES * 0.9 < after.heap_bytes < HEAP_BYTES
 
 
 def test_collections_are_noticed(board):
-    """Each STATISTICS looks for the largest block, which takes one or more."""
+    """Those that MicroPython itself makes, when what requests leave behind has filled the heap."""
     with open_device(board.url) as device:
-        before = device.statistics().collections
-        for _ in range(3):
-            device.statistics()
-        read = [device.read_region(Region.HEAD_WEIGHTS) for _ in range(300)]
+        assert device.statistics().collections == 0
+        first = device.statistics()
+        read = [device.read_region(Region.HEAD_WEIGHTS) for _ in range(20)]
         assert len(set(read)) == 1
-        assert device.statistics().collections > before
+        each = (device.statistics().heap_allocated_bytes - first.heap_allocated_bytes) / 20
+        for _ in range(int(first.heap_free_bytes / each) + 20):
+            device.read_region(Region.BOARD)
+        assert device.statistics().collections == 1
 
 
 def test_a_soft_reset_brings_back_what_was_saved(board, plan):
@@ -327,9 +330,11 @@ def test_every_region(shared, wire, plan):
 def test_whoever_knocks_gets_the_repl(board):
     """Also where a host died within a frame, and where it has just said something."""
     frame = encode_frame(MessageType.HELLO, 2**31, c_link.hello())
-    for before in (b"", frame, frame[:1], frame[:9], encode_frame(MessageType.SAMPLE, 1, c_link.sample())[:25]):
+    a_sample = encode_frame(MessageType.SAMPLE, 1, c_link.sample())
+    for before in (b"", frame, frame[:1], frame[:9], *(a_sample[:size] for size in (23, 24, 25))):
         with Console(board.url) as console:
             console.send(before)
+            time.sleep(0.3)
         with board.repl(soft_reset=False) as repl:
             assert repl.exec("print(1 + 1)") == "2\n"
         with Console(board.url) as console:
