@@ -1,6 +1,7 @@
 """The link under MicroPython, on an emulated Cortex-M4F: the tests of the C link, and what is the REPL's alone.
 
-Tests of single frames share one board, on which the link starts anew with nothing saved each time that it is interrupted.
+Tests of single frames share one board, on which the link starts anew, with nothing saved, each time that it is
+interrupted.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from edgelearn.firmware.package import compile_package
 from edgelearn.host.device import open_device
 from edgelearn.host.link import LinkOptions
 from edgelearn.ir import Graph
-from edgelearn.protocol import MessageType, Region, Status, encode_frame, pack
+from edgelearn.protocol import READING, MessageType, Region, Status, encode_frame, pack
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
 from edgelearn.training import make_head
-from tests.support.firmware import MODEL_HASH, write_project
+from tests.support.firmware import MODEL_HASH
 from tests.support.lossy_proxy import ALL_FAULTS, LossyProxy, assert_same_head, teach
 from tests.support.micropython.emulated import EmulatedBoard
 from tests.vectors import test_link as c_link
@@ -32,15 +33,12 @@ from tests.vectors.test_link import (  # collected here too: what they say holds
     test_a_change_under_a_number_of_reading_is_refused,  # noqa: F401
     test_a_fixed_part_that_is_too_short_is_refused,  # noqa: F401
     test_a_frame_whose_fixed_part_is_not_all_there_is_none,  # noqa: F401
+    test_a_host_of_another_version_opens_nothing,  # noqa: F401
     test_a_late_hello_of_the_session_before_opens_nothing,  # noqa: F401
     test_a_new_session_starts_numbers_anew_and_keeps_the_head,  # noqa: F401
     test_a_question_under_a_number_of_changes_is_refused_in_its_turn,  # noqa: F401
     test_a_refusal_is_kept_like_any_reply,  # noqa: F401
-    test_a_repeat_gets_the_same_reply_and_changes_nothing,  # noqa: F401
-    test_an_older_request_is_dropped,  # noqa: F401
     test_any_order_of_arrival_is_carried_out_in_order,  # noqa: F401
-    test_a_gap_is_told_and_changes_nothing,  # noqa: F401
-    test_a_host_of_another_version_opens_nothing,  # noqa: F401
     test_classes_are_renamed,  # noqa: F401
     test_each_change_does_change_something,  # noqa: F401
     test_parts_outside_the_inputs_are_refused,  # noqa: F401
@@ -57,7 +55,7 @@ from tests.vectors.test_link import (  # collected here too: what they say holds
 )
 
 BOARD = "nano33ble"
-HEAP_BYTES = 96 * 1024
+HEAP_BYTES = 72 * 1024
 OPTIONS = LinkOptions(first_timeout_s=0.2, min_timeout_s=0.05, max_timeout_s=0.3, give_up_s=30.0)
 #: What mpremote sends first: Ctrl-C, and the carriage return of what comes next.
 INTERRUPT = b"\0\r\x03\r"
@@ -168,22 +166,40 @@ def shared(files: dict[str, bytes]) -> Iterator[EmulatedBoard]:
         yield board
 
 
-@pytest.fixture
-def wire(shared: EmulatedBoard) -> Iterator[c_link.Wire]:
-    with Console(shared.url) as console:
+def a_wire(url: str) -> c_link.Wire:
+    """Raw frames to a link that was just started."""
+    with Console(url) as console:
         console.send(INTERRUPT)
         console.read_until(AGAIN + b"\0")
-    wire = c_link.Wire(shared.url)
+    return c_link.Wire(url)
+
+
+@pytest.fixture
+def wire(shared: EmulatedBoard) -> Iterator[c_link.Wire]:
+    wire = a_wire(shared.url)
     yield wire
     wire.close()
 
 
+IMPOSTOR = c_link.IMPOSTORS["class"]
+#: The C link is tested with more of each.
+LATE_OR_EARLY = {
+    "repeat": lambda wire, change: c_link.test_a_repeat_gets_the_same_reply_and_changes_nothing(wire, change, IMPOSTOR),
+    "older": lambda wire, change: c_link.test_an_older_request_is_dropped(wire, change, 1000),
+    "gap": lambda wire, change: c_link.test_a_gap_is_told_and_changes_nothing(wire, change, READING - 3),
+}
+
+
+@pytest.mark.parametrize("check", LATE_OR_EARLY.values(), ids=LATE_OR_EARLY.keys())
+@pytest.mark.parametrize("change", c_link.CHANGES.values(), ids=c_link.CHANGES.keys())
+def test_what_is_late_or_early_changes_nothing(wire, change, check):
+    check(wire, change)
+
+
 def restart(url: str) -> None:
-    """From the running link to its next start, as a person does it: Ctrl-C, Ctrl-D."""
+    """From the running link to its next start: Ctrl-C as tools send it, Ctrl-D."""
     with Console(url) as console:
-        console.send(b"\0\x03")
-        console.read_until(b">>> ")
-        console.send(b"\x04")
+        console.send(INTERRUPT + b"\x04")
         console.read_until(b"soft reboot\r\n")
 
 
@@ -268,9 +284,7 @@ def test_a_stream_goes_on_over_a_reset(board, plan):
             if number == 20:
                 device.save()
             if number == 40:
-                line._send_to_device(b"\0\x03")
-                time.sleep(0.8)
-                line._send_to_device(b"\x04")
+                line._send_to_device(INTERRUPT + b"\x04")
             device.result(device.submit(x, train=True, label=label))
             head.learn(x, head.judge(head.forward(x), label=label), label=label)
         assert_same_head(device, head)
@@ -331,7 +345,7 @@ def test_whoever_knocks_gets_the_repl(board):
     """Also where a host died within a frame, and where it has just said something."""
     frame = encode_frame(MessageType.HELLO, 2**31, c_link.hello())
     a_sample = encode_frame(MessageType.SAMPLE, 1, c_link.sample())
-    for before in (b"", frame, frame[:1], frame[:9], *(a_sample[:size] for size in (23, 24, 25))):
+    for before in (b"", frame[:1], frame[:9], *(a_sample[:size] for size in (23, 24, 25))):
         with Console(board.url) as console:
             console.send(before)
             time.sleep(0.3)

@@ -605,9 +605,9 @@ def largest_free():
 
 # Wait for a whole frame: its size, without COBS and its zero, or one of the numbers above.
 #
-# Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D that nothing follows,
-# which a person types, or a carriage return, Ctrl-C and the next carriage return, with which tools begin without waiting
-# for an answer. What comes after that is left for the REPL. No frame begins so.
+# Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D that nothing
+# follows, which a person types, or a carriage return, Ctrl-C and the next carriage return, with which tools begin without
+# waiting for an answer. What comes after that is left for the REPL. No frame begins so.
 @micropython.viper
 def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
     s = ptr32(state)
@@ -677,7 +677,7 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
         s[_COUNT] = 0
         s[_STALLED] = 0
         if int(s[_ALONE]) < 0 and int(s[_AT_REST]) == 0:
-            # Within a frame of the REPL's line: what is sure to come is read at once, without asking whether it is there.
+            # Within a frame, on the REPL's line: what is sure to come is read without asking whether it is there.
             wanted = block + 1
             if size and f[0] == _MSG_SAMPLE and int(s[_WHOLE]) - size > wanted:
                 wanted = int(s[_WHOLE]) - size
