@@ -20,13 +20,25 @@ from edgelearn.codegen import emit_micropython, plan_firmware
 from edgelearn.firmware.package import compile_package
 from edgelearn.host.device import open_device
 from edgelearn.host.link import LinkOptions
-from edgelearn.ir import Graph
-from edgelearn.protocol import READING, MessageType, Region, Status, encode_frame, pack
+from edgelearn.ir import Graph, LossKind
+from edgelearn.protocol import (
+    READING,
+    MessageType,
+    Region,
+    SampleFlag,
+    Status,
+    decode_frame,
+    encode_frame,
+    pack,
+    unpack,
+)
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
-from edgelearn.training import make_head
-from tests.support.firmware import MODEL_HASH
+from edgelearn.training import make_head, plan_training
+from tests.support.firmware import MODEL_HASH, HostFirmware, build, generate, load_graph
 from tests.support.lossy_proxy import ALL_FAULTS, LossyProxy, assert_same_head, teach
 from tests.support.micropython.emulated import EmulatedBoard
+from tests.support.tflite_builder import TfliteBuilder
+from tests.unit.training.heads import head_graph
 from tests.vectors import test_link as c_link
 from tests.vectors.test_link import (  # collected here too: what they say holds for both links
     test_a_broken_frame_uses_up_no_number,  # noqa: F401
@@ -119,6 +131,13 @@ def running(files: Mapping[str, bytes]) -> Iterator[EmulatedBoard]:
         yield board
 
 
+def start(board: EmulatedBoard) -> None:
+    """From the REPL to the first start of the link."""
+    with Console(board.url) as console:
+        console.send(b"\x02\x04")
+        console.read_until(AGAIN + b"\0")
+
+
 class Console:
     """What a person at a terminal sends and sees."""
 
@@ -160,9 +179,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def shared(files: dict[str, bytes]) -> Iterator[EmulatedBoard]:
     """A board whose link starts anew each time that it is interrupted."""
     with running({**files, "main.py": ANEW.encode()}) as board:
-        with Console(board.url) as console:
-            console.send(b"\x02\x04")
-            console.read_until(AGAIN + b"\0")
+        start(board)
         yield board
 
 
@@ -194,6 +211,118 @@ LATE_OR_EARLY = {
 @pytest.mark.parametrize("change", c_link.CHANGES.values(), ids=c_link.CHANGES.keys())
 def test_what_is_late_or_early_changes_nothing(wire, change, check):
     check(wire, change)
+
+
+#: What each side tells of its own memory and time.
+OWN = {
+    MessageType.RESULT: ("inference_ticks", "train_ticks", "stack_bytes"),
+    MessageType.HELLO_REPLY: ("counter_hz", "static_ram_bytes", "stack_size_bytes", "receive_bytes", "reset_cause"),
+}
+
+
+def told(reply: bytes) -> tuple[object, ...]:
+    """A reply without that."""
+    frame = decode_frame(reply)
+    values, tail = unpack(frame.type, frame.payload)
+    return frame.type, frame.sequence, {k: v for k, v in values.items() if k not in OWN.get(frame.type, ())}, tail
+
+
+def any_request(random: np.random.Generator, input_bytes: int, outputs: int) -> tuple[MessageType, bytes]:
+    """One that a device with such a model carries out, or nearly."""
+    kind = random.choice(
+        ["sample"] * 6 + ["part"] * 2 + ["write", "rate", "class", "reset", "save", "autosave", "forget"]
+    )
+    if kind == "sample":
+        flags = int(random.choice([0, 0, *range(32)]))
+        offset = int(random.choice([0, 0, 0, input_bytes // 2, input_bytes, input_bytes + 1]))
+        size = max(input_bytes - offset, 0) + (2 * outputs if flags & SampleFlag.HAS_TARGETS else 0)
+        label, threshold = int(random.integers(outputs + 1)), int(random.integers(2**15))
+        tail = random.bytes(size + int(random.random() < 0.05))
+        return MessageType.SAMPLE, pack(
+            MessageType.SAMPLE, flags=flags, label=label, threshold=threshold, offset=offset, tail=tail
+        )
+    if kind == "part":
+        offset = int(random.integers(input_bytes + 2))
+        size = int(random.integers(max(input_bytes - offset, 0) + 2))
+        return MessageType.SAMPLE_PART, pack(MessageType.SAMPLE_PART, offset=offset, tail=random.bytes(size))
+    if kind == "write":
+        region, offset = int(random.integers(16)), int(random.integers(12))
+        index = int(random.random() < 0.1)
+        tail = bytes(random.integers(4, 12, int(random.integers(1, 6)), dtype=np.uint8))
+        return MessageType.WRITE, pack(MessageType.WRITE, region=region, index=index, offset=offset, tail=tail)
+    if kind == "rate":
+        return MessageType.SET_LEARNING_RATE, c_link.rate(
+            int(random.integers(2**14, 2**15)), int(random.integers(16, 30))
+        )
+    if kind == "class":
+        return MessageType.SET_CLASS, c_link.a_class(
+            int(random.integers(outputs + 1)), random.bytes(int(random.integers(9)))
+        )
+    if kind == "autosave":
+        return MessageType.SET_AUTOSAVE, pack(MessageType.SET_AUTOSAVE, steps=int(random.integers(4)))
+    return {"reset": MessageType.RESET_HEAD, "save": MessageType.SAVE, "forget": MessageType.FORGET}[str(kind)], b""
+
+
+def regression() -> tuple[Graph, TrainingPlan]:
+    """An autoencoder of nothing but its head."""
+    rng = np.random.default_rng(5)
+    weights = rng.normal(size=(12, 12)).astype(np.float32) * 0.1
+    bias = rng.normal(size=12).astype(np.float32)
+    graph = head_graph(weights, bias, feature_zero_point=3, loss=LossKind.SQUARED_ERROR, output_range=4.0)
+    return graph, plan_training(graph, learning_rate=1e-3)
+
+
+def several() -> tuple[Graph, TrainingPlan]:
+    """Three inputs, three outputs, and nothing that trains."""
+    builder = TfliteBuilder(1)
+    ends = [builder.softmax(builder.fully_connected(builder.input((1, size)), units=2)) for size in (5, 12, 3)]
+    return load_graph(builder.build(*ends)), NO_TRAINING
+
+
+@pytest.mark.parametrize(
+    ("make", "input_bytes", "outputs"),
+    [(c_link._model, c_link.FEATURES, c_link.OUTPUTS), (regression, 12, 12), (several, 20, 2)],
+    ids=["classes", "squared error", "nothing trains"],
+)
+def test_every_reply_is_that_of_the_c_link(tmp_path, make, input_bytes, outputs):
+    """The same requests to both, most of them right, some repeated or too early."""
+    graph, training = make()
+    labels = tuple("abcde") if make is c_link._model else ()
+    random = np.random.default_rng(7)
+    program = build(generate(graph, training=training, labels=labels))
+    with (
+        running({**package(tmp_path, graph, training=training, labels=labels), "main.py": ANEW.encode()}) as board,
+        HostFirmware(program) as firmware,
+    ):
+        start(board)
+        with contextlib.closing(a_wire(board.url)) as mine, contextlib.closing(c_link.Wire(firmware.url)) as its:
+            number = 0
+            statuses: set[float] = set()
+            results = 0
+            for turn in range(250):
+                if turn % 40 == 0:
+                    number = int(random.integers(2**31))
+                    type_, sequence = MessageType.HELLO, 2**31 + turn
+                    payload = c_link.hello(turn + 1, number)
+                elif random.random() < 0.3:
+                    type_, sequence = MessageType.READ, 2**31 + turn
+                    region = int(random.choice([r for r in range(16) if r != Region.BOARD]))
+                    index, offset = int(random.integers(4)), int(random.choice([0, 0, 3, 2**31]))
+                    payload = pack(MessageType.READ, region=region, index=index, offset=offset, length=200)
+                else:
+                    type_, payload = any_request(random, input_bytes, outputs)
+                    sequence = (number + int(random.choice([0] * 8 + [-1, -3, 1, 20]))) % READING
+                    number += sequence == number
+                    number %= READING
+                answers = [
+                    [told(reply) for reply in wire.send_raw(encode_frame(type_, sequence, payload))]
+                    for wire in (mine, its)
+                ]
+                assert answers[0] == answers[1], (turn, type_, payload)
+                results += sum(answer[0] is MessageType.RESULT for answer in answers[0])
+                statuses |= {answer[2]["status"] for answer in answers[0] if answer[0] is MessageType.ACK}
+            assert len(statuses) > 4
+            assert results > 25
 
 
 def restart(url: str) -> None:
