@@ -74,7 +74,7 @@ class Kernels(enum.Enum):
 
 
 #: Cores for whose machine code no compiler is needed on MicroPython: see `edgelearn.machine_code`.
-_WITH_MACHINE_CODE = (Core.CORTEX_M0, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F)
+WITH_MACHINE_CODE = (Core.CORTEX_M0, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F)
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -383,9 +383,11 @@ def _kernels(board: Board, output: Output, kernels: Kernels | None) -> Kernels:
         if kernels not in (None, Kernels.NATIVE):
             raise OptionError(f"{kernels.value} kernels are MicroPython's", hint="add --target micropython")
         return Kernels.NATIVE
-    has_machine_code = board.core in _WITH_MACHINE_CODE
+    has_machine_code = board.core in WITH_MACHINE_CODE
     if kernels is Kernels.NATIVE and not has_machine_code:
-        raise OptionError(f"there is no machine code for the {board.core.value} of {board.name}", hint="--kernels viper")
+        raise OptionError(
+            f"there is no machine code for the {board.core.value} of {board.name}", hint="--kernels viper"
+        )
     return kernels or (Kernels.NATIVE if has_machine_code else Kernels.VIPER)
 
 

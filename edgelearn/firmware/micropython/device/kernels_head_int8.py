@@ -1,4 +1,4 @@
-"""One step of learning of the trainable layer with 8 more bits for each weight, in viper: the bits of elearn_head.c.
+"""One step of learning, in viper: the bits of elearn_head.c with 8 more bits for each weight.
 
 See edgelearn/training/head.py for the formulas, and kernels_conv2d.py about variables.
 """

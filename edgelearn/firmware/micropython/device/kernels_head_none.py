@@ -1,4 +1,4 @@
-"""One step of learning of the trainable layer whose weights are int8 and no more, in viper: the bits of elearn_head.c.
+"""One step of learning, in viper: the bits of elearn_head.c with weights of int8 and no more.
 
 See edgelearn/training/head.py for the formulas, and kernels_conv2d.py about variables.
 """
