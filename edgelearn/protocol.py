@@ -697,7 +697,7 @@ _C_ENUMS: tuple[tuple[str, type[enum.IntEnum] | type[enum.IntFlag]], ...] = (
 
 
 def constant_values() -> dict[str, int | str]:
-    """The protocol's constants by their names in C, without ELEARN_, and struct's format of each message, NAME_FORMAT."""
+    """The protocol's constants by their names in C, without ELEARN_; NAME_FORMAT is a message's format for struct."""
     values: dict[str, int | str] = {"PROTOCOL_VERSION": PROTOCOL_VERSION}
     for prefix, codes in _C_ENUMS:
         values |= {f"{prefix}_{code.name}": int(code) for code in codes}

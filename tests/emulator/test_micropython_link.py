@@ -227,14 +227,16 @@ def told(reply: bytes) -> tuple[object, ...]:
     return frame.type, frame.sequence, {k: v for k, v in values.items() if k not in OWN.get(frame.type, ())}, tail
 
 
-def any_request(random: np.random.Generator, input_bytes: int, outputs: int) -> tuple[MessageType, bytes]:
+def any_request(
+    random: np.random.Generator, input_bytes: int, outputs: int, useful: tuple[int, ...]
+) -> tuple[MessageType, bytes]:
     """One that a device with such a model carries out, or nearly."""
     kind = random.choice(
-        ["sample"] * 6 + ["part"] * 2 + ["write", "rate", "class", "reset", "save", "autosave", "forget"]
+        ["sample"] * 9 + ["part"] * 2 + ["write", "rate", "class", "reset", "save", "autosave", "forget"]
     )
     if kind == "sample":
-        flags = int(random.choice([0, 0, *range(32)]))
-        offset = int(random.choice([0, 0, 0, input_bytes // 2, input_bytes, input_bytes + 1]))
+        flags = int(random.choice(useful) if random.random() < 0.8 else random.integers(32))
+        offset = int(random.choice([0, 0, 0, 0, input_bytes // 2, input_bytes, input_bytes + 1]))
         size = max(input_bytes - offset, 0) + (2 * outputs if flags & SampleFlag.HAS_TARGETS else 0)
         label, threshold = int(random.integers(outputs + 1)), int(random.integers(2**15))
         tail = random.bytes(size + int(random.random() < 0.05))
@@ -280,11 +282,15 @@ def several() -> tuple[Graph, TrainingPlan]:
 
 
 @pytest.mark.parametrize(
-    ("make", "input_bytes", "outputs"),
-    [(c_link._model, c_link.FEATURES, c_link.OUTPUTS), (regression, 12, 12), (several, 20, 2)],
+    ("make", "input_bytes", "outputs", "useful"),
+    [
+        (c_link._model, c_link.FEATURES, c_link.OUTPUTS, (0, 2, 3, 3, 17, 19)),
+        (regression, 12, 12, (0, 4, 5, 8, 9, 9)),
+        (several, 20, 2, (0, 2)),
+    ],
     ids=["classes", "squared error", "nothing trains"],
 )
-def test_every_reply_is_that_of_the_c_link(tmp_path, make, input_bytes, outputs):
+def test_every_reply_is_that_of_the_c_link(tmp_path, make, input_bytes, outputs, useful):
     """The same requests to both, most of them right, some repeated or too early."""
     graph, training = make()
     labels = tuple("abcde") if make is c_link._model else ()
@@ -310,7 +316,7 @@ def test_every_reply_is_that_of_the_c_link(tmp_path, make, input_bytes, outputs)
                     index, offset = int(random.integers(4)), int(random.choice([0, 0, 3, 2**31]))
                     payload = pack(MessageType.READ, region=region, index=index, offset=offset, length=200)
                 else:
-                    type_, payload = any_request(random, input_bytes, outputs)
+                    type_, payload = any_request(random, input_bytes, outputs, useful)
                     sequence = (number + int(random.choice([0] * 8 + [-1, -3, 1, 20]))) % READING
                     number += sequence == number
                     number %= READING
@@ -321,7 +327,7 @@ def test_every_reply_is_that_of_the_c_link(tmp_path, make, input_bytes, outputs)
                 assert answers[0] == answers[1], (turn, type_, payload)
                 results += sum(answer[0] is MessageType.RESULT for answer in answers[0])
                 statuses |= {answer[2]["status"] for answer in answers[0] if answer[0] is MessageType.ACK}
-            assert len(statuses) > 4
+            assert len(statuses) > 3
             assert results > 25
 
 
@@ -376,14 +382,11 @@ def test_samples_allocate_nothing(board):
 def test_collections_are_noticed(board):
     """Those that MicroPython itself makes, when what requests leave behind has filled the heap."""
     with open_device(board.url) as device:
-        assert device.statistics().collections == 0
-        first = device.statistics()
-        read = [device.read_region(Region.HEAD_WEIGHTS) for _ in range(20)]
-        assert len(set(read)) == 1
-        each = (device.statistics().heap_allocated_bytes - first.heap_allocated_bytes) / 20
-        for _ in range(int(first.heap_free_bytes / each) + 20):
+        for _ in range(5):
+            assert device.statistics().collections == 0, "its own, to find the largest block, do not count"
+        for _ in range(900):
             device.read_region(Region.BOARD)
-        assert device.statistics().collections == 1
+        assert 1 <= device.statistics().collections <= 4
 
 
 def test_a_soft_reset_brings_back_what_was_saved(board, plan):

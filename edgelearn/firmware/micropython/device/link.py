@@ -606,8 +606,8 @@ def largest_free():
 # Wait for a whole frame: its size, without COBS and its zero, or one of the numbers above.
 #
 # Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D that nothing
-# follows, which a person types, or a carriage return, Ctrl-C and the next carriage return, with which tools begin without
-# waiting for an answer. What comes after that is left for the REPL. No frame begins so.
+# follows, which a person types, or a carriage return, Ctrl-C and the next carriage return, with which tools begin
+# without waiting for an answer. What comes after that is left for the REPL. No frame begins so.
 @micropython.viper
 def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
     s = ptr32(state)
