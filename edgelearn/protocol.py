@@ -443,7 +443,9 @@ MESSAGES: tuple[Message, ...] = (
             Field("sensor_samples", _U32, "samples since the sensor was started", True),
             Field("sensor_learned", _U32, "of these, how many were learned", True),
             Field("sensor_untold", _U32, "SENSOR_EVENTs not sent because the other side took no more bytes", True),
-            Field("heap_free_bytes", _U32, "free in the heap; C has none, and sends neither this nor what follows", True),
+            Field(
+                "heap_free_bytes", _U32, "free in the heap; C has none, and sends neither this nor what follows", True
+            ),
             Field("heap_allocated_bytes", _U32, "taken in the heap, garbage included", True),
             Field("heap_largest_free_bytes", _U32, "the largest block that can be had, within 64", True),
             Field("collections", _U32, "collections of garbage that were noticed since the link began", True),
@@ -705,7 +707,7 @@ _C_ENUMS: tuple[tuple[str, type[enum.IntEnum] | type[enum.IntFlag]], ...] = (
 
 
 def constant_values() -> dict[str, int | str]:
-    """The protocol's constants by their names in C, without ELEARN_, and each message's format for struct, as NAME_FORMAT."""
+    """The protocol's constants by their names in C, without ELEARN_; NAME_FORMAT is a message's format for struct."""
     values: dict[str, int | str] = {"PROTOCOL_VERSION": PROTOCOL_VERSION}
     for prefix, codes in _C_ENUMS:
         values |= {f"{prefix}_{code.name}": int(code) for code in codes}

@@ -1,6 +1,7 @@
 """The link under MicroPython, on an emulated Cortex-M4F: the tests of the C link, and what is the REPL's alone.
 
-Tests of single frames share one board, on which the link starts anew with nothing saved each time that it is interrupted.
+Tests of single frames share one board, on which the link starts anew, with nothing saved, each time that it is
+interrupted.
 """
 
 from __future__ import annotations
@@ -19,28 +20,37 @@ from edgelearn.codegen import emit_micropython, plan_firmware
 from edgelearn.firmware.package import compile_package
 from edgelearn.host.device import open_device
 from edgelearn.host.link import LinkOptions
-from edgelearn.ir import Graph
-from edgelearn.protocol import MessageType, Region, Status, encode_frame, pack
+from edgelearn.ir import Graph, LossKind
+from edgelearn.protocol import (
+    READING,
+    MessageType,
+    Region,
+    SampleFlag,
+    Status,
+    decode_frame,
+    encode_frame,
+    pack,
+    unpack,
+)
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
-from edgelearn.training import make_head
-from tests.support.firmware import MODEL_HASH, write_project
+from edgelearn.training import make_head, plan_training
+from tests.support.firmware import MODEL_HASH, HostFirmware, build, generate, load_graph
 from tests.support.lossy_proxy import ALL_FAULTS, LossyProxy, assert_same_head, teach
 from tests.support.micropython.emulated import EmulatedBoard
+from tests.support.tflite_builder import TfliteBuilder
+from tests.unit.training.heads import head_graph
 from tests.vectors import test_link as c_link
 from tests.vectors.test_link import (  # collected here too: what they say holds for both links
     test_a_broken_frame_uses_up_no_number,  # noqa: F401
     test_a_change_under_a_number_of_reading_is_refused,  # noqa: F401
     test_a_fixed_part_that_is_too_short_is_refused,  # noqa: F401
     test_a_frame_whose_fixed_part_is_not_all_there_is_none,  # noqa: F401
+    test_a_host_of_another_version_opens_nothing,  # noqa: F401
     test_a_late_hello_of_the_session_before_opens_nothing,  # noqa: F401
     test_a_new_session_starts_numbers_anew_and_keeps_the_head,  # noqa: F401
     test_a_question_under_a_number_of_changes_is_refused_in_its_turn,  # noqa: F401
     test_a_refusal_is_kept_like_any_reply,  # noqa: F401
-    test_a_repeat_gets_the_same_reply_and_changes_nothing,  # noqa: F401
-    test_an_older_request_is_dropped,  # noqa: F401
     test_any_order_of_arrival_is_carried_out_in_order,  # noqa: F401
-    test_a_gap_is_told_and_changes_nothing,  # noqa: F401
-    test_a_host_of_another_version_opens_nothing,  # noqa: F401
     test_classes_are_renamed,  # noqa: F401
     test_each_change_does_change_something,  # noqa: F401
     test_parts_outside_the_inputs_are_refused,  # noqa: F401
@@ -57,7 +67,7 @@ from tests.vectors.test_link import (  # collected here too: what they say holds
 )
 
 BOARD = "nano33ble"
-HEAP_BYTES = 96 * 1024
+HEAP_BYTES = 72 * 1024
 OPTIONS = LinkOptions(first_timeout_s=0.2, min_timeout_s=0.05, max_timeout_s=0.3, give_up_s=30.0)
 #: What mpremote sends first: Ctrl-C, and the carriage return of what comes next.
 INTERRUPT = b"\0\r\x03\r"
@@ -121,6 +131,13 @@ def running(files: Mapping[str, bytes]) -> Iterator[EmulatedBoard]:
         yield board
 
 
+def start(board: EmulatedBoard) -> None:
+    """From the REPL to the first start of the link."""
+    with Console(board.url) as console:
+        console.send(b"\x02\x04")
+        console.read_until(AGAIN + b"\0")
+
+
 class Console:
     """What a person at a terminal sends and sees."""
 
@@ -162,28 +179,162 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def shared(files: dict[str, bytes]) -> Iterator[EmulatedBoard]:
     """A board whose link starts anew each time that it is interrupted."""
     with running({**files, "main.py": ANEW.encode()}) as board:
-        with Console(board.url) as console:
-            console.send(b"\x02\x04")
-            console.read_until(AGAIN + b"\0")
+        start(board)
         yield board
+
+
+def a_wire(url: str) -> c_link.Wire:
+    """Raw frames to a link that was just started."""
+    with Console(url) as console:
+        console.send(INTERRUPT)
+        console.read_until(AGAIN + b"\0")
+    return c_link.Wire(url)
 
 
 @pytest.fixture
 def wire(shared: EmulatedBoard) -> Iterator[c_link.Wire]:
-    with Console(shared.url) as console:
-        console.send(INTERRUPT)
-        console.read_until(AGAIN + b"\0")
-    wire = c_link.Wire(shared.url)
+    wire = a_wire(shared.url)
     yield wire
     wire.close()
 
 
+IMPOSTOR = c_link.IMPOSTORS["class"]
+#: The C link is tested with more of each.
+LATE_OR_EARLY = {
+    "repeat": lambda wire, change: c_link.test_a_repeat_gets_the_same_reply_and_changes_nothing(wire, change, IMPOSTOR),
+    "older": lambda wire, change: c_link.test_an_older_request_is_dropped(wire, change, 1000),
+    "gap": lambda wire, change: c_link.test_a_gap_is_told_and_changes_nothing(wire, change, READING - 3),
+}
+
+
+@pytest.mark.parametrize("check", LATE_OR_EARLY.values(), ids=LATE_OR_EARLY.keys())
+@pytest.mark.parametrize("change", c_link.CHANGES.values(), ids=c_link.CHANGES.keys())
+def test_what_is_late_or_early_changes_nothing(wire, change, check):
+    check(wire, change)
+
+
+#: What each side tells of its own memory and time.
+OWN = {
+    MessageType.RESULT: ("inference_ticks", "train_ticks", "stack_bytes"),
+    MessageType.HELLO_REPLY: ("counter_hz", "static_ram_bytes", "stack_size_bytes", "receive_bytes", "reset_cause"),
+}
+
+
+def told(reply: bytes) -> tuple[object, ...]:
+    """A reply without that."""
+    frame = decode_frame(reply)
+    values, tail = unpack(frame.type, frame.payload)
+    return frame.type, frame.sequence, {k: v for k, v in values.items() if k not in OWN.get(frame.type, ())}, tail
+
+
+def any_request(
+    random: np.random.Generator, input_bytes: int, outputs: int, useful: tuple[int, ...]
+) -> tuple[MessageType, bytes]:
+    """One that a device with such a model carries out, or nearly."""
+    kind = random.choice(
+        ["sample"] * 9 + ["part"] * 2 + ["write", "rate", "class", "reset", "save", "autosave", "forget"]
+    )
+    if kind == "sample":
+        flags = int(random.choice(useful) if random.random() < 0.8 else random.integers(32))
+        offset = int(random.choice([0, 0, 0, 0, input_bytes // 2, input_bytes, input_bytes + 1]))
+        size = max(input_bytes - offset, 0) + (2 * outputs if flags & SampleFlag.HAS_TARGETS else 0)
+        label, threshold = int(random.integers(outputs + 1)), int(random.integers(2**15))
+        tail = random.bytes(size + int(random.random() < 0.05))
+        return MessageType.SAMPLE, pack(
+            MessageType.SAMPLE, flags=flags, label=label, threshold=threshold, offset=offset, tail=tail
+        )
+    if kind == "part":
+        offset = int(random.integers(input_bytes + 2))
+        size = int(random.integers(max(input_bytes - offset, 0) + 2))
+        return MessageType.SAMPLE_PART, pack(MessageType.SAMPLE_PART, offset=offset, tail=random.bytes(size))
+    if kind == "write":
+        region, offset = int(random.integers(16)), int(random.integers(12))
+        index = int(random.random() < 0.1)
+        tail = bytes(random.integers(4, 12, int(random.integers(1, 6)), dtype=np.uint8))
+        return MessageType.WRITE, pack(MessageType.WRITE, region=region, index=index, offset=offset, tail=tail)
+    if kind == "rate":
+        return MessageType.SET_LEARNING_RATE, c_link.rate(
+            int(random.integers(2**14, 2**15)), int(random.integers(16, 30))
+        )
+    if kind == "class":
+        return MessageType.SET_CLASS, c_link.a_class(
+            int(random.integers(outputs + 1)), random.bytes(int(random.integers(9)))
+        )
+    if kind == "autosave":
+        return MessageType.SET_AUTOSAVE, pack(MessageType.SET_AUTOSAVE, steps=int(random.integers(4)))
+    return {"reset": MessageType.RESET_HEAD, "save": MessageType.SAVE, "forget": MessageType.FORGET}[str(kind)], b""
+
+
+def regression() -> tuple[Graph, TrainingPlan]:
+    """An autoencoder of nothing but its head."""
+    rng = np.random.default_rng(5)
+    weights = rng.normal(size=(12, 12)).astype(np.float32) * 0.1
+    bias = rng.normal(size=12).astype(np.float32)
+    graph = head_graph(weights, bias, feature_zero_point=3, loss=LossKind.SQUARED_ERROR, output_range=4.0)
+    return graph, plan_training(graph, learning_rate=1e-3)
+
+
+def several() -> tuple[Graph, TrainingPlan]:
+    """Three inputs, three outputs, and nothing that trains."""
+    builder = TfliteBuilder(1)
+    ends = [builder.softmax(builder.fully_connected(builder.input((1, size)), units=2)) for size in (5, 12, 3)]
+    return load_graph(builder.build(*ends)), NO_TRAINING
+
+
+@pytest.mark.parametrize(
+    ("make", "input_bytes", "outputs", "useful"),
+    [
+        (c_link._model, c_link.FEATURES, c_link.OUTPUTS, (0, 2, 3, 3, 17, 19)),
+        (regression, 12, 12, (0, 4, 5, 8, 9, 9)),
+        (several, 20, 2, (0, 2)),
+    ],
+    ids=["classes", "squared error", "nothing trains"],
+)
+def test_every_reply_is_that_of_the_c_link(tmp_path, make, input_bytes, outputs, useful):
+    """The same requests to both, most of them right, some repeated or too early."""
+    graph, training = make()
+    labels = tuple("abcde") if make is c_link._model else ()
+    random = np.random.default_rng(7)
+    program = build(generate(graph, training=training, labels=labels))
+    with (
+        running({**package(tmp_path, graph, training=training, labels=labels), "main.py": ANEW.encode()}) as board,
+        HostFirmware(program) as firmware,
+    ):
+        start(board)
+        with contextlib.closing(a_wire(board.url)) as mine, contextlib.closing(c_link.Wire(firmware.url)) as its:
+            number = 0
+            statuses: set[float] = set()
+            results = 0
+            for turn in range(250):
+                if turn % 40 == 0:
+                    number = int(random.integers(2**31))
+                    type_, sequence = MessageType.HELLO, 2**31 + turn
+                    payload = c_link.hello(turn + 1, number)
+                elif random.random() < 0.3:
+                    type_, sequence = MessageType.READ, 2**31 + turn
+                    region = int(random.choice([r for r in range(16) if r != Region.BOARD]))
+                    index, offset = int(random.integers(4)), int(random.choice([0, 0, 3, 2**31]))
+                    payload = pack(MessageType.READ, region=region, index=index, offset=offset, length=200)
+                else:
+                    type_, payload = any_request(random, input_bytes, outputs, useful)
+                    sequence = (number + int(random.choice([0] * 8 + [-1, -3, 1, 20]))) % READING
+                    number += sequence == number
+                    number %= READING
+                answers = [
+                    [told(reply) for reply in wire.send_raw(encode_frame(type_, sequence, payload))]
+                    for wire in (mine, its)
+                ]
+                assert answers[0] == answers[1], (turn, type_, payload)
+                results += sum(answer[0] is MessageType.RESULT for answer in answers[0])
+                statuses |= {answer[2]["status"] for answer in answers[0] if answer[0] is MessageType.ACK}
+            assert len(statuses) > 3
+            assert results > 25
+
+
 def restart(url: str) -> None:
-    """From the running link to its next start, as a person does it: Ctrl-C, Ctrl-D."""
+    """From the running link to its next start: Ctrl-C as tools send it, Ctrl-D."""
     with Console(url) as console:
-        console.send(b"\0\x03")
-        console.read_until(b">>> ")
-        console.send(b"\x04")
+        console.send(INTERRUPT + b"\x04")
         console.read_until(b"soft reboot\r\n")
 
 
@@ -216,26 +367,26 @@ def test_samples_allocate_nothing(board):
     with open_device(board.url) as device:
         device.statistics()
         allocated = []
-        for samples in (1, 1, 1001):
+        for samples in (1, 1, 301):
             for number in range(samples):
                 device.result(device.submit(x, train=True, label=number % c_link.OUTPUTS))
             allocated.append(device.statistics().heap_allocated_bytes)
         after = device.statistics()
     assert after.collections == 0
-    assert allocated[2] - allocated[1] == allocated[1] - allocated[0]
+    # What STATISTICS takes and gives back is not always the same.
+    assert allocated[2] - allocated[0] < 100
     assert 0 < after.heap_largest_free_bytes <= after.heap_free_bytes
     assert HEAP_BYTES * 0.9 < after.heap_bytes < HEAP_BYTES
 
 
 def test_collections_are_noticed(board):
-    """Each STATISTICS looks for the largest block, which takes one or more."""
+    """Those that MicroPython itself makes, when what requests leave behind has filled the heap."""
     with open_device(board.url) as device:
-        before = device.statistics().collections
-        for _ in range(3):
-            device.statistics()
-        read = [device.read_region(Region.HEAD_WEIGHTS) for _ in range(300)]
-        assert len(set(read)) == 1
-        assert device.statistics().collections > before
+        for _ in range(5):
+            assert device.statistics().collections == 0, "its own, to find the largest block, do not count"
+        for _ in range(900):
+            device.read_region(Region.BOARD)
+        assert 1 <= device.statistics().collections <= 4
 
 
 def test_a_soft_reset_brings_back_what_was_saved(board, plan):
@@ -265,9 +416,7 @@ def test_a_stream_goes_on_over_a_reset(board, plan):
             if number == 20:
                 device.save()
             if number == 40:
-                line._send_to_device(b"\0\x03")
-                time.sleep(0.8)
-                line._send_to_device(b"\x04")
+                line._send_to_device(INTERRUPT + b"\x04")
             device.result(device.submit(x, train=True, label=label))
             head.learn(x, head.judge(head.forward(x), label=label), label=label)
         assert_same_head(device, head)
@@ -327,9 +476,11 @@ def test_every_region(shared, wire, plan):
 def test_whoever_knocks_gets_the_repl(board):
     """Also where a host died within a frame, and where it has just said something."""
     frame = encode_frame(MessageType.HELLO, 2**31, c_link.hello())
-    for before in (b"", frame, frame[:1], frame[:9], encode_frame(MessageType.SAMPLE, 1, c_link.sample())[:25]):
+    a_sample = encode_frame(MessageType.SAMPLE, 1, c_link.sample())
+    for before in (b"", frame[:1], frame[:9], *(a_sample[:size] for size in (23, 24, 25))):
         with Console(board.url) as console:
             console.send(before)
+            time.sleep(0.3)
         with board.repl(soft_reset=False) as repl:
             assert repl.exec("print(1 + 1)") == "2\n"
         with Console(board.url) as console:

@@ -29,9 +29,12 @@ _NEXT_SEQUENCE = const(7)
 _SILENCE_MS = const(50)  # after which no frame goes on
 _SILENCES = const(10)  # after which what came alone was meant for somebody else; a busy host may pause within a frame
 _DATA_BYTES = const(64)  # that are read at once
-_SLICE_BYTES = const(8)  # the same where a reader blocks: so many bytes may be missing until the next ones come
+# The same where a reader blocks. If a host dies within a frame, its next slice takes what a tool then sends, which must
+# be no more than the carriage return, Ctrl-C, carriage return that it begins with.
+_SLICE_BYTES = const(3)
 _REPLY_BYTES = const(256)  # a reply with its CRC is one block of COBS: one byte, at most 254, and the zero
 _MOST_READ = const(234)
+_FRAMES_BYTES = const(512)
 _KEPT_BYTES = const(39)  # header and payload of a RESULT, the longest reply that is kept
 _WRITE_TRIES = const(1000)
 
@@ -56,10 +59,11 @@ _CAPACITY = const(11)
 _WHOLE = const(12)
 _QUIET = const(13)
 
-# What came alone: Ctrl-A to Ctrl-D in any order; carriage returns; these, then Ctrl-C. 0: nothing, -1: other bytes too.
-_CONTROLS = const(1)
-_RETURNS = const(2)
-_CALLED = const(3)
+# What came alone. 0: nothing, -1: other bytes too.
+_CONTROLS = const(1)  # Ctrl-A to Ctrl-D last
+_RETURNS = const(2)  # only carriage returns
+_RETURNED = const(3)  # carriage returns last
+_CALLED = const(4)  # carriage returns, then Ctrl-C
 
 
 class Link:
@@ -391,14 +395,14 @@ class Link:
             largest_free(),
             self._collections,
         )
-        self._allocated = gc.mem_alloc()
+        self._allocated = 0
         self._send(_MSG_STATISTICS_REPLY, _STATISTICS_REPLY_BYTES)
 
-    # Samples allocate nothing, any other request far less than is free: where less is allocated than before the one
-    # before, there was one collection. MicroPython itself counts none.
+    # Samples allocate nothing, any other request far less than is free: where clearly less is allocated than at the one
+    # before, there was one collection. MicroPython itself counts none. Frames of functions come and go without any.
     def _note_collection(self):
         allocated = gc.mem_alloc()
-        if allocated < self._allocated:
+        if allocated + _FRAMES_BYTES < self._allocated:
             self._collections += 1
         self._allocated = allocated
 
@@ -601,15 +605,16 @@ def largest_free():
 
 # Wait for a whole frame: its size, without COBS and its zero, or one of the numbers above.
 #
-# Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D that nothing follows,
-# which a person types, or a carriage return, Ctrl-C and the next carriage return, with which tools begin without waiting
-# for an answer. What comes after that is left for the REPL. No frame begins so.
+# Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D that nothing
+# follows, which a person types, or a carriage return, Ctrl-C and the next carriage return, with which tools begin
+# without waiting for an answer. What comes after that is left for the REPL. No frame begins so.
 @micropython.viper
 def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
     s = ptr32(state)
     d = ptr8(data)
     f = ptr8(frame)
     capacity = int(s[_CAPACITY])
+    last = int(now())
     while True:
         at = int(s[_AT])
         count = int(s[_COUNT])
@@ -626,6 +631,8 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
                         return _INTERRUPTED
                     if alone == 0:
                         s[_ALONE] = _RETURNS
+                    elif alone == _CONTROLS:
+                        s[_ALONE] = _RETURNED
                 elif byte and byte <= 4:
                     s[_ALONE] = _CALLED if byte == 3 and alone >= _RETURNS else _CONTROLS
                 else:
@@ -669,6 +676,23 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
         s[_AT] = 0
         s[_COUNT] = 0
         s[_STALLED] = 0
+        if int(s[_ALONE]) < 0 and int(s[_AT_REST]) == 0:
+            # Within a frame, on the REPL's line: what is sure to come is read without asking whether it is there.
+            wanted = block + 1
+            if size and f[0] == _MSG_SAMPLE and int(s[_WHOLE]) - size > wanted:
+                wanted = int(s[_WHOLE]) - size
+            if wanted > _SLICE_BYTES:
+                wanted = _SLICE_BYTES
+            got = readinto(data, wanted)
+            if not got:
+                return _ENDED
+            s[_COUNT] = int(got)
+            before = last
+            last = int(now())
+            if last - before >= _SILENCE_MS:
+                s[_ALONE] = 0
+                s[_STALLED] = 1
+            continue
         ready = False
         for _ in ipoll(_SILENCE_MS):
             ready = True
@@ -681,22 +705,12 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
                     wanted = 1
                 if wanted > _DATA_BYTES:
                     wanted = _DATA_BYTES
-            elif int(s[_ALONE]) < 0:
-                # After a block comes another or the end.
-                wanted = block + 1
-                if size and f[0] == _MSG_SAMPLE and int(s[_WHOLE]) - size > wanted:
-                    wanted = int(s[_WHOLE]) - size
-                if wanted > _SLICE_BYTES:
-                    wanted = _SLICE_BYTES
-            before = int(now())
             got = readinto(data, wanted)
             if got:
                 s[_COUNT] = int(got)
             elif not int(s[_COUNTS]):
                 return _ENDED
-            if int(now()) - before >= _SILENCE_MS:
-                s[_ALONE] = s[_AT_REST]
-                s[_STALLED] = 1 + int(s[_AT_REST])
+            last = int(now())
         else:
             quiet = int(s[_QUIET]) + 1
             alone = int(s[_ALONE])

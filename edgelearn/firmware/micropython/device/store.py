@@ -89,8 +89,9 @@ class Store:
 
     # From now on there is no save.
     def forget(self):
-        self._write(_FORGOTTEN, ())
-        self._is_forgotten = True
+        if self._newest is not None:
+            self._write(_FORGOTTEN, ())
+            self._is_forgotten = True
 
     def _write(self, length, parts):
         number = 0 if self._newest else 1
