@@ -3,6 +3,13 @@
 # Nothing is allocated in predict() and learn() where x is bytes and y a number. What is of this model alone stands in
 # facts.py and the .bin files; this file is the same for every model.
 import gc
+
+# What imports leave behind lies between what stays, until no large piece fits any more: it is collected at once, up to
+# the end of load().
+_usual_threshold = gc.threshold()
+gc.collect()
+gc.threshold(2048)
+
 import math
 import struct
 from array import array
@@ -20,7 +27,10 @@ _BYTES = (bytes, bytearray, memoryview, array)
 
 def load():
     """The network with what it learned last, as far as it was saved."""
-    return Model(__file__.rsplit("/", 1)[0])
+    model = Model(__file__.rsplit("/", 1)[0])
+    gc.collect()
+    gc.threshold(_usual_threshold)
+    return model
 
 
 class Model:
@@ -34,6 +44,10 @@ class Model:
     """
 
     def __init__(self, folder):
+        from .runner import prepare, run
+
+        # The largest first.
+        gc.collect()
         self._tables = bytearray(facts.TABLES_BYTES)
         self._ram = bytearray(facts.RAM_BYTES)
         self._weights = _weights(folder + "/weights.bin")
@@ -44,8 +58,6 @@ class Model:
         self.outputs = self._ends(facts.OUTPUTS)
         self.prediction = 0
         self._input = address(self.inputs[0])
-        from .runner import prepare, run
-
         self._run = run
         self._predict = prepare(self._tables, facts.PREDICT)
         self.counters = array("I", (0,) * 8)

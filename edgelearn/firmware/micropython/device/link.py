@@ -1,8 +1,8 @@
-# The link to a host: `Link(load()).run()`. What elearn_link.c does, in the same words; docs/protocol.md says it to people.
+# The link to a host: `Link(load()).run()`. It does what elearn_link.c does; docs/protocol.md says it to people.
 #
-# Constants that are not set here are those of elearn_protocol.h, put in when this file is generated; most are offsets in
-# a payload. A frame is: type, bytes of the fixed part, sequence number of four bytes, payload. A sample allocates nothing: numbers of 32 bits, which would be objects on
-# the heap, stay bytes, and only viper looks at them.
+# Constants that are not set here are those of elearn_protocol.h, put in when this file is generated; most are
+# offsets in a payload. A frame is: type, bytes of the fixed part, sequence number of four bytes, payload, CRC. A sample
+# allocates nothing: numbers of 32 bits, which would be objects on the heap, stay bytes that only viper looks at.
 import gc
 import select
 import struct
@@ -26,7 +26,8 @@ _CLASSES = const(5)
 _SESSION = const(6)
 _NEXT_SEQUENCE = const(7)
 
-_SILENCE_MS = const(50)  # after which what came alone was meant for somebody else
+_SILENCE_MS = const(50)  # after which no frame goes on
+_SILENCES = const(10)  # after which what came alone was meant for somebody else; a busy host may pause within a frame
 _DATA_BYTES = const(64)  # that are read at once
 _SLICE_BYTES = const(8)  # the same where a reader blocks: so many bytes may be missing until the next ones come
 _REPLY_BYTES = const(256)  # a reply with its CRC is one block of COBS: one byte, at most 254, and the zero
@@ -53,6 +54,12 @@ _AT_REST = const(9)
 _COUNTS = const(10)
 _CAPACITY = const(11)
 _WHOLE = const(12)
+_QUIET = const(13)
+
+# What came alone: Ctrl-A to Ctrl-D in any order; carriage returns; these, then Ctrl-C. 0: nothing, -1: other bytes too.
+_CONTROLS = const(1)
+_RETURNS = const(2)
+_CALLED = const(3)
 
 
 class Link:
@@ -78,7 +85,7 @@ class Link:
         self._reply = bytearray(_REPLY_BYTES)
         self._kept = bytearray(_WINDOW * _KEPT_BYTES)
         self._crc = array("I", (0,))
-        self._state = array("i", (0,) * 13)
+        self._state = array("i", (0,) * 14)
         self._state[_CAPACITY] = capacity
         self._state[_COUNTS] = hasattr(reader, "any")
         # Where the bytes are not the REPL's nobody else is there to talk to.
@@ -217,10 +224,9 @@ class Link:
         count_on(counters)
         if self._kept_count < _WINDOW:
             self._kept_count += 1
-        if self._autosave_works and model.is_save_due() and self._can_save:
-            if self._save() != _STATUS_OK:
-                self._failed_saves += 1
-                self._autosave_works = False
+        if self._autosave_works and model.is_save_due() and self._save() != _STATUS_OK:
+            self._failed_saves += 1
+            self._autosave_works = False
 
     def _read(self, kind, fixed, size):
         self._note_collection()
@@ -339,12 +345,12 @@ class Link:
             0,
             0,
             facts.MULTIPLY_ACCUMULATES,
-            *(0,) * 7
+            *(0,) * 7,
         )
         self._send(_MSG_HELLO_REPLY, _HELLO_REPLY_BYTES)
 
     def _saves(self):
-        return self._model.store.sequence if self._has_head else 0
+        return self._model.store.number() if self._has_head else 0
 
     # The host leaves: the session that it names is over.
     def _goodbye(self):
@@ -507,10 +513,14 @@ class Link:
             return None
         if name == _REGION_FEATURES:
             return model.features
-        if name == _REGION_HEAD_ROW_M or name == _REGION_HEAD_ROW_R:
-            return model.constant(facts.ROW_M if name == _REGION_HEAD_ROW_M else facts.ROW_R)
-        if name == _REGION_LOGITS or name == _REGION_PROBABILITIES:
-            return model.head.get("logits" if name == _REGION_LOGITS else "probabilities")
+        if name == _REGION_HEAD_ROW_M:
+            return model.constant(facts.ROW_M)
+        if name == _REGION_HEAD_ROW_R:
+            return model.constant(facts.ROW_R)
+        if name == _REGION_LOGITS:
+            return model.head["logits"]
+        if name == _REGION_PROBABILITIES:
+            return model.head.get("probabilities")
         return model.head.get(_WRITABLE.get(name))
 
     def _read_region(self):
@@ -532,9 +542,11 @@ class Link:
             return _STATUS_BAD_REGION
         if name not in _WRITABLE:
             return _STATUS_READ_ONLY
-        if name == _REGION_HEAD_ROW_T or name == _REGION_HEAD_ROW_RHO:
-            if not self._model.accepts(name == _REGION_HEAD_ROW_T, self._frame_at + begin, count):
-                return _STATUS_BAD_VALUE
+        is_row_t = name == _REGION_HEAD_ROW_T
+        if (is_row_t or name == _REGION_HEAD_ROW_RHO) and not self._model.accepts(
+            is_row_t, self._frame_at + begin, count
+        ):
+            return _STATUS_BAD_VALUE
         move(region, offset, self._frame, begin, count)
         return _STATUS_OK
 
@@ -589,9 +601,9 @@ def largest_free():
 
 # Wait for a whole frame: its size, without COBS and its zero, or one of the numbers above.
 #
-# Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D and carriage returns
-# that nothing follows, or Ctrl-C and a carriage return after it, with which tools begin and wait for no answer. No frame
-# begins so. _ALONE is -1 once others came; its bit 0 says that there was one of Ctrl-A to Ctrl-D, bit 1 a Ctrl-C.
+# Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D that nothing follows,
+# which a person types, or a carriage return, Ctrl-C and the next carriage return, with which tools begin without waiting
+# for an answer. What comes after that is left for the REPL. No frame begins so.
 @micropython.viper
 def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
     s = ptr32(state)
@@ -609,11 +621,13 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
             alone = int(s[_ALONE])
             if alone >= 0:
                 if byte == 13:
-                    if alone & 2:
+                    if alone == _CALLED:
                         s[_AT] = at
                         return _INTERRUPTED
+                    if alone == 0:
+                        s[_ALONE] = _RETURNS
                 elif byte and byte <= 4:
-                    s[_ALONE] = alone | (3 if byte == 3 else 1)
+                    s[_ALONE] = _CALLED if byte == 3 and alone >= _RETURNS else _CONTROLS
                 else:
                     # The end of what came after a long wait may be meant so.
                     s[_ALONE] = int(s[_STALLED]) - 1
@@ -659,6 +673,7 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
         for _ in ipoll(_SILENCE_MS):
             ready = True
         if ready:
+            s[_QUIET] = 0
             wanted = 1
             if int(s[_COUNTS]):
                 wanted = int(waiting())
@@ -666,7 +681,7 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
                     wanted = 1
                 if wanted > _DATA_BYTES:
                     wanted = _DATA_BYTES
-            else:
+            elif int(s[_ALONE]) < 0:
                 # After a block comes another or the end.
                 wanted = block + 1
                 if size and f[0] == _MSG_SAMPLE and int(s[_WHOLE]) - size > wanted:
@@ -683,10 +698,14 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
                 s[_ALONE] = s[_AT_REST]
                 s[_STALLED] = 1 + int(s[_AT_REST])
         else:
+            quiet = int(s[_QUIET]) + 1
             alone = int(s[_ALONE])
-            if alone > 0 and alone & 1:
+            if alone <= 0 or alone == _RETURNS:
+                s[_ALONE] = s[_AT_REST]
+            elif quiet < _SILENCES:
+                s[_QUIET] = quiet
+            else:
                 return _INTERRUPTED
-            s[_ALONE] = s[_AT_REST]
 
 
 # Whether the CRC at the end of a frame is right.
