@@ -226,7 +226,8 @@ def _requantisation(call: Call, first_sums: Integers, reach: Integers, fraction_
 
 def _reach(zero_point: int, bias: Integers, weights: Integers) -> Integers:
     """The largest magnitude of the sums of rows of weights."""
-    return np.abs(bias) + max(127 - zero_point, 128 + zero_point) * np.abs(weights).sum(axis=1)
+    reach: Integers = np.abs(bias) + max(127 - zero_point, 128 + zero_point) * np.abs(weights).sum(axis=1)
+    return reach
 
 
 def _conv2d(call: Call) -> Call:

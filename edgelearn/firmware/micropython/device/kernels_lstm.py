@@ -1,8 +1,8 @@
 """UNIDIRECTIONAL_SEQUENCE_LSTM, int8, in viper: the bytes of elearn_lstm_s8.c and elearn_lstm_cell_s8.c.
 
-Weights are offset binary (w + 128): what that adds is taken away by the sum of the values. Scratch holds the gates, four
-words for each unit, and behind them the cells. Several functions, because a Cortex-M0 has no branch over as much code as
-one would have. See kernels_conv2d.py about variables.
+Weights are offset binary (w + 128): what that adds is taken away by the sum of the values. Scratch holds the gates,
+four words for each unit, and behind them the cells. Several functions, because a Cortex-M0 has no branch over as much
+code as one would have. See kernels_conv2d.py about variables.
 """
 
 import micropython
