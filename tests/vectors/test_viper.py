@@ -150,6 +150,8 @@ def cases() -> list[_Case]:
             builder = TfliteBuilder(1)
             x = builder.input((1, 4, 4, 2))
             collector(builder.build(make(builder, x)), builder.rng.integers(-128, 128, (2, 4, 4, 2)).astype(np.int8))
+    # Its convolution is computed as a depthwise one.
+    collector(small_model(), np.random.default_rng(0).integers(-128, 128, (6, 8, 8, 1)).astype(np.int8))
     for seed in range(4):
         for kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             samples = np.random.default_rng(seed).integers(-128, 128, (6, 4, 4, 2)).astype(np.int8)
