@@ -338,8 +338,8 @@ def _prepare_folder(
         if there.sensor and not made.senses and not (force or any_project):
             raise StorageError(
                 f"{folder} has a sensor, and without --sensor it would have none",
-                hint=f"give --sensor {shlex.quote(str(folder / there.sensor))}, or your own copy of it; "
-                "--force leaves it out; nothing was written",
+                hint=f"give --sensor {shlex.quote(str(folder / there.sensor))}, or --force to leave it out; "
+                "nothing was written",
             )
         written = there.files
         own = [path for path in {*files, *written} - {FILE_NAME} if _is_changed(folder / path, written.get(path))]

@@ -290,7 +290,12 @@ def _nvm(board: Board, path: Path) -> Iterator[Fault]:
 
 def _nvm_driver(board: Board, nvm: NonVolatileMemory) -> Iterator[Fault]:
     saves = board.arduino is not None and board.arduino.saves
-    if nvm.source not in board.port.sources and (board.port.sources or not saves):
+    if not board.port.sources and not saves:
+        yield Fault(
+            cause="nothing keeps what it learned in nvm: there is no port.sources, and arduino.saves is not true",
+            hint="leave [nvm] out, or say arduino.saves = true",
+        )
+    if board.port.sources and nvm.source not in board.port.sources:
         yield Fault(cause=f"the driver of nvm, {nvm.source}, is not one of port.sources", hint="add it")
     known = [name for name in drivers.driver_names() if "elearn_nvm.h" in drivers.driver(name).includes]
     if nvm.source not in known:
@@ -300,7 +305,7 @@ def _nvm_driver(board: Board, nvm: NonVolatileMemory) -> Iterator[Fault]:
     driver = drivers.driver(nvm.source)
     if nvm.mapped and "elearn_nvm_read" in driver.defined:
         yield Fault(
-            cause=f"{nvm.source} drives pages that the processor cannot read like RAM", hint="mapped = false in nvm"
+            cause=f"{nvm.source} drives pages that the processor cannot read like RAM", hint="nvm.mapped = false"
         )
     if not nvm.mapped and "elearn_nvm_bytes" in driver.defined:
         yield Fault(cause=f"{nvm.source} drives pages that the processor reads like RAM", hint="leave nvm.mapped out")

@@ -333,6 +333,10 @@ def test_a_sketch_that_saves_needs_somewhere(tmp_path: Path) -> None:
 def test_a_driver_of_a_sketch_alone_must_be_there(tmp_path: Path) -> None:
     avr = resources.boards_folder() / "mega2560.toml"
     text = avr.read_text(encoding="utf-8")
+    (tmp_path / avr.name).write_text(text.replace("saves = true", "saves = false"))
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(tmp_path / avr.name)
+    assert "nothing keeps what it learned in nvm" in caught.value.cause
     (tmp_path / avr.name).write_text(text.replace('source = "avr_eeprom.c"', 'source = "nosuch.c"'))
     with pytest.raises(BoardFileError, match="is not a valid board file") as caught:
         load_board_file(tmp_path / avr.name)
