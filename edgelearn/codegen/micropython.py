@@ -29,7 +29,8 @@ from edgelearn.recipe import Residual
 
 PACKAGE = "model"
 _MAIN = "main.py"
-_DEVICE_FILES = ("__init__.py", "memory.py", "store.py")
+#: Of the package -> what it is in the device code.
+_DEVICE_FILES = {"__init__.py": "model.py", "memory.py": "memory.py", "store.py": "store.py"}
 _LINK = "link.py"
 DISPATCHER = "elearn_run_calls"
 _WORDS_PER_LINE = 8
@@ -309,7 +310,7 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
     contents, linked = tables.tables, None
     folder = resources.firmware_folder() / "micropython" / "device"
     files: dict[str, str | bytes] = {
-        f"{PACKAGE}/{file}": (folder / file).read_text(encoding="utf-8") for file in _DEVICE_FILES
+        f"{PACKAGE}/{name}": (folder / file).read_text(encoding="utf-8") for name, file in _DEVICE_FILES.items()
     }
     files[f"{PACKAGE}/{_LINK}"] = _link((folder / _LINK).read_text(encoding="utf-8"))
     files[_MAIN] = (folder / _MAIN).read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """Whole models under MicroPython, through the link: the bytes of LiteRT, and after 1,000 steps the bits of NumPy.
 
-In viper on 32-bit Arm with the heap of a Nano 33 BLE, and as machine code on an emulated Cortex-M4F. What the heap takes
-is what was predicted.
+In viper on 32-bit Arm with the heap of a Nano 33 BLE, and as machine code on an emulated Cortex-M4F. The heap takes what
+was predicted.
 """
 
 from __future__ import annotations
@@ -134,9 +134,7 @@ print(m.step, hexlify(m.head["weights"]).decode())
 
 
 @pytest.mark.parametrize("name", ["small", "kws"])
-def test_a_program_learns_a_thousand_samples_without_garbage(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
-):
+def test_a_program_learns_a_thousand_samples_without_garbage(name: str, tmp_path: Path, request: pytest.FixtureRequest):
     steps = 1000
     path = request.getfixturevalue(name)
     contents = files(path, tmp_path, Kernels.NATIVE)
