@@ -1,7 +1,7 @@
 """Whole models under MicroPython, through the link: the bytes of LiteRT, and after 1,000 steps the bits of NumPy.
 
-In viper on 32-bit Arm with the heap of a Nano 33 BLE, and as machine code on an emulated Cortex-M4F. The heap takes what
-was predicted.
+In viper on 32-bit Arm with the heap of a Nano 33 BLE, and as machine code on an emulated Cortex-M4F. The heap takes
+what was predicted.
 """
 
 from __future__ import annotations
