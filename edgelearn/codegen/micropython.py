@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from edgelearn import __version__, resources
 from edgelearn.board import Board, Core
-from edgelearn.codegen.emit import describe
+from edgelearn.codegen.emit import comment, describe
 from edgelearn.codegen.plan import WINDOW, End, Kernels, Plan
+from edgelearn.codegen.render import render
 from edgelearn.codegen.tables import Region, Tables, make_tables
 from edgelearn.codegen.viper import MODULE_HEAP_BYTES, file_of
 from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
@@ -29,6 +30,8 @@ from edgelearn.recipe import Residual
 
 PACKAGE = "model"
 _MAIN = "main.py"
+#: Stays with the project: the same model in plain Python, for people to read and to compare with.
+_REFERENCE = "reference.py"
 #: Of the package -> what it is in the device code.
 _DEVICE_FILES = {"__init__.py": "model.py", "memory.py": "memory.py", "store.py": "store.py"}
 _LINK = "link.py"
@@ -38,7 +41,9 @@ _WORDS_PER_LINE = 8
 _ENTRY_BYTES = 14
 #: What all modules but the kernels' take of the heap with their objects, measured on MicroPython 1.25; a test keeps the
 #: whole within 2 % or 512 bytes.
-_PYTHON_BYTES, _PYTHON_LEARNING_BYTES = 32_300, 1_600
+_PYTHON_BYTES, _PYTHON_LEARNING_BYTES = 29_250, 1_600
+#: With viper: the list of kernels and calls, and what each module takes beside its code.
+_FUNCTIONS_BYTES, _MODULE_BYTES = 1_800, 230
 #: A line of link.py in whose place the constants of the protocol come.
 _CONSTANTS_MARKER = "# Constants of the protocol\n"
 
@@ -89,7 +94,8 @@ def _need(plan: Plan, tables: Tables, linked: Linked | None) -> PackageNeed:
     if linked:
         kernels_bytes = _blocks(len(linked.code) + _ENTRY_BYTES)
     else:
-        kernels_bytes = sum(MODULE_HEAP_BYTES[name] for name in {file_of(function) for function in tables.functions})
+        modules = {file_of(function) for function in tables.functions}
+        kernels_bytes = sum(MODULE_HEAP_BYTES[name] + _MODULE_BYTES for name in modules) + _FUNCTIONS_BYTES
     parts = {
         "weights": _blocks(len(tables.weights)),
         "the arena and the trainable layer": _blocks(tables.ram_bytes),
@@ -322,6 +328,7 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
         modules = sorted({file_of(function) for function in tables.functions})
         files |= {f"{PACKAGE}/{module}.py": (folder / f"{module}.py").read_text(encoding="utf-8") for module in modules}
         files[f"{PACKAGE}/functions.py"] = _functions(tables)
+        files[_REFERENCE] = (folder / _REFERENCE).read_text(encoding="utf-8")
     runner = f"runner_{plan.kernels.value}.py"
     files[f"{PACKAGE}/runner.py"] = (folder / runner).read_text(encoding="utf-8")
     check_heap(plan.board, _need(plan, tables, linked))
@@ -329,14 +336,33 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
     files[f"{PACKAGE}/tables.bin"] = _tables_file(tables, contents)
     files[f"{PACKAGE}/weights.bin"] = tables.weights
     files["package.json"] = _package(files)
+    heap_bytes = _need(plan, tables, linked).heap_bytes
+    files["README.md"] = _readme(plan, name, heap_bytes)
     project = describe(plan, files, name=name, bundle_sha256=bundle_sha256)
-    files[FILE_NAME] = encode_project(replace(project, heap_bytes=_need(plan, tables, linked).heap_bytes))
+    files[FILE_NAME] = encode_project(replace(project, heap_bytes=heap_bytes))
     return dict(sorted(files.items()))
+
+
+def _readme(plan: Plan, name: str, heap_bytes: int) -> str:
+    """What a stranger wants to know of the folder."""
+    python = plan.board.micropython
+    return render(
+        "micropython_README.md.j2",
+        name=comment(name).replace("`", "'"),
+        title=plan.board.title,
+        trains=plan.head is not None,
+        classes=plan.classes > 0,
+        native=plan.kernels is Kernels.NATIVE,
+        heap_bytes=heap_bytes,
+        heap_available_bytes=python.heap_bytes if python else 0,
+        mode="--train" if plan.head else "--predict",
+        inputs=[end.tensor for end in plan.inputs],
+    )
 
 
 def _package(files: Mapping[str, str | bytes]) -> str:
     """What `mpremote mip install` reads: where each file goes, and where it is, once it is compiled."""
-    urls = [[_installed(path), f"build/{_installed(path)}"] for path in sorted(files)]
+    urls = [[_installed(path), f"build/{_installed(path)}"] for path in sorted(files) if path != _REFERENCE]
     return json.dumps({"urls": urls, "deps": [], "version": __version__}, indent=1) + "\n"
 
 
