@@ -1,7 +1,8 @@
-"""Fetch and build MicroPython for the tests, for `make micropython`: in CI it must succeed, elsewhere tests then skip."""
+"""What `make micropython` runs: gets MicroPython for the tests. In CI it must; elsewhere those tests skip without."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 
@@ -9,19 +10,22 @@ from edgelearn.errors import EdgelearnError
 from tests.support.micropython.packages import MicroPythonError, cache_folder, prepare
 from tests.support.tools import is_strict
 
+_LOG = logging.getLogger(__name__)
+
 
 def main() -> int:
     if shutil.which("apt-get") is None and not is_strict():
-        print("MicroPython for the tests comes from Debian's packages: without apt-get those tests skip")
+        _LOG.info("MicroPython for the tests comes from Debian's packages: without apt-get those tests skip")
         return 0
     try:
         prepare()
     except (EdgelearnError, MicroPythonError) as error:
-        print(f"no MicroPython for the tests: {error}", file=sys.stderr)
+        _LOG.error("no MicroPython for the tests: %s", error)
         return 1 if is_strict() else 0
-    print(f"MicroPython is in {cache_folder()}")
+    _LOG.info("MicroPython is in %s", cache_folder())
     return 0
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     sys.exit(main())

@@ -61,12 +61,13 @@ Acquire::AllowWeakRepositories "false";
 Acquire::AllowDowngradeToInsecureRepositories "false";
 Acquire::Languages "none";
 """
-_SOURCES = """\
-Types: deb deb-src
+_SOURCE = """\
+Types: {types}
 URIs: {mirror}
-Suites: {suites}
+Suites: {suite}
 Components: main
 Signed-By: {keyring}
+
 """
 
 
@@ -187,7 +188,11 @@ def _fetch(folder: Path) -> None:
         (state / name).mkdir(parents=True)
     (state / "status").touch()
     mirror = os.environ.get("EDGELEARN_DEBIAN_MIRROR", _MIRROR)
-    (state / "sources" / "debian.sources").write_text(_SOURCES.format(mirror=mirror, suites=f"{SUITE} {_MICROBIT_SUITE}", keyring=keyring))
+    sources = "".join(
+        _SOURCE.format(types=types, mirror=mirror, suite=suite, keyring=keyring)
+        for types, suite in (("deb deb-src", SUITE), ("deb", _MICROBIT_SUITE))
+    )
+    (state / "sources" / "debian.sources").write_text(sources)
     (state / "apt.conf").write_text(_inherited() + _CONFIGURATION.format(state=state))
     _apt(state, "update")
     _apt(state, "install", "--download-only", *_PACKAGES)

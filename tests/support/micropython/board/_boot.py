@@ -8,6 +8,7 @@ import vfs
 ADDRESS = 0x21000000
 BLOCK_BYTES = 4096
 BLOCKS = 512
+PAGE_BYTES = 256
 
 
 class Blocks:
@@ -35,10 +36,12 @@ class Blocks:
 
 
 device = Blocks(ADDRESS, BLOCKS)
+# The sizes are those of NOR flash; smaller ones would be slow.
 try:
-    vfs.mount(device, "/")
+    files = vfs.VfsLfs2(device, readsize=PAGE_BYTES, progsize=PAGE_BYTES)
 except OSError:
-    vfs.VfsLfs2.mkfs(device)
-    vfs.mount(device, "/")
-del device
+    vfs.VfsLfs2.mkfs(device, readsize=PAGE_BYTES, progsize=PAGE_BYTES)
+    files = vfs.VfsLfs2(device, readsize=PAGE_BYTES, progsize=PAGE_BYTES)
+vfs.mount(files, "/")
 sys.path.append("/lib")
+del device, files

@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "extmod/vfs.h"
 #include "py/gc.h"
@@ -15,12 +17,15 @@
 #include "py/stream.h"
 #include "shared/runtime/interrupt_char.h"
 #include "shared/runtime/pyexec.h"
+#include "shared/runtime/semihosting_arm.h"
 #include "uart.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 
 #define CPACR REGISTER(0xE000ED88u)
 #define VTOR REGISTER(0xE000ED08u)
+#define FAULT_STATUS REGISTER(0xE000ED28u)
+#define FAULT_ADDRESS REGISTER(0xE000ED38u)
 #define AIRCR REGISTER(0xE000ED0Cu)
 #define NVIC_ENABLE REGISTER(0xE000E100u)
 
@@ -89,9 +94,20 @@ static void receive(void)
     }
 }
 
-static void unexpected_interrupt(void)
+/* A real board resets or hangs; here the emulator ends and its log says why. The frame is what the core has stacked. */
+static void __attribute__((used)) report_fault(const uint32_t *frame)
 {
+    char text[80];
+    int length = snprintf(text, sizeof text, "fault: pc %08x lr %08x status %08x address %08x\n", (unsigned)frame[6],
+        (unsigned)frame[5], (unsigned)FAULT_STATUS, (unsigned)FAULT_ADDRESS);
+    mp_semihosting_tx_strn(text, (size_t)length);
     __real_exit(1);
+}
+
+static void __attribute__((naked)) fault(void)
+{
+    __asm volatile ("mrs r0, msp\n"
+                    "b report_fault\n");
 }
 
 /* The first thing that runs: the compiler may use the FPU from here on. */
@@ -100,7 +116,7 @@ void __wrap_uart_init(void)
     CPACR |= 0xFu << 20;
     __asm volatile ("dsb\nisb" ::: "memory");
     for (uint32_t i = 0; i < VECTORS; i++) {
-        vectors[i] = i < 16 ? isr_vector[i] : (uint32_t)unexpected_interrupt;
+        vectors[i] = i == 0 ? isr_vector[0] : (uint32_t)fault;
     }
     vectors[16] = (uint32_t)receive;
     VTOR = (uint32_t)vectors;
