@@ -443,6 +443,10 @@ MESSAGES: tuple[Message, ...] = (
             Field("sensor_samples", _U32, "samples since the sensor was started", True),
             Field("sensor_learned", _U32, "of these, how many were learned", True),
             Field("sensor_untold", _U32, "SENSOR_EVENTs not sent because the other side took no more bytes", True),
+            Field("heap_free_bytes", _U32, "MicroPython: free in its heap", True),
+            Field("heap_allocated_bytes", _U32, "MicroPython: taken in its heap, garbage included", True),
+            Field("heap_largest_free_bytes", _U32, "MicroPython: the largest block that can be had, within 64", True),
+            Field("collections", _U32, "MicroPython: garbage collections that were noticed since the link began", True),
         ),
     ),
     Message(type=MessageType.NAK, fields=(Field("expected", _U32, "number of the next request that changes state"),)),
@@ -688,6 +692,21 @@ _C_ENUMS: tuple[tuple[str, type[enum.IntEnum] | type[enum.IntFlag]], ...] = (
     ("LOSS", LossCode),
     ("RESIDUAL", ResidualCode),
 )
+
+
+def constant_values() -> dict[str, int | str]:
+    """The protocol's constants by their names in C, without ELEARN_, and for each message its struct format, NAME_FORMAT."""
+    values: dict[str, int | str] = {"PROTOCOL_VERSION": PROTOCOL_VERSION}
+    for prefix, codes in _C_ENUMS:
+        values |= {f"{prefix}_{code.name}": int(code) for code in codes}
+    for layout in MESSAGES:
+        name = layout.type.name
+        offset = 0
+        for field in layout.fields:
+            values[f"{name}_{field.name.upper()}"] = offset
+            offset += struct.calcsize("<" + field.type.value)
+        values |= {f"{name}_BYTES": offset, f"{name}_FORMAT": layout.format}
+    return values
 
 
 def c_header() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 import struct
 from collections.abc import Mapping
 
@@ -17,17 +18,18 @@ from msgspec.structs import replace
 from edgelearn import __version__, resources
 from edgelearn.board import Board, Core
 from edgelearn.codegen.emit import describe
-from edgelearn.codegen.plan import End, Plan
-from edgelearn.codegen.tables import Region, Tables, make_tables
+from edgelearn.codegen.plan import WINDOW, End, Plan
+from edgelearn.codegen.tables import CALL_WORDS, Region, Tables, make_tables
 from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
 from edgelearn.machine_code import Linked, link, load_layouts, load_library
 from edgelearn.project import FILE_NAME, encode_project
-from edgelearn.protocol import LossCode, ResidualCode, TensorType, pack_record
+from edgelearn.protocol import LossCode, ResidualCode, TensorType, constant_values, pack_record
 from edgelearn.recipe import Residual
 
 PACKAGE = "model"
 _MAIN = "main.py"
 _DEVICE_FILES = ("__init__.py", "memory.py", "store.py")
+_LINK = "link.py"
 _DISPATCHER = "elearn_run_calls"
 _WORDS_PER_LINE = 8
 #: Of the function that holds the kernels, before their code and after it.
@@ -36,6 +38,8 @@ _ENTRY_BYTES = 14
 
 #: Bytes of a block of the heap, of which every object takes whole ones.
 _BLOCK_BYTES = 16
+#: A line of link.py in whose place the constants of the protocol come.
+_CONSTANTS_MARKER = "# Constants of the protocol\n"
 
 
 class Kernels(enum.Enum):
@@ -261,6 +265,15 @@ def _facts(plan: Plan, tables: Tables, name: str) -> str:
     return "\n".join([*lines, ""])
 
 
+def _link(source: str) -> str:
+    """The link's module with the constants of the protocol that it names: after its imports, where they take no memory."""
+    constants = {"_WINDOW": WINDOW, **{f"_{name}": value for name, value in constant_values().items()}}
+    used = [f"{name} = const({constants[name]!r})\n" for name in constants if re.search(rf"\b{name}\b", source)]
+    before, marker, after = source.partition(_CONSTANTS_MARKER)
+    assert marker
+    return before + "".join(used) + after
+
+
 def _types() -> str:
     return ", ".join(f"{int(kind)} {kind.name.lower()}" for kind in TensorType)
 
@@ -291,6 +304,8 @@ def emit_micropython(
     files: dict[str, str | bytes] = {
         f"{PACKAGE}/{file}": (folder / file).read_text(encoding="utf-8") for file in _DEVICE_FILES
     }
+    files[f"{PACKAGE}/{_LINK}"] = _link((folder / _LINK).read_text(encoding="utf-8"))
+    files[_MAIN] = (folder / _MAIN).read_text(encoding="utf-8")
     if kernels is Kernels.NATIVE:
         linked = link_kernels(plan, tables)
         check_heap(plan.board, _need(plan, tables, linked))

@@ -50,7 +50,9 @@ class Model:
         self._predict = prepare(self._tables, facts.PREDICT)
         self.counters = array("I", (0,) * 8)
         self.saved = array("I", (0,) * 8)
+        self._counted_from = 0
         self._result = 0
+        self.result = bytearray(12)
         self.store = None
         self._head = None
         if facts.OUTPUTS_OF_HEAD:
@@ -60,13 +62,13 @@ class Model:
 
     def _relocate(self, path, begin, ram):
         with open(path, "rb") as file:
-            file.readinto(self._tables)
+            _fill(file, self._tables)
             regions = array("I", (begin, address(self._weights), ram, 0))
             places = bytearray(4 * min(facts.PLACES, 64))
             left = facts.PLACES
             while left:
                 count = min(left, 64)
-                file.readinto(memoryview(places)[: 4 * count])
+                _fill(file, memoryview(places)[: 4 * count])
                 relocate(self._tables, places, count, regions)
                 left -= count
 
@@ -80,6 +82,8 @@ class Model:
         self._learn = prepare(self._tables, facts.LEARN)
         self._reset = prepare(self._tables, facts.RESET)
         self._rate = prepare(self._tables, facts.RATE)
+        self._row_t = prepare(self._tables, facts.ROW_T)
+        self._row_rho = prepare(self._tables, facts.ROW_RHO)
         self._label_at = tuple(begin + offset for offset in facts.LABEL)
         self._targets_at = tuple(begin + offset for offset in facts.TARGETS)
         for offset in facts.INPUT:
@@ -93,18 +97,19 @@ class Model:
             self._targets = address(self.targets)
         self.learning_rate_bytes = tables[facts.STATE_RATE : facts.STATE_RATE + 3]
         ram = memoryview(self._ram)
+        self.features = ram[facts.FEATURES_OFFSET : facts.FEATURES_OFFSET + facts.FEATURES]
         self.head = {name: ram[offset : offset + size] for name, (offset, size) in facts.HEAD.items()}
         self._parts = [self.head[name] for name in facts.SAVED]
         if facts.STATE_RANDOM:
             self._parts.append(tables[facts.STATE_RANDOM : facts.STATE_RANDOM + 4])
-        self._parts.append(memoryview(self.counters))
+        self._parts.append(self.counters)
         self.reset_all()
         from .store import Store
 
         self.store = Store(folder, facts.IDENTITY)
         if self.store.load(self._parts):
             self.set_rate(self.counters[MANTISSA], self.counters[EXPONENT])
-            self.saved[:] = self.counters
+            self._note_saved()
         self.counters[SESSION] = 0
         self.counters[NEXT_SEQUENCE] = 0
         self.counters[BOOT] += 1
@@ -197,6 +202,8 @@ class Model:
         self.set_target(y)
         self._run(self._loss)
         self.train(y)
+        if self.is_save_due():
+            self.save()
         return prediction
 
     def set_target(self, y):
@@ -206,8 +213,7 @@ class Model:
                 y = self.names.index(y)
             if not 0 <= y < facts.OUTPUTS_OF_HEAD:
                 raise ValueError("classes are 0 to %d" % (facts.OUTPUTS_OF_HEAD - 1))
-            for at in self._label_at:
-                poke(at, y)
+            self.use_label(y)
         elif y is None:
             if not facts.INPUT_IS_TARGET:
                 raise ValueError("the input of this model cannot be its target")
@@ -218,6 +224,11 @@ class Model:
             for i in range(facts.OUTPUTS_OF_HEAD):
                 self.targets[i] = max(min(_rounded(y[i] * factor), 32767), -32768)
             self.use_targets(self._targets)
+
+    def use_label(self, number):
+        """Take a class, one that there is, as what the last prediction should have been."""
+        for place in self._label_at:
+            poke(place, number)
 
     def use_targets(self, at):
         """Read the targets, int16 of each output, at an address; 0 for the input itself."""
@@ -230,9 +241,6 @@ class Model:
         self.counters[STEP] += 1
         if facts.LOSS_KIND == _CROSS_ENTROPY and isinstance(label, int) and label >= self.counters[CLASSES]:
             self.counters[CLASSES] = label + 1
-        steps = self.counters[AUTOSAVE_STEPS]
-        if steps and self.counters[STEP] - self.saved[STEP] >= steps:
-            self.save()
 
     def measure(self):
         """Form the loss of the last prediction against what was set as its target: see loss."""
@@ -274,6 +282,18 @@ class Model:
         poke(self._mantissa_at, mantissa)
         poke(self._exponent_at, exponent)
         return bool(self._run(self._rate))
+
+    def accepts(self, is_row_t, at, count):
+        """Whether the layer could work with `count` bytes at an address as row_t, or as row_rho, of some outputs."""
+        begin = address(self._tables)
+        places = facts.ROW_T_VALUES if is_row_t else facts.ROW_RHO_VALUES
+        poke(begin + places[0], at)
+        poke(begin + places[1], count)
+        return bool(self._run(self._row_t if is_row_t else self._row_rho))
+
+    def constant(self, place):
+        """Bytes of the weights."""
+        return memoryview(self._weights)[place[0] : place[0] + place[1]]
 
     # Classes
 
@@ -320,15 +340,37 @@ class Model:
         """Keep what was learned over a reset; OSError where the file system refuses, and the save before stays."""
         if self.store is None:
             raise TypeError("this model has no trainable layer")
-        self.counters[MANTISSA], self.counters[EXPONENT] = struct.unpack("<HB", self.learning_rate_bytes)
-        self.store.save(self._parts)
+        counters = self.counters
+        counters[MANTISSA], counters[EXPONENT] = struct.unpack("<HB", self.learning_rate_bytes)
+        session, sequence = counters[SESSION], counters[NEXT_SEQUENCE]
+        if not session:
+            # All requests of the session that was saved last are still learned.
+            counters[SESSION], counters[NEXT_SEQUENCE] = self.saved[SESSION], self.saved[NEXT_SEQUENCE]
+        try:
+            self.store.save(self._parts)
+            self._note_saved()
+        finally:
+            counters[SESSION], counters[NEXT_SEQUENCE] = session, sequence
+
+    def _note_saved(self):
         self.saved[:] = self.counters
+        self._counted_from = self.counters[STEP]
+
+    def is_save_due(self):
+        """Whether as many steps have passed since the last save as are to be between two."""
+        steps = self.counters[AUTOSAVE_STEPS]
+        return steps and self.counters[STEP] - self._counted_from >= steps
+
+    def can_save(self):
+        """Whether there is something to save and the file system has room for it."""
+        return self.store is not None and self.store.can_save(self._parts)
 
     def forget(self):
         """Start as generated after the next reset."""
         self.store.forget()
         for i in range(8):
             self.saved[i] = 0
+        self._counted_from = self.counters[STEP]
 
     def reset(self):
         """Be as generated again, with the learning rate of now where that is possible; what was saved stays."""
@@ -339,7 +381,7 @@ class Model:
     def reset_all(self):
         """Be as generated again, with the learning rate that was generated too."""
         self._run(self._reset)
-        self.counters[STEP] = 0
+        self.counters[STEP] = self._counted_from = 0
         self.counters[CLASSES] = facts.CLASSES
         size = facts.LABEL_BYTES
         if size:
@@ -358,6 +400,11 @@ def _rounded(value):
     return int(value + 0.5) if value >= 0 else -int(0.5 - value)
 
 
+def _fill(file, data):
+    if file.readinto(data) != len(data):
+        raise ValueError("a file of the model is cut short")
+
+
 def _unpacked(kind, data):
     return struct.unpack("<%d%s" % (len(data) // struct.calcsize(kind), kind), data)
 
@@ -374,5 +421,5 @@ def _weights(path):
         except TypeError:
             pass
         data = bytearray(facts.WEIGHTS_BYTES)
-        file.readinto(data)
+        _fill(file, data)
         return data

@@ -57,13 +57,14 @@ def copy(to: ptr8, begin: int, source: ptr8, count: int):
         to[begin + i] = source[i]
 
 
-# CRC-32 as in IEEE 802.3, going on from that of what came before; 0 to begin with.
+# CRC-32 as in IEEE 802.3 of `count` bytes, going on from crc[0], which is 0 to begin with. A word that is given would be
+# an object on the heap.
 @micropython.viper
-def crc32(data: ptr8, count: int, crc: int) -> int:
+def add_crc(data: ptr8, begin: int, count: int, crc: ptr32):
     table = ptr32(_crc_table)
-    crc = crc ^ -1
-    for i in range(count):
-        crc ^= int(data[i])
-        crc = table[crc & 15] ^ ((crc >> 4) & 0x0FFFFFFF)
-        crc = table[crc & 15] ^ ((crc >> 4) & 0x0FFFFFFF)
-    return crc ^ -1
+    value = int(crc[0]) ^ -1
+    for i in range(begin, begin + count):
+        value ^= int(data[i])
+        value = table[value & 15] ^ ((value >> 4) & 0x0FFFFFFF)
+        value = table[value & 15] ^ ((value >> 4) & 0x0FFFFFFF)
+    crc[0] = value ^ -1

@@ -4,8 +4,9 @@
 # the parts one after another, CRC-32 of all before it. The file with the greater number is the newest.
 import os
 import struct
+from array import array
 
-from .memory import crc32
+from .memory import add_crc
 
 _MAGIC = 0x31444845  # "EHD1"
 _HEADER = "<IIIIII"
@@ -21,11 +22,22 @@ class Store:
         self.sequence = 0  # of the newest save, 0 without one
         self._newest = None  # which of the files it is in
         self._is_forgotten = True
+        self._crc = array("I", (0,))
+
+    # Whether there is room for a save: not where the file system cannot be written.
+    def can_save(self, parts):
+        if self._newest is not None:
+            return True
+        try:
+            found = os.statvfs(self._paths[0].rsplit("/", 1)[0] or "/")
+        except (AttributeError, OSError):
+            return True
+        return found[1] * found[4] >= sum(_bytes(part) for part in parts) + _HEADER_BYTES
 
     # Read the newest save into the parts; whether there is one. On the way nothing is changed until a file is known
     # to be whole.
     def load(self, parts):
-        size = sum(len(part) for part in parts)
+        size = sum(_bytes(part) for part in parts)
         for number, path in enumerate(self._paths):
             found = self._check(path, size)
             if found is not None and found[0] > self.sequence:
@@ -50,16 +62,17 @@ class Store:
                 forgotten = length == _FORGOTTEN
                 if magic != _MAGIC or (a, b, c) != self._identity or (length != size and not forgotten):
                     return None
-                crc = crc32(header, len(header), 0)
+                self._crc[0] = 0
+                add_crc(header, 0, len(header), self._crc)
                 left = 0 if forgotten else length
                 piece = bytearray(_PIECE_BYTES)
                 while left:
                     wanted = memoryview(piece)[: min(left, _PIECE_BYTES)]
                     if file.readinto(wanted) != len(wanted):
                         return None
-                    crc = crc32(wanted, len(wanted), crc)
+                    add_crc(wanted, 0, len(wanted), self._crc)
                     left -= len(wanted)
-                if file.read(4) != struct.pack("<I", crc & 0xFFFFFFFF):
+                if file.read(4) != bytes(memoryview(self._crc)):
                     return None
                 return sequence, forgotten
         except OSError:
@@ -67,7 +80,7 @@ class Store:
 
     # Write the parts as the newest save; OSError where the file system refuses, and the save before stays the newest.
     def save(self, parts):
-        self._write(sum(len(part) for part in parts), parts)
+        self._write(sum(_bytes(part) for part in parts), parts)
         self._is_forgotten = False
 
     # From now on there is no save.
@@ -79,14 +92,15 @@ class Store:
         number = 0 if self._newest else 1
         path = self._paths[number]
         header = struct.pack(_HEADER, _MAGIC, self.sequence + 1, *self._identity, length)
-        crc = crc32(header, len(header), 0)
+        self._crc[0] = 0
+        add_crc(header, 0, len(header), self._crc)
         try:
             with open(path, "wb") as file:
                 _write_all(file, header)
                 for part in parts:
                     _write_all(file, part)
-                    crc = crc32(part, len(part), crc)
-                _write_all(file, struct.pack("<I", crc & 0xFFFFFFFF))
+                    add_crc(part, 0, _bytes(part), self._crc)
+                _write_all(file, self._crc)
         except OSError:
             # What is half there would take the room that the next save needs.
             try:
@@ -101,6 +115,11 @@ class Store:
         self._newest = number
 
 
+# Of bytes, or of an array of words.
+def _bytes(part):
+    return 4 * len(part) if isinstance(part, array) else len(part)
+
+
 def _write_all(file, data):
-    if file.write(data) != len(data):
+    if file.write(data) != _bytes(data):
         raise OSError(28)  # ENOSPC
