@@ -8,6 +8,7 @@
 #   make goodput  how much of what line and device allow a stream reaches, for the documentation
 #   make verify-models   every model on every board against the references, with a trainable head and without
 #   make micropython    fetches and builds the MicroPython that tests run on; part of `make test`
+#   make machine-code   compiles the kernels for MicroPython, after one was changed
 #   make wheel    the Python package, in dist/
 
 VENV := .venv
@@ -27,7 +28,7 @@ MICROPYTHON_PACKAGES := qemu-user debian-archive-keyring
 # For the tests of the page. Ubuntu has Chromium only as a snap: there they run with the browser that is installed.
 BROWSER_PACKAGES := $(shell grep -qs '^ID=debian' /etc/os-release && echo chromium chromium-driver)
 
-.PHONY: demo test check fuzz soak bench goodput verify-models wheel setup system browser micropython clean
+.PHONY: demo test check fuzz soak bench goodput verify-models machine-code wheel setup system browser micropython clean
 
 demo: setup
 	$(BIN)/edgelearn demo --output runs/demo --runs runs
@@ -59,6 +60,9 @@ goodput: setup
 # Every byte of each model on every board, and 256 training steps of those with a trainable head.
 verify-models: setup
 	$(BIN)/python -m benchmarks.verify_models $(MODELS)
+
+machine-code: setup
+	$(BIN)/python -m edgelearn.firmware.machine_code
 
 wheel: setup
 	$(BIN)/python -m build

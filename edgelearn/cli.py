@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from edgelearn.inspection import End, Inspection, Layer
     from edgelearn.pipeline import Built
     from edgelearn.profiling import LayerProfile, Profile
-    from edgelearn.verification import SlowLayer
+    from edgelearn.verification import DeviceVerification, SlowLayer, Verification
 
 _Options = TypeVar("_Options", bound=msgspec.Struct)
 
@@ -366,6 +366,12 @@ def _print_inspection(found: Inspection) -> None:
     default=None,
     help="What to generate; by default the first that the board can take.",
 )
+@click.option(
+    "--kernels",
+    type=click.Choice(["native", "viper"]),
+    default=None,
+    help="MicroPython: machine code, which needs no compiler, or viper; by default the fastest that the board can run.",
+)
 @click.option("--force", is_flag=True, help="Overwrite generated files although they were changed.")
 def generate(
     bundle: Path,
@@ -375,12 +381,14 @@ def generate(
     learning_rate: float | None,
     sensor: Path | None,
     target: str | None,
+    kernels: str | None,
     force: bool,
 ) -> None:
-    """Generate a C project, which builds with `make` alone, C files for your own firmware, or an Arduino library."""
+    """Generate a C project, C files for your own firmware, an Arduino library or a MicroPython package."""
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
+    from edgelearn.codegen import Kernels
 
     plan = pipeline.generate(
         read_bundle(bundle),
@@ -391,6 +399,7 @@ def generate(
         force=force,
         sensor=sensor,
         output=Output(target) if target else None,
+        kernels=Kernels(kernels) if kernels else None,
     )
     if plan.output is Output.MICROPYTHON:
         _report_package(folder, plan)
@@ -435,7 +444,6 @@ def _report_package(folder: Path, plan: Plan) -> None:
 def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
     """Build a project and check its memory; compile a MicroPython package."""
     from edgelearn import pipeline
-    from edgelearn.board import Output
     from edgelearn.errors import OptionError
     from edgelearn.project import read_project
 
@@ -703,7 +711,8 @@ def _columns(text: str) -> tuple[str, ...]:
 
 @main.command()
 @click.argument("bundle", type=EXISTING)
-@BOARD
+@click.option("--board", "-b", "board_name", default=None, help="The emulated board to build for and to boot.")
+@click.option("--port", "-p", default=None, help="Of a device that runs the model already, instead of a board.")
 @click.option("--data", "-d", type=EXISTING, default=None, help=".npz with x and y; by default random inputs.")
 @click.option("--samples", type=click.IntRange(min=1), default=64, show_default=True, help="Predictions compared.")
 @click.option("--train-steps", type=click.IntRange(min=0), default=100, show_default=True, help="Steps learned.")
@@ -713,10 +722,12 @@ def _columns(text: str) -> tuple[str, ...]:
 @click.option("--sanitize", is_flag=True, help="Build with sanitizers (host board only).")
 @_ENGINE
 @click.option("--keep", type=EXISTING, default=None, metavar="DIR", help="Keep the generated project here.")
+@click.option("--force", is_flag=True, help="With --port, although the device has learned what it has not saved.")
 @JSON
 def verify(
     bundle: Path,
-    board_name: str,
+    board_name: str | None,
+    port: str | None,
     data: Path | None,
     samples: int,
     train_steps: int,
@@ -726,44 +737,78 @@ def verify(
     sanitize: bool,
     engine: str | None,
     keep: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Compare a device with the references, byte for byte.
 
-    Builds BUNDLE for a board, boots it, predicts and learns. Exits with 0 only when nothing differs.
+    Builds BUNDLE for an emulated board and boots it, or takes the device at a port, which runs it already; predicts
+    and learns. Exits with 0 only when nothing differs.
     """
     from rich.progress import Progress
 
     from edgelearn.board import load_board
     from edgelearn.verification import verify as verify_bundle
+    from edgelearn.verification import verify_device
 
-    board = load_board(board_name)
+    _check_verify_options(board_name, port)
     console = make_console(err=True)
+    found: Verification | DeviceVerification
     with (
         tempfile.TemporaryDirectory() as temporary,
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
-        task = progress.add_task(f"{bundle.name} on {board.name}", total=None)
-        found = verify_bundle(
-            bundle,
-            board,
-            keep or Path(temporary) / "project",
-            data=data,
-            samples=samples,
-            train_steps=train_steps,
-            residual=Residual(residual),
-            learning_rate=learning_rate,
-            toolchain=toolchain,
-            sanitize=sanitize,
-            engine=engine,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+        task = progress.add_task(f"{bundle.name} on {board_name or port}", total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        if port is not None:
+            found = verify_device(
+                bundle, port, data=data, samples=samples, train_steps=train_steps, force=force, progress=show
+            )
+        else:
+            found = verify_bundle(
+                bundle,
+                load_board(board_name or ""),
+                keep or Path(temporary) / "project",
+                data=data,
+                samples=samples,
+                train_steps=train_steps,
+                residual=Residual(residual),
+                learning_rate=learning_rate,
+                toolchain=toolchain,
+                sanitize=sanitize,
+                engine=engine,
+                progress=show,
+            )
+    _report_verification(found, as_json=as_json)
+
+
+def _check_verify_options(board_name: str | None, port: str | None) -> None:
+    """Either a board to build for, or a device that runs; what is built and how says nothing of the latter."""
+    if (board_name is None) == (port is None):
+        raise click.UsageError("give either --board, an emulated board, or --port, a device that runs the model")
+    context = click.get_current_context()
+    of_board = ("residual", "learning_rate", "toolchain", "sanitize", "engine", "keep")
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in (of_board if port else ("force",))
+        and context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} means nothing with {'--port' if port else '--board'}")
+
+
+def _report_verification(found: Verification | DeviceVerification, *, as_json: bool) -> None:
+    slowest = getattr(found, "slowest_layers", ())
     if as_json:
         print_json(found)
     else:
         _print_figures(found, but="slowest_layers")
-        if found.slowest_layers:
-            click.echo(f"slowest layers, of the estimated cycles: {_slowest_text(found.slowest_layers)}")
+        if slowest:
+            click.echo(f"slowest layers, of the estimated cycles: {_slowest_text(slowest)}")
         click.echo("exact: nothing differs from the references" if found.is_exact else "not exact")
         if found.head_weights_different is None and found.train_steps:
             click.echo("note: a float head stands outside the promise of bits; only its features were compared")

@@ -78,11 +78,13 @@ class Library(_Part, frozen=True, kw_only=True):
 
     Attributes:
         core: the processor's name for compilers.
+        sources_sha256: of the C files, headers and flags that it was compiled from, in hex.
         functions: name -> piece that begins with it.
         pieces: by name.
     """
 
     core: str
+    sources_sha256: str
     functions: dict[str, str]
     pieces: dict[str, Piece]
 

@@ -29,7 +29,7 @@ from edgelearn import codegen, training
 from edgelearn import convert as converter
 from edgelearn.board import Board, Core, MemoryKind, Output, board_names, load_board
 from edgelearn.bundle import Bundle, bundle_bytes, file_sha256, read_bundle, write_atomically, write_bundle
-from edgelearn.codegen import Plan, SensorSource, contents_bytes
+from edgelearn.codegen import Kernels, Plan, SensorSource, contents_bytes
 from edgelearn.errors import (
     BoardFileError,
     BuildError,
@@ -170,6 +170,7 @@ def plan(
     residual: Residual = Residual.INT8,
     learning_rate: float | None = None,
     output: Output | None = None,
+    kernels: Kernels | None = None,
 ) -> Plan:
     """Decide how the bundle trains and where everything lies on the board. Does not check that it fits."""
     recipe = training.plan_training(
@@ -183,6 +184,7 @@ def plan(
         labels=bundle.labels,
         spare_classes=bundle.spare_classes,
         output=output,
+        kernels=kernels,
     )
 
 
@@ -196,6 +198,7 @@ def generate(
     force: bool = False,
     sensor: Path | None = None,
     output: Output | None = None,
+    kernels: Kernels | None = None,
 ) -> Plan:
     """Write the project into `folder`: a new or empty one, or one that was generated before.
 
@@ -208,6 +211,7 @@ def generate(
         force: overwrite generated files although a person has changed them.
         sensor: C file that reads a sensor on the board; a copy of it becomes part of the project.
         output: what is generated; None takes the first that the board can take.
+        kernels: what computes, with MicroPython; None takes the fastest that the board can run.
 
     Raises:
         OptionError: the file is not what reads a sensor; the board cannot take that output.
@@ -215,7 +219,7 @@ def generate(
         StorageError: the folder holds something else or changed files, or could not be written.
     """
     check_output(board, output or board.outputs[0])
-    made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
+    made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output, kernels=kernels)
     write_project(made, bundle, folder, force=force, sensor=sensor)
     return made
 

@@ -1,5 +1,6 @@
-"""Builds a bundle for a board, boots it, and compares every byte with references that are not our C.
+"""Compares every byte that a device gives with references that are not ours.
 
+`verify` builds a bundle for a board and boots it, `verify_device` takes a device that runs already, of whatever kind.
 Without a trainable head: every output with the LiteRT reference kernels. With one: the backbone's int8 features and the
 outputs that are not the head's with the LiteRT reference kernels, and the head's logits, probabilities, losses and
 learned weights, bit for bit, with the NumPy reference. On an emulated board instructions are counted too, and the
@@ -19,14 +20,14 @@ from edgelearn import pipeline, profiling
 from edgelearn.board import Board
 from edgelearn.bundle import Bundle, read_bundle
 from edgelearn.convert.litert import ReferenceInterpreter, require_oracle
-from edgelearn.errors import DataError, EmulatorError, GraphError
+from edgelearn.errors import DataError, EmulatorError, GraphError, OptionError
 from edgelearn.firmware.emulator import require_emulator
 from edgelearn.host.data import Dataset, load_dataset, random_dataset
-from edgelearn.host.device import Device, Result
+from edgelearn.host.device import Device, Result, open_device
 from edgelearn.ir import Graph, LossKind
 from edgelearn.protocol import Region
-from edgelearn.recipe import Residual, TrainingPlan
-from edgelearn.training import HeadStep, IntegerHead, make_head
+from edgelearn.recipe import NO_TRAINING, Residual, TrainingPlan
+from edgelearn.training import HeadStep, IntegerHead, make_head, plan_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,25 @@ class Verification(Struct, frozen=True, kw_only=True):
         return self.output_bytes_different == 0 and not self.head_weights_different
 
 
+class DeviceVerification(Struct, frozen=True, kw_only=True):
+    """What was compared with a device that ran already; see `Verification`. Times are the device's own, in ms."""
+
+    board: str
+    port: str
+    samples: int
+    output_bytes_compared: int
+    output_bytes_different: int
+    train_steps: int
+    head_weights_different: int | None
+    inference_ms: float | None
+    train_step_ms: float | None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing differs."""
+        return not self.output_bytes_different and not self.head_weights_different
+
+
 class _Tally:
     """Bytes compared and bytes that differ."""
 
@@ -148,20 +168,9 @@ def verify(
     plan = pipeline.generate(bundle, board, folder, residual=residual, learning_rate=learning_rate)
     built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)
     with pipeline.connect(pipeline.EMULATE, project=folder, bundle=bundle, engine=engine) as device:
-        dataset = load_dataset(data, device.info) if data else random_dataset(device.info, plan.head, max(samples, 1))
-        if plan.head and train_steps and not dataset.can_train:
-            raise DataError(
-                f"{dataset.name} has no labels to learn from",
-                hint="add them as the array y, or verify predictions only with --train-steps 0",
-            )
-        run = _Run(bundle, plan.training, device, dataset)
+        run = _start(bundle, plan.training, device, data, samples=samples, train_steps=train_steps)
         steps = train_steps if plan.head else 0
-        for number in range(samples):
-            run.predict(number % len(dataset))
-            progress(number + 1, samples + steps)
-        for number in range(steps):
-            run.train(number % len(dataset))
-            progress(samples + number + 1, samples + steps)
+        run.all(samples, steps, progress)
         different = run.head_differences()
         statistics = device.statistics()
     measured = _measure(folder, plan, built, data) if counts else None
@@ -189,6 +198,97 @@ def verify(
             for layer in (measured.slowest[:_SLOWEST] if measured else ())
         ),
     )
+
+
+def verify_device(
+    bundle_path: Path,
+    port: str,
+    *,
+    data: Path | None = None,
+    samples: int,
+    train_steps: int,
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> DeviceVerification:
+    """Compare a device that runs the bundle's model, with its own learning rate and way to store the head.
+
+    It is as generated while it is compared, and afterwards; what it has saved stays saved.
+
+    Args:
+        bundle_path: the bundle that its program was generated from.
+        port: a serial device or socket://host:port.
+        data: samples with labels or targets; without, random inputs and labels from a fixed seed.
+        samples: how many samples are predicted and compared.
+        train_steps: how many steps are learned and compared; 0 without a trainable head.
+        force: although the device has learned what it has not saved.
+        progress: called with samples done and samples in all.
+
+    Raises:
+        MissingPackageError, DataError: as for `verify`.
+        OptionError: what the device has learned would be lost, or its head did not start as the bundle's.
+        WrongModelError: it runs another model.
+    """
+    require_oracle()
+    bundle = read_bundle(bundle_path)
+    with open_device(port, expected_model_hash=bundle.model_hash, expected_model_name=bundle.name) as device:
+        info = device.info
+        if info.is_trainable and info.step != info.saved_step and not force:
+            raise OptionError(
+                f"the device at {port} has learned {info.step:,} steps, of which {info.saved_step:,} are saved",
+                cause="to be compared it forgets what it has learned",
+                hint="save it first with `edgelearn head save`, or --force to lose it",
+            )
+        training = NO_TRAINING
+        if info.is_trainable:
+            device.reset_head()
+            training = plan_training(
+                bundle.graph,
+                residual=Residual[info.residual.name],
+                learning_rate=info.learning_rate,
+                learned=bundle.learned,
+            )
+        run = _start(bundle, training, device, data, samples=samples, train_steps=train_steps)
+        if run.head_differences():
+            raise OptionError(
+                f"the head of the device at {port} does not start as that of {bundle_path}",
+                cause="both belong to the same model, but its program was generated from another bundle",
+                hint="give that bundle, or generate and flash anew",
+            )
+        steps = train_steps if training.layers else 0
+        run.all(samples, steps, progress)
+        different = run.head_differences()
+        if info.is_trainable:
+            device.reset_head()
+        milliseconds = 1000 / info.counter_hz if info.counter_hz else None
+    return DeviceVerification(
+        board=info.board,
+        port=port,
+        samples=samples,
+        output_bytes_compared=run.tally.compared,
+        output_bytes_different=run.tally.different,
+        train_steps=steps,
+        head_weights_different=different,
+        inference_ms=milliseconds and run.mean_ticks("inference") * milliseconds,
+        train_step_ms=milliseconds and run.mean_ticks("train") * milliseconds if steps else None,
+    )
+
+
+def _start(
+    bundle: Bundle, training: TrainingPlan, device: Device, data: Path | None, *, samples: int, train_steps: int
+) -> _Run:
+    """The device beside its references, with the samples to compare on.
+
+    Raises:
+        DataError: there is something to learn, and the data does not say what.
+    """
+    head = training.layers[0] if training.layers else None
+    dataset = load_dataset(data, device.info) if data else random_dataset(device.info, head, max(samples, 1))
+    if head and train_steps and not dataset.can_train:
+        raise DataError(
+            f"{dataset.name} has no labels to learn from",
+            hint="add them as the array y, or verify predictions only with --train-steps 0",
+        )
+    return _Run(bundle, training, device, dataset)
 
 
 def _measure(folder: Path, plan: Plan, built: pipeline.Built, data: Path | None) -> profiling.Profile | None:
@@ -221,6 +321,15 @@ class _Run:
         self._references: dict[int, dict[int, npt.NDArray[Any]]] = {}
         self._ticks: dict[str, list[int]] = {"inference": [], "train": []}
         self.tally = _Tally()
+
+    def all(self, samples: int, steps: int, progress: Callable[[int, int], None]) -> None:
+        """Predict samples, then learn steps, from the first sample on."""
+        for number in range(samples):
+            self.predict(number % len(self._dataset))
+            progress(number + 1, samples + steps)
+        for number in range(steps):
+            self.train(number % len(self._dataset))
+            progress(samples + number + 1, samples + steps)
 
     def predict(self, number: int) -> None:
         """Predict one sample and compare what it gave."""

@@ -4,9 +4,10 @@ from edgelearn.codegen.arduino import emit_arduino
 from edgelearn.codegen.emit import SensorSource, contents_bytes, emit_project
 from edgelearn.codegen.library import emit_library
 from edgelearn.codegen.micropython import emit_micropython
-from edgelearn.codegen.plan import Plan, check_fit, plan_firmware
+from edgelearn.codegen.plan import Kernels, Plan, check_fit, plan_firmware
 
 __all__ = [
+    "Kernels",
     "Plan",
     "SensorSource",
     "check_fit",

@@ -6,6 +6,7 @@ measured; the build replaces it by the linker's figure.
 
 from __future__ import annotations
 
+import enum
 import re
 import struct
 import zlib
@@ -16,7 +17,8 @@ from edgelearn.board import Board, Core, Output
 from edgelearn.codegen.arena import Lifetime, Placement, place
 from edgelearn.codegen.lowering import CONSTANT_SUFFIXES, Call, Target, lower
 from edgelearn.codegen.lowering.call import DOT
-from edgelearn.errors import DoesNotFitError, UnsupportedOpError
+from edgelearn.codegen.viper import adapt
+from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
 from edgelearn.ir import AnyOp, DType, Graph, LossKind, Tensor
 from edgelearn.ir.dense import FullyConnected
 from edgelearn.ir.edges import Dequantize, Quantize
@@ -62,6 +64,17 @@ CODE_STORE_BYTES = 2_480
 AVR_CODE = 2.0
 #: The state of link and drivers beside the buffers.
 STATE_ESTIMATE_BYTES = 236
+
+
+class Kernels(enum.Enum):
+    """What computes on the device: machine code of the C kernels, or their twins in MicroPython's viper."""
+
+    NATIVE = "native"
+    VIPER = "viper"
+
+
+#: Cores for whose machine code no compiler is needed on MicroPython: see `edgelearn.machine_code`.
+_WITH_MACHINE_CODE = (Core.CORTEX_M0, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F)
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -118,12 +131,14 @@ class Plan(Struct, frozen=True, kw_only=True):
         label_bytes: of a name that the device can change, 0 where it cannot.
         ring_bytes: of the receive ring.
         output: what is generated.
+        kernels: what computes.
         identity: of what is saved: a head saved by firmware with another one is not loaded.
     """
 
     graph: Graph
     board: Board
     output: Output
+    kernels: Kernels
     training: TrainingPlan
     model_hash: str
     labels: tuple[str, ...]
@@ -257,6 +272,7 @@ def plan_firmware(
     spare_classes: int = 0,
     target: Target | None = None,
     output: Output | None = None,
+    kernels: Kernels | None = None,
 ) -> Plan:
     """Plan the firmware of a graph for a board. Nothing is refused here: see `check_fit`.
 
@@ -269,14 +285,22 @@ def plan_firmware(
         spare_classes: outputs of the trainable layer, at its end, that are no class yet.
         target: what kernels may use of the processor; by default what the board's core has.
         output: what is to be generated; by default the board's first.
+        kernels: what computes, with MicroPython; by default the fastest that the board's core can run.
+
+    Raises:
+        UnsupportedOpError: ops have no such kernels.
+        OptionError: the board's core has no machine code.
     """
     output = output or board.outputs[0]
+    kernels = _kernels(board, output, kernels)
     board = board if training.layers and output in _KEEPING else board.without_nvm()
     trainable = {layer.op for layer in training.layers}
     identifiers = _unique_identifiers(graph.ops)
     # This machine runs the portable twins of the DSP kernels, so that tests here see what a Cortex-M4 gets.
     target = target or Target(dsp=board.core.has_dsp or board.core is Core.HOST)
-    calls = _calls(graph, target, trainable)
+    if kernels is Kernels.VIPER:
+        target = Target(dsp=False)
+    calls = _calls(graph, target, trainable, kernels)
     kept = _kept(graph, training)
     root = _roots(graph, calls, kept)
     placement = place(_lifetimes(graph, calls, root, kept))
@@ -313,6 +337,7 @@ def plan_firmware(
         graph=graph,
         board=board,
         output=output,
+        kernels=kernels,
         training=training,
         model_hash=model_hash,
         labels=labels,
@@ -352,19 +377,42 @@ def plan_on(plan: Plan, board: Board, output: Output | None = None) -> Plan:
     )
 
 
-def _calls(graph: Graph, target: Target, trainable: set[str]) -> list[Call | None]:
+def _kernels(board: Board, output: Output, kernels: Kernels | None) -> Kernels:
+    """What computes, checked."""
+    if output is not Output.MICROPYTHON:
+        if kernels not in (None, Kernels.NATIVE):
+            raise OptionError(f"{kernels.value} kernels are MicroPython's", hint="add --target micropython")
+        return Kernels.NATIVE
+    has_machine_code = board.core in _WITH_MACHINE_CODE
+    if kernels is Kernels.NATIVE and not has_machine_code:
+        raise OptionError(
+            f"there is no machine code for the {board.core.value} of {board.name}", hint="--kernels viper"
+        )
+    return kernels or (Kernels.NATIVE if has_machine_code else Kernels.VIPER)
+
+
+def _calls(graph: Graph, target: Target, trainable: set[str], kernels: Kernels) -> list[Call | None]:
     """The kernel call of each op; what cannot be lowered is refused together."""
     calls: list[Call | None] = []
     refused: list[UnsupportedOpError] = []
     for op in graph.ops:
         try:
-            calls.append(None if op.name in trainable else lower(graph, op, target))
+            call = None if op.name in trainable else lower(graph, op, target)
+            calls.append(_in_viper(op, call) if call and kernels is Kernels.VIPER else call)
         except UnsupportedOpError as error:
             refused.append(error)
     if refused:
         ops = tuple(name for error in refused for name in error.ops)
         raise UnsupportedOpError(ops, hint="; ".join(dict.fromkeys(error.hint for error in refused)))
     return calls
+
+
+def _in_viper(op: AnyOp, call: Call) -> Call:
+    try:
+        return adapt(call)
+    except UnsupportedOpError as error:
+        reasons = tuple(f"{op.TITLE} (op #{op.index}): {reason}" for reason in error.ops)
+        raise UnsupportedOpError(reasons, hint=error.hint) from error
 
 
 def _kept(graph: Graph, training: TrainingPlan) -> set[str]:

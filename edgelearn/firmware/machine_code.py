@@ -1,12 +1,14 @@
 """Compile the C kernels for MicroPython: `make machine-code` writes what edgelearn/machine_code.py reads.
 
-Only those who change a kernel need this, and arm-none-eabi-gcc. A test compiles again and compares.
+Only those who change a kernel need this, and arm-none-eabi-gcc: other versions than the one that was used give other
+code, which is right too. Each library names what it was compiled from; a test compares.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +58,11 @@ class _Object(Struct, frozen=True, kw_only=True):
     links: dict[int, tuple[tuple[int, int, str, int, int], ...]]
 
 
-def build_libraries() -> dict[str, bytes]:
+def build_libraries(cores: Iterable[str] = CORES) -> dict[str, bytes]:
     """The files of `edgelearn.machine_code.folder()`, by their names.
+
+    Args:
+        cores: for which to compile; the layouts of structs are the same for all.
 
     Raises:
         ProgramMissingError, ProcessError: there is no compiler, or it refused a kernel.
@@ -68,13 +73,24 @@ def build_libraries() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / "elearn_protocol.h").write_text(c_header(), encoding="utf-8")
-        for core in CORES:
+        for core in cores:
             objects = [_read_object(path, suffix) for path, suffix in _compile_all(core, work)]
             files[f"{core}.json"] = _encoded(_library(core, objects))
             for path in sorted((work / core).glob("*.o")):
                 layouts |= _layouts(path)
     files["layouts.json"] = _encoded({name: layouts[name] for name in sorted(layouts)})
     return files
+
+
+def sources_sha256(core: str) -> str:
+    """What the library of a core depends on, as a checksum: it is out of date where it names another one."""
+    runtime = resources.firmware_folder() / "runtime"
+    files = [*runtime.glob("*_s8.c"), *(runtime / name for name in _HEAD_SOURCES), *runtime.glob("*.h")]
+    files += [path for path in folder().iterdir() if path.suffix in (".c", ".h")]
+    digest = hashlib.sha256(" ".join((*_FLAGS, *CORES[core])).encode() + c_header().encode())
+    for path in sorted(files, key=lambda path: path.name):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _encoded(value: Any) -> bytes:
@@ -154,7 +170,12 @@ def _library(core: str, objects: list[_Object]) -> Library:
     pieces = {
         _piece_name(item, number): _piece(item, number, functions) for item in objects for number in item.sections
     }
-    return Library(core=core, functions=dict(sorted(functions.items())), pieces=dict(sorted(pieces.items())))
+    return Library(
+        core=core,
+        sources_sha256=sources_sha256(core),
+        functions=dict(sorted(functions.items())),
+        pieces=dict(sorted(pieces.items())),
+    )
 
 
 def _piece(item: _Object, section: int, functions: dict[str, str]) -> Piece:

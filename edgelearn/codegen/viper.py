@@ -1,0 +1,234 @@
+"""Kernel calls for the viper kernels of MicroPython (firmware/micropython/device/kernels_*.py).
+
+They read the same parameter structs as C, but some want constants in another order or form, and scratch. Viper has
+32-bit integers only: what would need a wider one is worked out here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import structs
+
+from edgelearn.codegen.exponentials import exponentials
+from edgelearn.codegen.lowering import Call, Constant
+from edgelearn.codegen.requantize import Scale
+from edgelearn.errors import UnsupportedOpError
+
+#: Function -> file of the device code that has it; those of the trainable layer are called with `@` and the residual.
+_FILES: Mapping[str, tuple[str, ...]] = {
+    "kernels_conv2d": ("elearn_conv2d_s8",),
+    "kernels_depthwise_conv2d": ("elearn_depthwise_conv2d_s8",),
+    "kernels_fully_connected": ("elearn_fully_connected_s8",),
+    "kernels_pool2d": ("elearn_max_pool2d_s8", "elearn_average_pool2d_s8"),
+    "kernels_lookup": ("elearn_lookup_s8",),
+    "kernels_add": ("elearn_add_folded_s8",),
+    "kernels_softmax": ("elearn_softmax_table_s8",),
+    "kernels_copy": ("elearn_copy_s8",),
+    "kernels_head": (
+        "elearn_head_forward",
+        "elearn_head_loss",
+        "elearn_head_set_learning_rate",
+        "elearn_head_reset",
+        "elearn_head_accepts_row_t",
+        "elearn_head_accepts_row_rho",
+    ),
+}
+_FILE_OF: Mapping[str, str] = {function: file for file, functions in _FILES.items() for function in functions}
+
+Integers = npt.NDArray[np.int64]
+
+#: Fraction bits of the near form of a requantisation, and what the kernel clamps to afterwards.
+_FRACTION_BITS = 18
+_ONE = 1 << _FRACTION_BITS
+#: Results beyond it saturate, whatever the zero point, with a reserve for the near form's error.
+_SATURATED = 512
+#: A smaller factor of the near form would make its error there too large for that.
+_SMALLEST_FACTOR = 64
+_INT32_LIMIT = 2**31
+
+
+def file_of(function: str) -> str:
+    """The file of the device code, without `.py`, that has a function of the tables.
+
+    There it has the part of its name before `@`.
+    """
+    name, _, residual = function.partition("@")
+    return f"kernels_head_{residual}" if name == "elearn_head_learn" else _FILE_OF[name]
+
+
+def adapt(call: Call) -> Call:
+    """The call of the viper kernel of the same name.
+
+    Raises:
+        UnsupportedOpError: there is none.
+    """
+    change = _CHANGES.get(call.function)
+    call = change(call) if change else call
+    if call.function not in _FILE_OF:
+        reason = _REASONS.get(call.function, "it is made for DSP instructions")
+        raise UnsupportedOpError(
+            (f"{call.function}: there is no viper kernel of it: {reason}",),
+            hint="generate for a processor with machine code kernels, or bare metal C",
+        )
+    return call
+
+
+_REASONS = {
+    "elearn_fully_connected_double_s8": "it computes in float64; use a layer with fewer inputs or smaller biases",
+}
+
+
+def _array(call: Call, suffix: str) -> Integers:
+    """The elements of a constant."""
+    found = next(constant for constant in call.constants if constant.suffix == suffix)
+    return np.array(found.elements, np.int64)
+
+
+def _constant(suffix: str, c_type: str, values: Integers) -> Constant:
+    size = {"uint8_t": 1, "int32_t": 4}[c_type]
+    return Constant(
+        suffix=suffix, c_type=c_type, elements=tuple(int(v) for v in values.reshape(-1)), size_bytes=size * values.size
+    )
+
+
+def _offsets(call: Call) -> tuple[int, int, int, int]:
+    """Zero points of input and output, and the clamp."""
+    return cast("tuple[int, int, int, int]", dict(call.params)["offsets"])
+
+
+def _wrapped(values: Integers) -> Integers:
+    """Modulo 2^32, as int32: the kernels' sums wrap."""
+    return ((values + _INT32_LIMIT) & 0xFFFFFFFF) - _INT32_LIMIT
+
+
+def _with(call: Call, constants: tuple[Constant, ...], *, scratch_bytes: int) -> Call:
+    """The call with other constants; a pointer to one that is gone is zero."""
+    gone = {constant.suffix for constant in call.constants} - {constant.suffix for constant in constants}
+    return structs.replace(
+        call,
+        params=tuple((name, 0 if value in gone else value) for name, value in call.params),
+        constants=constants,
+        scratch_bytes=scratch_bytes,
+    )
+
+
+def _in_fours(weights: Integers) -> Integers:
+    """Rows of weights as offset binary (w + 128), each padded with zeros to a multiple of four."""
+    return np.pad(weights + 128, ((0, 0), (0, -weights.shape[1] % 4)))
+
+
+def _near(multiplier: int, shift: int, zero_point: int, reach: int) -> tuple[int, int, int, int]:
+    """The near form of a requantisation that rounds twice: right, factor, offset, limit.
+
+    near = (sum >> right) * factor + offset has 18 fraction bits. It is never above the true value, and below it by less
+    than an error that is known. So where its fraction is not above limit = 1 - error, its whole part is the result.
+
+    Args:
+        multiplier, shift: of the exact form.
+        zero_point: of the output.
+        reach: the largest magnitude of a sum.
+    """
+    real = Fraction(multiplier, 1 << 31) * (Fraction(2) ** shift)
+    found, least = (0, 0, 0, -1), _ONE
+    if not multiplier or shift >= 0 or reach >= 1 << 30:
+        return found
+    # Of the first rounding, and of the half that the second one may take for another.
+    rounding = int(Fraction(3 * _ONE, 2 << -shift)) + 1
+    for right in range(17):
+        exact = real * _ONE * (1 << right)
+        factor = round(exact)
+        if factor < _SMALLEST_FACTOR:
+            continue
+        # A factor that is off by up to a half, at the largest sum that does not saturate.
+        largest = min(reach, int(_SATURATED / real) + 1) >> right
+        below = int(abs(exact - factor) * (largest + 1)) + 1 + rounding
+        # What the shift cuts off is worth up to one factor.
+        error = factor + 1 + 2 * below
+        offset = (zero_point << _FRACTION_BITS) + _ONE // 2 - below
+        if error < least and ((reach >> right) + 1) * factor + abs(offset) < _INT32_LIMIT:
+            found, least = (right, factor, offset, _ONE - error - 1), error
+    return found
+
+
+def _requantisation(call: Call, first_sums: Integers, reach: Integers) -> Constant:
+    """The table of kernels_conv2d.py: what to begin with and how to requantise, for each output channel.
+
+    Args:
+        call: with its constant `scales`.
+        first_sums: what the kernel begins a sum with.
+        reach: the largest magnitude of each channel's sum.
+    """
+    zero_point = _offsets(call)[1]
+    rows = [
+        (first, *_near(multiplier, shift, zero_point, largest), multiplier, shift)
+        for first, largest, (multiplier, shift) in zip(
+            _wrapped(first_sums).tolist(), reach.tolist(), _array(call, "scales").tolist(), strict=True
+        )
+    ]
+    return _constant("scales", "int32_t", np.array(rows, np.int64))
+
+
+def _reach(zero_point: int, bias: Integers, weights: Integers) -> Integers:
+    """The largest magnitude of the sums of rows of weights."""
+    return np.abs(bias) + max(127 - zero_point, 128 + zero_point) * np.abs(weights).sum(axis=1)
+
+
+def _conv2d(call: Call) -> Call:
+    zero_point, bias = _offsets(call)[0], _array(call, "bias")
+    weights = _array(call, "weights").reshape(len(bias), -1)
+    table = _requantisation(call, bias - (zero_point + 128) * weights.sum(axis=1), _reach(zero_point, bias, weights))
+    in_fours = _in_fours(weights)
+    return _with(call, (_constant("weights", "uint8_t", in_fours), table), scratch_bytes=in_fours.shape[1])
+
+
+def _depthwise_conv2d(call: Call) -> Call:
+    zero_point, bias = _offsets(call)[0], _array(call, "bias")
+    weights = _array(call, "weights").reshape(-1, len(bias)).T
+    table = _requantisation(call, bias - (zero_point + 128) * weights.sum(axis=1), _reach(zero_point, bias, weights))
+    params = cast("Mapping[str, tuple[int, ...]]", dict(call.params))
+    kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w = params["window"][:6]
+    rows = (params["output"][0] - 1) * stride_h + (kernel_h - 1) * dilation_h + 1
+    columns = (params["output"][1] - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
+    return _with(call, (_constant("weights", "int32_t", weights), table), scratch_bytes=rows * columns)
+
+
+def _fully_connected(call: Call) -> Call:
+    zero_point, bias, scales = _offsets(call)[0], _array(call, "bias"), _array(call, "scales")
+    weights = _array(call, "weights").reshape(len(bias), -1)
+    first_sums = _wrapped(bias - (zero_point + 128) * weights.sum(axis=1))
+    table = _constant("scales", "int32_t", np.column_stack([first_sums, scales]))
+    in_fours = _in_fours(weights)
+    return _with(call, (_constant("weights", "uint8_t", in_fours), table), scratch_bytes=in_fours.shape[1])
+
+
+def _softmax(call: Call) -> Call:
+    """By a table, whatever it costs: the polynomial of the other form has products of 64 bits."""
+    params = dict(call.params)
+    multiplier, shift = cast("tuple[int, int]", params["scale"])
+    difference_min = cast("int", params["difference_min"])
+    table = exponentials(Scale(multiplier=multiplier, shift=shift), difference_min)
+    return structs.replace(
+        call,
+        function="elearn_softmax_table_s8",
+        params_type="elearn_softmax_table_params",
+        params=(
+            ("rows", params["rows"]),
+            ("columns", params["columns"]),
+            ("exponentials", "table"),
+            ("count", len(table)),
+        ),
+        constants=(_constant("table", "int32_t", np.array(table, np.int64)),),
+    )
+
+
+_CHANGES: Mapping[str, Callable[[Call], Call]] = {
+    "elearn_conv2d_s8": _conv2d,
+    "elearn_depthwise_conv2d_s8": _depthwise_conv2d,
+    "elearn_fully_connected_s8": _fully_connected,
+    "elearn_softmax_s8": _softmax,
+}

@@ -1,0 +1,131 @@
+"""Models on the viper kernels, in real MicroPython: many of them in one process, because to start it is what costs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from edgelearn import resources
+from edgelearn.codegen import plan as planning
+from edgelearn.codegen.lowering import Call, Target, lower
+from edgelearn.codegen.plan import Plan
+from edgelearn.codegen.tables import Tables, make_tables
+from edgelearn.codegen.viper import adapt, file_of
+from edgelearn.ir import AnyOp, Graph
+from edgelearn.machine_code import load_layouts
+from edgelearn.recipe import NO_TRAINING, TrainingPlan
+from tests.support.firmware import plan
+from tests.support.micropython import armhf
+
+DEVICE = resources.firmware_folder() / "micropython" / "device"
+_RUNNER = Path(__file__).with_name("viper_device.py")
+_HEAP_BYTES = 1024 * 1024
+_TIMEOUT_S = 240.0
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """One execution of a list of calls.
+
+    Attributes:
+        name: of the list.
+        words: offset in the tables and value of arguments.
+        inputs: offset in RAM and bytes.
+    """
+
+    name: str = "predict"
+    words: tuple[tuple[int, int], ...] = ()
+    inputs: tuple[tuple[int, bytes], ...] = ()
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """Tables, what to run, and what to bring back: offsets and sizes in RAM."""
+
+    tables: Tables
+    runs: tuple[Run, ...]
+    outputs: tuple[tuple[int, int], ...]
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What a run gave: bytes that it left on the heap, the value of its last call, and the outputs."""
+
+    kept_bytes: int
+    value: int
+    outputs: bytes
+
+
+def viper_plan(graph: Graph, training: TrainingPlan = NO_TRAINING) -> Plan:
+    """The plan with viper kernels."""
+
+    def adapted(graph: Graph, op: AnyOp, target: Target) -> Call | None:
+        call = lower(graph, op, target)
+        return adapt(call) if call else None
+
+    with mock.patch.object(planning, "lower", adapted):
+        return plan(graph, training=training, target=Target(dsp=False))
+
+
+def frozen_model(graph: Graph, samples: npt.NDArray[np.int8]) -> Model:
+    """A model that is only run: one run for each row of samples, which holds the bytes of all inputs."""
+    made = viper_plan(graph)
+    tables = make_tables(made, load_layouts())
+    runs = []
+    for sample in samples:
+        left = sample.tobytes()
+        inputs = []
+        for end in made.inputs:
+            assert end.place is not None
+            size = end.tensor.size_bytes
+            inputs.append((end.place.offset, left[:size]))
+            left = left[size:]
+        runs.append(Run(inputs=tuple(inputs)))
+    ends = [(end.place.offset, end.tensor.size_bytes) for end in made.outputs if end.place]
+    return Model(tables=tables, runs=tuple(runs), outputs=tuple(ends))
+
+
+def run_models(models: Sequence[Model]) -> list[list[Result]]:
+    """Run all of them in one process; a list of results for each."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with (folder / "models").open("wb") as file:
+            for model in models:
+                tables = model.tables
+                line = {
+                    "tables_bytes": len(tables.tables),
+                    "weights_bytes": len(tables.weights),
+                    "ram_bytes": tables.ram_bytes,
+                    "places": tables.places,
+                    "functions": [(function, file_of(function)) for function in tables.functions],
+                    "lists": tables.lists,
+                    "outputs": model.outputs,
+                    "runs": [
+                        (run.name, run.words, [(offset, len(data)) for offset, data in run.inputs])
+                        for run in model.runs
+                    ],
+                }
+                file.write(json.dumps(line).encode() + b"\n" + tables.tables + tables.weights)
+                file.writelines(data for run in model.runs for _, data in run.inputs)
+        files = {path.name: path.read_bytes() for path in DEVICE.glob("*.py")}
+        done = armhf.run(
+            _RUNNER.read_text(encoding="utf-8"),
+            heap_bytes=_HEAP_BYTES,
+            files=files,
+            arguments=("models",),
+            folder=folder,
+            timeout_s=_TIMEOUT_S,
+        )
+    if done.exit_code:
+        raise AssertionError(done.output)
+    lines = iter(done.output.splitlines())
+    return [[_result(next(lines)) for _ in model.runs] for model in models]
+
+
+def _result(line: str) -> Result:
+    kept, value, outputs = line.split()
+    return Result(kept_bytes=int(kept), value=int(value), outputs=bytes.fromhex(outputs.strip("-")))
