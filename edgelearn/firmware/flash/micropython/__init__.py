@@ -23,7 +23,7 @@ def _no_commands(job: Job) -> tuple[tuple[str, ...], ...]:
 
 
 TOOL = Tool(
-    title="MicroPython's raw REPL",
+    title="mpremote's transport",
     program="",
     install=(),
     output=Output.MICROPYTHON,

@@ -150,10 +150,10 @@ def _raised(error: DeviceRaisedError, board: Board, made: Deployment | None = No
     at = f"{path}: {error}" if path else str(error)
     if error.errno == errno.ENOSPC and made is not None:
         needed = sum(len(made.files[one]) for one in made.write)
-        return flash_error(
-            Failure.TOO_LARGE,
-            title=TITLE,
-            board=board,
+        return FlashError(
+            f"the file system of {board.name} is full",
+            step="write",
+            failure=Failure.TOO_LARGE.value,
             cause=f"{at}: {room_text(needed, made.found.free_bytes, made.found)}",
             hint=f"{ROOM_HINT}; then flash again: it goes on where it stopped",
         )

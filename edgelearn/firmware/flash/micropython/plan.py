@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from edgelearn.board import Board
 from edgelearn.firmware.flash.micropython.found import Found, refused
-from edgelearn.firmware.flash.micropython.raw_repl import TITLE, DeviceRaisedError, RawRepl
+from edgelearn.firmware.flash.micropython.raw_repl import DeviceRaisedError, RawRepl
 from edgelearn.firmware.flash.micropython.rom import has_image, make_image
-from edgelearn.firmware.flash.tool import Failure, flash_error
+from edgelearn.firmware.flash.tool import Failure
 from edgelearn.firmware.package import Package
 
 MAIN = "main.py"
@@ -310,11 +310,9 @@ def _check_room(made: Deployment, there: _There, board: Board) -> None:
     needed = sum(_room(found, len(made.files[path])) for path in made.write)
     given = found.free_bytes + sum(_room(found, there.files[path][0]) for path in made.remove)
     if needed > given:
-        raise flash_error(
+        raise refused(
             Failure.TOO_LARGE,
-            title=TITLE,
-            board=board,
-            step="look",
+            f"the file system of {board.name} is too small, or too full",
             cause=room_text(needed, given, found),
             hint=ROOM_HINT,
         )

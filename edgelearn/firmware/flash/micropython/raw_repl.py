@@ -23,8 +23,8 @@ from edgelearn.errors import FlashError, MissingPackageError
 from edgelearn.firmware.flash.methods import firmware_suffixes
 from edgelearn.firmware.flash.tool import Failure, flash_error
 
-#: What is said to a person of what talks to the device.
-TITLE = "MicroPython's raw REPL"
+#: Who talks to the device, in messages.
+TITLE = "edgelearn"
 #: How long a device may take until it listens, and after what a person is asked to help.
 PATIENCE_S = 12.0
 _HELP_S = 3.0
@@ -99,12 +99,11 @@ class RawRepl:
         try:
             self._transport: Any = SerialTransport(port, timeout=_WORK_S)
         except (TransportError, OSError, ValueError) as error:
-            raise flash_error(
-                Failure.BUSY,
-                title=TITLE,
-                board=board,
+            raise FlashError(
+                f"{port} cannot be opened",
                 step="connect",
-                cause=str(error),
+                failure=Failure.BUSY.value,
+                cause=f"{error}: another program has it, or it is not there",
                 hint="close the serial monitor, mpremote or the other edgelearn; `edgelearn devices` shows whether the "
                 "port is there; on Linux `sudo usermod -a -G dialout $USER` lets you use serial ports",
             ) from error

@@ -4,6 +4,7 @@
 # facts.py and the .bin files; this file is the same for every model.
 import gc
 import math
+import os
 import struct
 from array import array
 
@@ -20,7 +21,9 @@ _BYTES = (bytes, bytearray, memoryview, array)
 
 def load():
     """The network with what it learned last, as far as it was saved."""
-    return Model(__file__.rsplit("/", 1)[0])
+    folder = __file__.rsplit("/", 1)[0]
+    # In ROM nothing can be saved: what was learned lies beside main.py then.
+    return Model(folder, os.getcwd().rstrip("/") if folder.startswith("/rom/") else folder)
 
 
 class Model:
@@ -33,7 +36,7 @@ class Model:
         saved: the same as they were saved last; zeros without a save.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, saves):
         self._tables = bytearray(facts.TABLES_BYTES)
         self._ram = bytearray(facts.RAM_BYTES)
         self._weights = _weights(folder + "/weights.bin")
@@ -56,7 +59,7 @@ class Model:
         self.store = None
         self._head = None
         if facts.OUTPUTS_OF_HEAD:
-            self._prepare_head(folder, prepare, begin)
+            self._prepare_head(saves, prepare, begin)
         else:
             self.counters[BOOT] = 1
 
@@ -76,7 +79,7 @@ class Model:
         ram = memoryview(self._ram)
         return tuple(ram[offset : offset + size] for offset, size, _, _, _ in places)
 
-    def _prepare_head(self, folder, prepare, begin):
+    def _prepare_head(self, saves, prepare, begin):
         tables = memoryview(self._tables)
         self._loss = prepare(self._tables, facts.LOSS)
         self._learn = prepare(self._tables, facts.LEARN)
@@ -106,7 +109,7 @@ class Model:
         self.reset_all()
         from .store import Store
 
-        self.store = Store(folder, facts.IDENTITY)
+        self.store = Store(saves, facts.IDENTITY)
         if self.store.load(self._parts):
             self.set_rate(self.counters[MANTISSA], self.counters[EXPONENT])
             self._note_saved()
