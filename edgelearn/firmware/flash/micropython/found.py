@@ -84,11 +84,11 @@ class Found(Struct, frozen=True, kw_only=True):
         return ".".join(str(number) for number in self.version)
 
     def __str__(self) -> str:
-        rom = f", a ROM partition of {self.rom.size_bytes:,}" if self.rom else ""
+        rom = f", and a ROM partition of {self.rom.size_bytes:,}" if self.rom else ""
         return (
             f"MicroPython {self.version_text} on {self.machine or 'a board'}"
-            f"{f' ({self.build})' if self.build else ''}, {self.architecture}: {self.heap_free_bytes:,} bytes of heap "
-            f"are free, {self.free_bytes:,} of {self.size_bytes:,} bytes of files in {self.folder or '/'}{rom}"
+            f"{f' ({self.build})' if self.build else ''}, {self.architecture}: of heap {self.heap_free_bytes:,} bytes "
+            f"are free, of files in {self.folder or '/'} {self.free_bytes:,} of {self.size_bytes:,}{rom}"
         )
 
 

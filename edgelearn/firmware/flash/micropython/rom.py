@@ -25,29 +25,29 @@ _ERASE_S = 60.0
 
 #: Bytes of the partition, bytes of a block that is erased at once (0: all), whether it is an object with methods.
 _LOOK = """\
-_d=-1
+_rom=-1
 try:
  import vfs,os
  if vfs.rom_ioctl(1)>0:
-  _d=vfs.rom_ioctl(2,0)
+  _rom=vfs.rom_ioctl(2,0)
 except (ImportError,AttributeError,OSError):
  pass
-_o=hasattr(_d,'ioctl')
-if isinstance(_d,int):
- _r=(0,0,_o)
-elif _o:
- _r=(_d.ioctl(4,0)*_d.ioctl(5,0),_d.ioctl(5,0),_o)
+_rom_object=hasattr(_rom,'ioctl')
+if isinstance(_rom,int):
+ _rom_size=(0,0,_rom_object)
+elif _rom_object:
+ _rom_size=(_rom.ioctl(4,0)*_rom.ioctl(5,0),_rom.ioctl(5,0),_rom_object)
 else:
- _r=(len(_d),max(vfs.rom_ioctl(6,0),0),_o)
+ _rom_size=(len(_rom),max(vfs.rom_ioctl(6,0),0),_rom_object)
 try:
- _n=os.listdir('/rom') if _r[0] else []
+ _rom_names=os.listdir('/rom') if _rom_size[0] else []
 except OSError:
- _n=[]
+ _rom_names=[]
 """
 _HASHER = """\
 from hashlib import sha256
-def _h(a,b):
- return sha256(memoryview(_d)[a:b]).digest()
+def _rom_hash(a,b):
+ return sha256(memoryview(_rom)[a:b]).digest()
 """
 
 
@@ -74,11 +74,11 @@ def find_rom(repl: RawRepl) -> Rom | None:
         FlashError: see `RawRepl.exec`.
     """
     repl.exec(_LOOK)
-    size_bytes, block_bytes, is_object = repl.value("_r")
+    size_bytes, block_bytes, is_object = repl.value("_rom_size")
     if not size_bytes:
         return None
     return Rom(
-        size_bytes=size_bytes, block_bytes=block_bytes, is_object=is_object, names=tuple(sorted(repl.value("_n")))
+        size_bytes=size_bytes, block_bytes=block_bytes, is_object=is_object, names=tuple(sorted(repl.value("_rom_names")))
     )
 
 
@@ -132,7 +132,7 @@ def _different(repl: RawRepl, image: bytes, starts: list[int], unit: int) -> lis
     """Which of these blocks of the partition are not as in the image."""
     ends = [min(start + unit, len(image)) for start in starts]
     repl.exec(_HASHER)
-    there = repl.value(f"[_h(a,b) for a,b in {list(zip(starts, ends, strict=True))}]", timeout_s=_ERASE_S)
+    there = repl.value(f"[_rom_hash(a,b) for a,b in {list(zip(starts, ends, strict=True))}]", timeout_s=_ERASE_S)
     wanted = [hashlib.sha256(image[start:end]).digest() for start, end in zip(starts, ends, strict=True)]
     return [start for start, is_, should in zip(starts, there, wanted, strict=True) if is_ != should]
 
@@ -161,7 +161,7 @@ def write_image(repl: RawRepl, rom: Rom, image: bytes) -> None:
 
 def _erase(repl: RawRepl, rom: Rom, start: int, size: int) -> None:
     if rom.is_object:
-        repl.exec(f"_d.ioctl(6,{start // rom.block_bytes})", timeout_s=_ERASE_S)
+        repl.exec(f"_rom.ioctl(6,{start // rom.block_bytes})", timeout_s=_ERASE_S)
     elif rom.block_bytes:
         _ask(repl, f"vfs.rom_ioctl(3,0,{start},{size + -size % rom.block_bytes})")
     else:
@@ -173,7 +173,7 @@ def _write(repl: RawRepl, rom: Rom, start: int, data: bytes) -> None:
     repl.exec("_v=bytearray()")
     repl.send(data, "_v.extend(_b)")
     if rom.is_object:
-        repl.exec(f"_d.writeblocks({start // rom.block_bytes},_v,{start % rom.block_bytes})", timeout_s=_ERASE_S)
+        repl.exec(f"_rom.writeblocks({start // rom.block_bytes},_v,{start % rom.block_bytes})", timeout_s=_ERASE_S)
     else:
         _ask(repl, f"vfs.rom_ioctl(4,0,{start},_v)")
 
