@@ -297,7 +297,7 @@ MESSAGES: tuple[Message, ...] = (
             Field("learning_rate_exponent", _U8, "a of lr = A 2^-a"),
             Field("step", _U32, "training steps since the head was as generated"),
             Field("counter_hz", _U32, "ticks a second of the counter, 0 without one"),
-            Field("static_ram_bytes", _U32, "data and bss"),
+            Field("static_ram_bytes", _U32, "data and bss; with MicroPython what is taken in the heap at the start"),
             Field("stack_size_bytes", _U32, "bytes reserved for the stack"),
             Field("boot", _U32, "starts of the device, as far as it remembers"),
             Field("next_sequence", _U32, "number of the next request that changes state"),
@@ -432,7 +432,7 @@ MESSAGES: tuple[Message, ...] = (
             Field("overruns", _U32, "bytes lost because the receive ring was full"),
             Field("ring_bytes", _U32, "high-water mark of the receive ring"),
             Field("stack_bytes", _U32, "high-water mark of the stack"),
-            Field("static_ram_bytes", _U32, "data and bss"),
+            Field("static_ram_bytes", _U32, "as in HELLO_REPLY"),
             Field("stack_size_bytes", _U32, "bytes reserved for the stack"),
             Field("inference_stack_bytes", _U32, "most of it that one inference has used"),
             Field("train_stack_bytes", _U32, "most of it that one update has used"),
@@ -443,10 +443,10 @@ MESSAGES: tuple[Message, ...] = (
             Field("sensor_samples", _U32, "samples since the sensor was started", True),
             Field("sensor_learned", _U32, "of these, how many were learned", True),
             Field("sensor_untold", _U32, "SENSOR_EVENTs not sent because the other side took no more bytes", True),
-            Field("heap_free_bytes", _U32, "MicroPython: free in its heap", True),
-            Field("heap_allocated_bytes", _U32, "MicroPython: taken in its heap, garbage included", True),
-            Field("heap_largest_free_bytes", _U32, "MicroPython: the largest block that can be had, within 64", True),
-            Field("collections", _U32, "MicroPython: garbage collections that were noticed since the link began", True),
+            Field("heap_free_bytes", _U32, "free in the heap; C has none, and sends neither this nor what follows", True),
+            Field("heap_allocated_bytes", _U32, "taken in the heap, garbage included", True),
+            Field("heap_largest_free_bytes", _U32, "the largest block that can be had, within 64", True),
+            Field("collections", _U32, "collections of garbage that were noticed since the link began", True),
         ),
     ),
     Message(type=MessageType.NAK, fields=(Field("expected", _U32, "number of the next request that changes state"),)),
@@ -695,7 +695,7 @@ _C_ENUMS: tuple[tuple[str, type[enum.IntEnum] | type[enum.IntFlag]], ...] = (
 
 
 def constant_values() -> dict[str, int | str]:
-    """The protocol's constants by their names in C, without ELEARN_, and for each message its struct format, NAME_FORMAT."""
+    """The protocol's constants by their names in C, without ELEARN_, and each message's format for struct, as NAME_FORMAT."""
     values: dict[str, int | str] = {"PROTOCOL_VERSION": PROTOCOL_VERSION}
     for prefix, codes in _C_ENUMS:
         values |= {f"{prefix}_{code.name}": int(code) for code in codes}

@@ -268,12 +268,10 @@ def _facts(plan: Plan, tables: Tables, name: str) -> str:
 
 
 def _link(source: str) -> str:
-    """The link's module with the constants of the protocol that it names: after its imports, where they take no memory."""
+    """The link's module with the constants of the protocol that it names: in it they take no memory on the device."""
     constants = {"_WINDOW": WINDOW, **{f"_{name}": value for name, value in constant_values().items()}}
     used = [f"{name} = const({constants[name]!r})\n" for name in constants if re.search(rf"\b{name}\b", source)]
-    before, marker, after = source.partition(_CONSTANTS_MARKER)
-    assert marker
-    return before + "".join(used) + after
+    return source.replace(_CONSTANTS_MARKER, _CONSTANTS_MARKER + "".join(used))
 
 
 def _types() -> str:

@@ -119,7 +119,7 @@ class DeviceInfo(Struct, frozen=True, kw_only=True):
         learning_rate: as it was when the session was opened; 0 does not learn.
         step: training steps since the head was as generated, when the session was opened.
         counter_hz: ticks a second of the device's counter, 0 without one.
-        static_ram_bytes: data and bss.
+        static_ram_bytes: data and bss; with MicroPython what is taken in its heap at the start.
         stack_size_bytes: bytes reserved for the stack.
         boot: starts of the device, as far as it remembers.
         last_start: why it started the last time.
@@ -300,6 +300,15 @@ class Statistics(Struct, frozen=True, kw_only=True):
     sensor_samples: int = 0
     sensor_learned: int = 0
     sensor_untold: int = 0
+    heap_free_bytes: int = 0
+    heap_allocated_bytes: int = 0
+    heap_largest_free_bytes: int = 0
+    collections: int = 0
+
+    @property
+    def heap_bytes(self) -> int:
+        """Size of the heap; 0 where there is none."""
+        return self.heap_free_bytes + self.heap_allocated_bytes
 
 
 def open_device(

@@ -363,6 +363,15 @@ def _memory(run: Run, found: RunFigures) -> list[dict[str, Any]]:
         if found.stack_size_bytes > found.stack_bytes:
             stack.append(("never used", found.stack_size_bytes - found.stack_bytes, "line"))
         bars.append({"name": "Stack", "size": found.stack_size_bytes, "parts": stack})
+    counted = run.summary.statistics if run.summary else None
+    if counted is not None and counted.heap_bytes:
+        largest = min(counted.heap_largest_free_bytes, counted.heap_free_bytes)
+        heap = [
+            ("taken", counted.heap_allocated_bytes, "blue"),
+            ("largest free block", largest, "orange"),
+            ("free elsewhere", counted.heap_free_bytes - largest, "line"),
+        ]
+        bars.append({"name": "Heap", "size": counted.heap_bytes, "parts": [part for part in heap if part[1]]})
     return bars
 
 
@@ -420,6 +429,10 @@ _ELSEWHERE = {
     "inference_stack_bytes",
     "train_stack_bytes",
     "save_stack_bytes",
+    "heap_free_bytes",
+    "heap_allocated_bytes",
+    "heap_largest_free_bytes",
+    "collections",
 }
 
 
@@ -439,7 +452,10 @@ def _counters(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
 
     found = [("the host counted", named(run.summary.link))]
     if run.summary.statistics is not None:
-        found.append(("the device counted since its reset", named(run.summary.statistics)))
+        rows = named(run.summary.statistics)
+        if run.summary.statistics.heap_bytes:
+            rows.append(("collections of garbage", f"{run.summary.statistics.collections:,}"))
+        found.append(("the device counted since its reset", rows))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
-from edgelearn.host.device import DeviceInfo
+from edgelearn.host.device import DeviceInfo, Statistics
 from edgelearn.host.link import Silence
 from edgelearn.host.metrics import PassScore
 from edgelearn.host.telemetry import Record, StreamOptions, StreamSummary
@@ -511,9 +511,19 @@ def closing(summary: StreamSummary) -> list[str]:
         memory.append(f"stack {part_of(summary.stack_bytes, summary.stack_size_bytes)}")
     if memory:
         lines.append(", ".join(memory))
+    if summary.statistics is not None and summary.statistics.heap_bytes:
+        lines.append(f"heap {heap(summary.statistics)}")
     if summary.run:
         lines.append(f"run {summary.run}")
     return lines
+
+
+def heap(statistics: Statistics) -> str:
+    """What is taken of a device's heap, and how whole the rest is."""
+    return (
+        f"{part_of(statistics.heap_allocated_bytes, statistics.heap_bytes)}, "
+        f"largest free block {kib(statistics.heap_largest_free_bytes)}, {count(statistics.collections, 'collection')}"
+    )
 
 
 def _unfinished(passes: tuple[PassScore, ...]) -> str:

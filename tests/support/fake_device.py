@@ -71,6 +71,8 @@ class Model(Struct, frozen=True, kw_only=True):
     #: A sensor of its own: see `sensor_samples`. So many samples a second by itself; 0: only by `take_sensor_samples`.
     has_sensor: bool = False
     sensor_hz: float = 0.0
+    #: Of its heap, free and taken; C has none.
+    heap_bytes: tuple[int, int] = (0, 0)
     #: That it says one inference has.
     multiply_accumulates: int = 0
 
@@ -568,6 +570,10 @@ class FakeDevice:
             sensor_samples=self.sensor.samples,
             sensor_learned=self.sensor.learned,
             sensor_untold=0,
+            heap_free_bytes=self.model.heap_bytes[0],
+            heap_allocated_bytes=self.model.heap_bytes[1],
+            heap_largest_free_bytes=self.model.heap_bytes[0] // 2,
+            collections=3 if self.model.heap_bytes[0] else 0,
         )
 
     def _region(self, region: int) -> np.ndarray | bytes | None:

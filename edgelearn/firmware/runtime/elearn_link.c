@@ -205,7 +205,8 @@ static void statistics(uint32_t sequence)
 #else
     elearn_put_u32(reply + ELEARN_STATISTICS_REPLY_SENSOR_UNTOLD, 0);
 #endif
-    send(ELEARN_MSG_STATISTICS_REPLY, sequence, ELEARN_STATISTICS_REPLY_BYTES, 0);
+    /* What follows is of a heap, and there is none: a reply may end before its optional fields. */
+    send(ELEARN_MSG_STATISTICS_REPLY, sequence, ELEARN_STATISTICS_REPLY_HEAP_FREE_BYTES, 0);
 }
 
 /* Set the learning rate of every trainable layer, or of none; a Status. */

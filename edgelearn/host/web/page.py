@@ -12,6 +12,7 @@ from typing import Any
 from nicegui import ui
 
 from edgelearn.host.control import Action, Command
+from edgelearn.host.view import heap
 from edgelearn.host.web.panel import ENDS, Line, Panel, Snapshot
 from edgelearn.host.words import duration, kib, part_of
 from edgelearn.words import count
@@ -309,6 +310,8 @@ class Page:
             }
             used = ", ".join(f"{name} {size}" for name, size in phases.items() if size)
             facts.append(("most stack, bytes", used or "not known"))
+            if statistics.heap_bytes:
+                facts.append(("heap", heap(statistics)))
         # The clock of an emulator says nothing of the board's.
         if shown.inference_ms is not None and "://" not in start.port:
             times = f"inference {shown.inference_ms:.3g} ms"

@@ -20,6 +20,7 @@ from edgelearn.errors import (
 from edgelearn.host.device import open_device
 from edgelearn.host.head import load_head, save_head
 from edgelearn.host.link import LinkOptions
+from edgelearn.host.view import heap
 from edgelearn.protocol import LossCode, Region, ResidualCode
 from tests.support.fake_device import FakeDevice, Faults, Model
 
@@ -285,6 +286,13 @@ def test_statistics():
         assert statistics.step == 1
         assert statistics.frames == fake.frames
         assert statistics.stack_size_bytes == 4096
+
+
+def test_statistics_of_a_heap():
+    with FakeDevice(Model(heap_bytes=(40_000, 88_000))) as fake, open_device(fake.url) as device:
+        statistics = device.statistics()
+    assert statistics.heap_bytes == 128_000
+    assert heap(statistics) == "85.9 of 125.0 KiB, largest free block 19.5 KiB, 3 collections"
 
 
 def keep_training(device):

@@ -25,6 +25,7 @@ from edgelearn.host.telemetry import (
     read_run,
     reopen_run,
 )
+from edgelearn.host.view import closing
 from edgelearn.protocol import LossCode
 from tests.support.runs import make_run
 from tests.support.tools import require_package
@@ -134,6 +135,27 @@ def test_the_head_by_row_and_the_stack_by_phase(tmp_path):
         assert f"{name} {' '.join(f'{length:.3g}' for length in lengths)}" in page.text
     assert "inference 700 bytes 17.1 % update 300 bytes 7.3 % all of it 820 bytes 20.0 %" in page.text
     assert "saving" not in section(page, "Memory", "Stack by phase")
+
+
+def test_the_heap_of_a_device_that_has_one(tmp_path):
+    path = make_run(tmp_path, 50)
+    assert "Heap" not in page_of(path).text
+    run = read_run(path)
+    statistics = msgspec.structs.replace(
+        run.summary.statistics,
+        heap_free_bytes=40_960,
+        heap_allocated_bytes=90_112,
+        heap_largest_free_bytes=30_720,
+        collections=3,
+    )
+    summary = msgspec.structs.replace(run.summary, statistics=statistics)
+    (path / SUMMARY).write_bytes(msgspec.json.encode(summary))
+    page = page_of(path)
+    memory = section(page, "Memory", "What was run")
+    for part in ("Heap", "largest free block: 30.0 KiB", "taken: 88.0 KiB", "free elsewhere: 10.0 KiB"):
+        assert part in memory, part
+    assert "collections of garbage 3" in page.text
+    assert "heap 88.0 of 128.0 KiB, largest free block 30.0 KiB, 3 collections" in closing(summary)
 
 
 def test_a_row_that_was_empty_has_no_relative_change(tmp_path):

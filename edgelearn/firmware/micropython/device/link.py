@@ -1,8 +1,8 @@
-# The link to a host: `Link(load()).run()`. What elearn_link.c does, in the same words; docs/protocol.md says it to people.
+# The link to a host: `Link(load()).run()`. It does what elearn_link.c does; docs/protocol.md says it to people.
 #
-# Constants that are not set here are those of elearn_protocol.h, put in when this file is generated; most are offsets in
-# a payload. A frame is: type, bytes of the fixed part, sequence number of four bytes, payload. A sample allocates nothing: numbers of 32 bits, which would be objects on
-# the heap, stay bytes, and only viper looks at them.
+# Constants that are not set here are those of elearn_protocol.h, put in when this file is generated; most are
+# offsets in a payload. A frame is: type, bytes of the fixed part, sequence number of four bytes, payload, CRC. A sample
+# allocates nothing: numbers of 32 bits, which would be objects on the heap, stay bytes that only viper looks at.
 import gc
 import select
 import struct
@@ -217,10 +217,9 @@ class Link:
         count_on(counters)
         if self._kept_count < _WINDOW:
             self._kept_count += 1
-        if self._autosave_works and model.is_save_due() and self._can_save:
-            if self._save() != _STATUS_OK:
-                self._failed_saves += 1
-                self._autosave_works = False
+        if self._autosave_works and model.is_save_due() and self._save() != _STATUS_OK:
+            self._failed_saves += 1
+            self._autosave_works = False
 
     def _read(self, kind, fixed, size):
         self._note_collection()
@@ -339,7 +338,7 @@ class Link:
             0,
             0,
             facts.MULTIPLY_ACCUMULATES,
-            *(0,) * 7
+            *(0,) * 7,
         )
         self._send(_MSG_HELLO_REPLY, _HELLO_REPLY_BYTES)
 
@@ -507,10 +506,14 @@ class Link:
             return None
         if name == _REGION_FEATURES:
             return model.features
-        if name == _REGION_HEAD_ROW_M or name == _REGION_HEAD_ROW_R:
-            return model.constant(facts.ROW_M if name == _REGION_HEAD_ROW_M else facts.ROW_R)
-        if name == _REGION_LOGITS or name == _REGION_PROBABILITIES:
-            return model.head.get("logits" if name == _REGION_LOGITS else "probabilities")
+        if name == _REGION_HEAD_ROW_M:
+            return model.constant(facts.ROW_M)
+        if name == _REGION_HEAD_ROW_R:
+            return model.constant(facts.ROW_R)
+        if name == _REGION_LOGITS:
+            return model.head["logits"]
+        if name == _REGION_PROBABILITIES:
+            return model.head.get("probabilities")
         return model.head.get(_WRITABLE.get(name))
 
     def _read_region(self):
@@ -532,9 +535,11 @@ class Link:
             return _STATUS_BAD_REGION
         if name not in _WRITABLE:
             return _STATUS_READ_ONLY
-        if name == _REGION_HEAD_ROW_T or name == _REGION_HEAD_ROW_RHO:
-            if not self._model.accepts(name == _REGION_HEAD_ROW_T, self._frame_at + begin, count):
-                return _STATUS_BAD_VALUE
+        is_row_t = name == _REGION_HEAD_ROW_T
+        if (is_row_t or name == _REGION_HEAD_ROW_RHO) and not self._model.accepts(
+            is_row_t, self._frame_at + begin, count
+        ):
+            return _STATUS_BAD_VALUE
         move(region, offset, self._frame, begin, count)
         return _STATUS_OK
 
@@ -589,9 +594,10 @@ def largest_free():
 
 # Wait for a whole frame: its size, without COBS and its zero, or one of the numbers above.
 #
-# Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D and carriage returns
-# that nothing follows, or Ctrl-C and a carriage return after it, with which tools begin and wait for no answer. No frame
-# begins so. _ALONE is -1 once others came; its bit 0 says that there was one of Ctrl-A to Ctrl-D, bit 1 a Ctrl-C.
+# Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D and carriage
+# returns that nothing follows, or Ctrl-C and a carriage return after it, with which tools begin and wait for no answer.
+# No frame begins so. _ALONE is -1 once others came; its bit 0 says that there was one of Ctrl-A to Ctrl-D, bit 1 that
+# there was a Ctrl-C.
 @micropython.viper
 def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
     s = ptr32(state)

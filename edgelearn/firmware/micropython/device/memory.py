@@ -57,8 +57,8 @@ def copy(to: ptr8, begin: int, source: ptr8, count: int):
         to[begin + i] = source[i]
 
 
-# CRC-32 as in IEEE 802.3 of `count` bytes, going on from crc[0], which is 0 to begin with. A word that is given would be
-# an object on the heap.
+# CRC-32 as in IEEE 802.3 of `count` bytes, going on from crc[0], which is 0 to begin with. A word that is given or
+# returned would be an object on the heap.
 @micropython.viper
 def add_crc(data: ptr8, begin: int, count: int, crc: ptr32):
     table = ptr32(_crc_table)

@@ -132,7 +132,7 @@
 #define ELEARN_HELLO_REPLY_LEARNING_RATE_EXPONENT 34u /* u8: a of lr = A 2^-a */
 #define ELEARN_HELLO_REPLY_STEP 35u /* u32: training steps since the head was as generated */
 #define ELEARN_HELLO_REPLY_COUNTER_HZ 39u /* u32: ticks a second of the counter, 0 without one */
-#define ELEARN_HELLO_REPLY_STATIC_RAM_BYTES 43u /* u32: data and bss */
+#define ELEARN_HELLO_REPLY_STATIC_RAM_BYTES 43u /* u32: data and bss; with MicroPython what is taken in the heap at the start */
 #define ELEARN_HELLO_REPLY_STACK_SIZE_BYTES 47u /* u32: bytes reserved for the stack */
 #define ELEARN_HELLO_REPLY_BOOT 51u /* u32: starts of the device, as far as it remembers */
 #define ELEARN_HELLO_REPLY_NEXT_SEQUENCE 55u /* u32: number of the next request that changes state */
@@ -267,7 +267,7 @@
 #define ELEARN_STATISTICS_REPLY_OVERRUNS 24u /* u32: bytes lost because the receive ring was full */
 #define ELEARN_STATISTICS_REPLY_RING_BYTES 28u /* u32: high-water mark of the receive ring */
 #define ELEARN_STATISTICS_REPLY_STACK_BYTES 32u /* u32: high-water mark of the stack */
-#define ELEARN_STATISTICS_REPLY_STATIC_RAM_BYTES 36u /* u32: data and bss */
+#define ELEARN_STATISTICS_REPLY_STATIC_RAM_BYTES 36u /* u32: as in HELLO_REPLY */
 #define ELEARN_STATISTICS_REPLY_STACK_SIZE_BYTES 40u /* u32: bytes reserved for the stack */
 #define ELEARN_STATISTICS_REPLY_INFERENCE_STACK_BYTES 44u /* u32: most of it that one inference has used */
 #define ELEARN_STATISTICS_REPLY_TRAIN_STACK_BYTES 48u /* u32: most of it that one update has used */
@@ -278,7 +278,11 @@
 #define ELEARN_STATISTICS_REPLY_SENSOR_SAMPLES 68u /* u32: samples since the sensor was started */
 #define ELEARN_STATISTICS_REPLY_SENSOR_LEARNED 72u /* u32: of these, how many were learned */
 #define ELEARN_STATISTICS_REPLY_SENSOR_UNTOLD 76u /* u32: SENSOR_EVENTs not sent because the other side took no more bytes */
-#define ELEARN_STATISTICS_REPLY_BYTES 80u
+#define ELEARN_STATISTICS_REPLY_HEAP_FREE_BYTES 80u /* u32: free in the heap, with MicroPython; C has none, and leaves this and what follows out */
+#define ELEARN_STATISTICS_REPLY_HEAP_ALLOCATED_BYTES 84u /* u32: taken in the heap, garbage included */
+#define ELEARN_STATISTICS_REPLY_HEAP_LARGEST_FREE_BYTES 88u /* u32: the largest block that can be had, within 64 */
+#define ELEARN_STATISTICS_REPLY_COLLECTIONS 92u /* u32: collections of garbage that were noticed since the link began */
+#define ELEARN_STATISTICS_REPLY_BYTES 96u
 
 /* NAK */
 #define ELEARN_NAK_EXPECTED 0u /* u32: number of the next request that changes state */
