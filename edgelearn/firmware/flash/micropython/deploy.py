@@ -91,8 +91,11 @@ def _carry_out(repl: RawRepl, made: Deployment, board: Board, say: Callable[[str
             path = MOUNT
             _write_rom(repl, made, board)
         for path in made.write:
+            if path == MAIN:
+                _verify(repl, made, [one for one in made.write if one != MAIN], board)
             say(f"writing {path} ({len(made.files[path]):,} bytes)")
-            _write(repl, made, path, board)
+            repl.write_file(on_device(found, path), made.files[path])
+        _verify(repl, made, [one for one in made.write if one == MAIN], board)
     except DeviceRaisedError as error:
         # What is half there would take the room of what somebody needs, and an old main.py serves its owner.
         with contextlib.suppress(DeviceRaisedError, FlashError):
@@ -120,14 +123,22 @@ def _move(repl: RawRepl, made: Deployment, say: Callable[[str], None]) -> None:
         repl.exec(f"try:\n os.rmdir({folder!r})\nexcept OSError as e:\n if e.errno!=2:\n  raise")
 
 
-def _write(repl: RawRepl, made: Deployment, path: str, board: Board) -> None:
-    data, full = made.files[path], on_device(made.found, path)
-    repl.write_file(full, data)
-    there = repl.value(f"_h({full!r})", timeout_s=_SLOW_S)
-    if there != (len(data), hashlib.sha256(data).digest()):
-        _remove(repl, made.found, [path])
+def _verify(repl: RawRepl, made: Deployment, paths: list[str], board: Board) -> None:
+    """Compare the hashes of files, on the device; what differs goes."""
+    there = repl.value(f"[_h(p) for p in {[on_device(made.found, path) for path in paths]}]", timeout_s=_SLOW_S)
+    wrong = [
+        path
+        for path, hash_ in zip(paths, there, strict=True)
+        if hash_ != (len(made.files[path]), hashlib.sha256(made.files[path]).digest())
+    ]
+    if wrong:
+        _remove(repl, made.found, wrong)
         raise flash_error(
-            Failure.VERIFY, title=TITLE, board=board, step="verify", cause=f"{path} has another hash than was sent"
+            Failure.VERIFY,
+            title=TITLE,
+            board=board,
+            step="verify",
+            cause=f"{', '.join(wrong)}: another hash than that of what was sent",
         )
 
 

@@ -100,6 +100,7 @@ def look(repl: RawRepl) -> Found:
     """
     repl.exec(_LOOK)
     name, version, mpy, machine, build, free = repl.value("_l")
+    repl.use_heap(free)
     found = Found(name=name, version=version, mpy=mpy, machine=machine, build=build, heap_free_bytes=free)
     if name != "micropython" or tuple(version) < OLDEST:
         return found

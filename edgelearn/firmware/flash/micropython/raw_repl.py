@@ -14,6 +14,7 @@ import io
 import re
 import struct
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
@@ -35,7 +36,9 @@ _ANSWER_S = 1.0
 _BOOT_S = 15.0
 #: How long the device may work without a byte: flash chips erase slowly.
 _WORK_S = 20.0
-_CHUNK_BYTES = 1536
+#: Sent at once, where the heap has so many times as much: as text and as bytes it takes three times as much.
+PIECE_BYTES = 4096
+_HEAP_SHARE = 16
 
 _BANNER = b"raw REPL; CTRL-B to exit\r\n"
 _INTERRUPT = b"\r\x03\x03"
@@ -43,19 +46,19 @@ _ENTER = b"\r\x01"
 _LEAVE = b"\r\x02"
 _SOFT_RESET = b"\x04"
 
-#: _d decodes what is sent as text.
+#: _d decodes what is sent as text, _z what is compressed besides; None where it cannot.
 _DECODER = """\
+_d=_z=None
 try:
  from binascii import a2b_base64 as _d
+ from io import BytesIO as _i
+ from deflate import DeflateIO as _x,RAW as _r
+ def _z(t):
+  return _x(_i(_d(t)),_r,9).read()
 except ImportError:
- _d=None
+ pass
 """
-#: _w(piece) writes to the file _f.
-_WRITER = """\
-def _w(b):
- if _f.write(b)!=len(b):
-  raise OSError(28)
-"""
+_WINDOW_BITS = 9
 
 
 class DeviceRaisedError(Exception):
@@ -94,7 +97,8 @@ class RawRepl:
         self._board = board
         self.port = port
         self._step = "connect"
-        self._has_decoder: bool | None = None
+        self._decoders: tuple[bool, bool] | None = None
+        self._piece_bytes = PIECE_BYTES
         self._transport_error = TransportError
         try:
             self._transport: Any = SerialTransport(port, timeout=_WORK_S)
@@ -116,6 +120,15 @@ class RawRepl:
             self._close()
             raise
         self._step = "write"
+
+    @property
+    def piece_bytes(self) -> int:
+        """How much may be sent at once."""
+        return self._piece_bytes
+
+    def use_heap(self, free_bytes: int) -> None:
+        """Send less at once than `PIECE_BYTES` where the heap is small."""
+        self._piece_bytes = max(min(PIECE_BYTES, free_bytes // _HEAP_SHARE // 256 * 256), 256)
 
     @property
     def _serial(self) -> Any:
@@ -160,11 +173,11 @@ class RawRepl:
                 return
             heard = (heard + answer)[-500:]
             passed = time.monotonic() - begin
-            if passed > PATIENCE_S:
-                raise _unheard(self._board, self.port, heard)
             if passed > _HELP_S and not is_told:
                 is_told = True
                 say("MicroPython does not answer yet: press the board's reset button now")
+            if passed > PATIENCE_S:
+                raise _unheard(self._board, self.port, heard)
 
     def _hear(self, for_s: float) -> bytes:
         """What comes until it is quiet, or for twice that time."""
@@ -225,31 +238,41 @@ class RawRepl:
             ) from error
 
     def send(self, data: bytes, use: str) -> None:
-        """Send bytes piece by piece; the statement `use` is carried out for each, which it finds in `_b`.
+        """Send at most `piece_bytes`; the statements `use` are carried out then, which find them in `_b`.
 
         Raises:
             DeviceRaisedError, FlashError: see `exec`.
         """
-        if self._has_decoder is None:
+        if self._decoders is None:
             self.exec(_DECODER)
-            self._has_decoder = bool(self.value("_d is not None"))
-        for start in range(0, len(data), _CHUNK_BYTES):
-            piece = data[start : start + _CHUNK_BYTES]
-            text = f"_d('{base64.b64encode(piece).decode()}')" if self._has_decoder else repr(piece)
-            self.exec(f"_b={text}\n{use}")
+            self._decoders = self.value("(_d is not None,_z is not None)")
+        packed = zlib.compressobj(9, wbits=-_WINDOW_BITS)
+        small = packed.compress(data) + packed.flush()
+        if self._decoders[1] and len(small) < len(data):
+            text = f"_z({base64.b64encode(small)!r})"
+        elif self._decoders[0]:
+            text = f"_d({base64.b64encode(data)!r})"
+        else:
+            text = repr(data)
+        self.exec(f"_b={text}\n{use}")
 
     def write_file(self, path: str, data: bytes) -> None:
         """Write a file on the device.
 
         Raises:
-            DeviceRaisedError, FlashError: see `exec`; an unfinished file stays.
+            DeviceRaisedError, FlashError: see `exec`; an unfinished file stays, closed.
         """
-        self.exec(f"{_WRITER}_f=open({path!r},'wb')")
+        opens = f"_f=open({path!r},'wb')\n"
         try:
-            self.send(data, "_w(_b)")
-        finally:
-            with contextlib.suppress(FlashError):
+            for start in range(0, max(len(data), 1), self._piece_bytes):
+                piece = data[start : start + self._piece_bytes]
+                ends = "_f.close()\n" if start + self._piece_bytes >= len(data) else ""
+                self.send(piece, f"{opens}if _f.write(_b)!=len(_b):\n raise OSError(28)\n{ends}")
+                opens = ""
+        except DeviceRaisedError:
+            with contextlib.suppress(DeviceRaisedError):
                 self.exec("_f.close()")
+            raise
 
     def leave(self) -> None:
         """Start main.py again and let the port go; a device that is gone does no harm."""
@@ -261,8 +284,15 @@ class RawRepl:
         self._close()
 
     def _close(self) -> None:
+        line = self._serial
+        # pyserial lets go of a socket without closing it where the other side went first.
+        connection = getattr(line, "_socket", None)
         with contextlib.suppress(OSError):
             self._transport.close()
+        with contextlib.suppress(OSError):
+            line.close()
+        if connection is not None:
+            connection.close()
 
     def __enter__(self) -> RawRepl:
         return self

@@ -18,7 +18,6 @@ from edgelearn.firmware.flash.micropython.raw_repl import DeviceRaisedError, Raw
 MOUNT = "/rom"
 #: Words of weights are read in place.
 _ALIGNMENT = 4
-_PIECE_BYTES = 4096
 #: What flash chips write at once divides this.
 _MULTIPLE = 256
 _ERASE_S = 60.0
@@ -78,7 +77,10 @@ def find_rom(repl: RawRepl) -> Rom | None:
     if not size_bytes:
         return None
     return Rom(
-        size_bytes=size_bytes, block_bytes=block_bytes, is_object=is_object, names=tuple(sorted(repl.value("_rom_names")))
+        size_bytes=size_bytes,
+        block_bytes=block_bytes,
+        is_object=is_object,
+        names=tuple(sorted(repl.value("_rom_names"))),
     )
 
 
@@ -149,9 +151,9 @@ def write_image(repl: RawRepl, rom: Rom, image: bytes) -> None:
     for start in blocks:
         _erase(repl, rom, start, min(unit, len(image) - start))
     pieces = [
-        (piece, min(piece + _PIECE_BYTES, start + unit, len(image)))
+        (piece, min(piece + repl.piece_bytes, start + unit, len(image)))
         for start in blocks
-        for piece in range(start, min(start + unit, len(image)), _PIECE_BYTES)
+        for piece in range(start, min(start + unit, len(image)), repl.piece_bytes)
     ]
     for start, end in (*pieces[1:], pieces[0]):
         _write(repl, rom, start, image[start:end])
@@ -170,12 +172,10 @@ def _erase(repl: RawRepl, rom: Rom, start: int, size: int) -> None:
 
 def _write(repl: RawRepl, rom: Rom, start: int, data: bytes) -> None:
     data += bytes(-len(data) % _MULTIPLE)
-    repl.exec("_v=bytearray()")
-    repl.send(data, "_v.extend(_b)")
     if rom.is_object:
-        repl.exec(f"_rom.writeblocks({start // rom.block_bytes},_v,{start % rom.block_bytes})", timeout_s=_ERASE_S)
+        repl.send(data, f"_rom.writeblocks({start // rom.block_bytes},_b,{start % rom.block_bytes})")
     else:
-        _ask(repl, f"vfs.rom_ioctl(4,0,{start},_v)")
+        repl.send(data, f"_e=vfs.rom_ioctl(4,0,{start},_b)\nif _e<0:\n raise OSError(-_e)")
 
 
 def _ask(repl: RawRepl, call: str) -> None:
