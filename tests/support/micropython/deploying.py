@@ -1,4 +1,4 @@
-"""What tests of deployments to MicroPython need: a board file for the emulated board, and lines that are cut or silent."""
+"""For tests of deployments to MicroPython: a board file for the emulated board, lines that are cut or silent."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _carry_out(repl: RawRepl, made: Deployment, board: Board, say: Callable[[str
 
 def _remove(repl: RawRepl, found: Found, paths: Iterable[str]) -> None:
     for path in paths:
-        repl.exec(f"_r({on_device(found, path)!r})")
+        repl.exec(f"_remove({on_device(found, path)!r})")
 
 
 def _move(repl: RawRepl, made: Deployment, say: Callable[[str], None]) -> None:
@@ -125,7 +125,7 @@ def _move(repl: RawRepl, made: Deployment, say: Callable[[str], None]) -> None:
 
 def _verify(repl: RawRepl, made: Deployment, paths: list[str], board: Board) -> None:
     """Compare the hashes of files, on the device; what differs goes."""
-    there = repl.value(f"[_h(p) for p in {[on_device(made.found, path) for path in paths]}]", timeout_s=_SLOW_S)
+    there = repl.value(f"[_hash(p) for p in {[on_device(made.found, path) for path in paths]}]", timeout_s=_SLOW_S)
     wrong = [
         path
         for path, hash_ in zip(paths, there, strict=True)

@@ -23,24 +23,24 @@ _THUMB = range(_ARCHITECTURES.index("armv6m"), _ARCHITECTURES.index("armv7emdp")
 _LOOK = """\
 import gc,sys
 gc.collect()
-_f=gc.mem_free()
-_i=sys.implementation
-_m=getattr(_i,'_machine','')
-if not _m:
+_free=gc.mem_free()
+_python=sys.implementation
+_machine=getattr(_python,'_machine','')
+if not _machine:
  try:
   import os
-  _m=os.uname().machine
+  _machine=os.uname().machine
  except (ImportError,AttributeError):
   pass
-_l=(_i.name,tuple(_i.version)[:3],getattr(_i,'_mpy',0),_m,getattr(_i,'_build',''),_f)
+_found=(_python.name,tuple(_python.version)[:3],getattr(_python,'_mpy',0),_machine,getattr(_python,'_build',''),_free)
 """
 _FILES = """\
 import os
-_c=os.getcwd()
+_folder=os.getcwd()
 try:
- _s=tuple(os.statvfs(_c))
+ _sizes=tuple(os.statvfs(_folder))
 except OSError:
- _s=(0,)*10
+ _sizes=(0,)*10
 """
 
 
@@ -99,13 +99,13 @@ def look(repl: RawRepl) -> Found:
         FlashError: it is no MicroPython, or too old to tell; see also `RawRepl.exec`.
     """
     repl.exec(_LOOK)
-    name, version, mpy, machine, build, free = repl.value("_l")
+    name, version, mpy, machine, build, free = repl.value("_found")
     repl.use_heap(free)
     found = Found(name=name, version=version, mpy=mpy, machine=machine, build=build, heap_free_bytes=free)
     if name != "micropython" or tuple(version) < OLDEST:
         return found
     repl.exec(_FILES)
-    folder, sizes = repl.value("(_c,_s)")
+    folder, sizes = repl.value("(_folder,_sizes)")
     return Found(
         name=name,
         version=version,

@@ -26,10 +26,10 @@ _BEFORE = "main_before"
 _HASH_DIGITS = 16
 _SLOW_S = 60.0
 
-#: _h(path): its bytes and SHA-256, None where there is no such file.
+#: _hash(path): its bytes and SHA-256, None where there is no such file.
 _HASHER = """\
 from hashlib import sha256
-def _h(p):
+def _hash(p):
  try:
   f=open(p,'rb')
  except OSError:
@@ -47,15 +47,15 @@ def _h(p):
  f.close()
  return s,h.digest()
 """
-#: _n(folder): the names in it; _r(path): remove a file that may not be there.
+#: _names(folder): what is in it; _remove(path): remove a file that may not be there.
 _TOOLS = """\
 import os
-def _n(p):
+def _names(p):
  try:
   return os.listdir(p)
  except OSError:
   return []
-def _r(p):
+def _remove(p):
  try:
   os.remove(p)
  except OSError as e:
@@ -125,8 +125,8 @@ def _see(repl: RawRepl, found: Found, contents: Mapping[str, bytes], folder: str
     repl.exec(_TOOLS + _HASHER)
     listed, was_in_rom = _read_list(repl, found)
     paths = list(dict.fromkeys((*contents, *listed, LIST)))
-    hashes = repl.value(f"[_h(p) for p in {[on_device(found, path) for path in paths]}]", timeout_s=_SLOW_S)
-    names = repl.value(f"(_n({found.folder or '/'!r}),_n({on_device(found, folder)!r}))")
+    hashes = repl.value(f"[_hash(p) for p in {[on_device(found, path) for path in paths]}]", timeout_s=_SLOW_S)
+    names = repl.value(f"(_names({found.folder or '/'!r}),_names({on_device(found, folder)!r}))")
     return _There(
         files={path: hash_ for path, hash_ in zip(paths, hashes, strict=True) if hash_ is not None},
         listed=listed,
@@ -323,7 +323,10 @@ ROOM_HINT = "remove files of yours that are not needed: `mpremote ls`, `mpremote
 
 def room_text(needed: int, given: int, found: Found) -> str:
     """Both numbers of a file system that is too small, in bytes."""
-    return f"its files take {needed:,} bytes, the file system at {found.folder or '/'} has {given:,} for them"
+    return (
+        f"its files take {needed:,} bytes and more, as whole blocks of {found.block_bytes:,}; the file system at "
+        f"{found.folder or '/'} has {given:,} for them"
+    )
 
 
 def _room(found: Found, size: int) -> int:

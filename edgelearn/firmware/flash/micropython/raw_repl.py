@@ -30,7 +30,7 @@ TITLE = "edgelearn"
 PATIENCE_S = 12.0
 _HELP_S = 3.0
 #: Between two attempts to interrupt what runs: a program of ours leaves the link after 50 ms without another byte.
-_QUIET_S = 0.25
+_QUIET_S = 0.15
 _ANSWER_S = 1.0
 #: How long boot.py may take.
 _BOOT_S = 15.0
@@ -46,15 +46,15 @@ _ENTER = b"\r\x01"
 _LEAVE = b"\r\x02"
 _SOFT_RESET = b"\x04"
 
-#: _d decodes what is sent as text, _z what is compressed besides; None where it cannot.
+#: _bytes decodes what is sent as text, _inflated what is compressed besides; None where it cannot.
 _DECODER = """\
-_d=_z=None
+_bytes=_inflated=None
 try:
- from binascii import a2b_base64 as _d
- from io import BytesIO as _i
- from deflate import DeflateIO as _x,RAW as _r
- def _z(t):
-  return _x(_i(_d(t)),_r,9).read()
+ from binascii import a2b_base64 as _bytes
+ from io import BytesIO as _Buffer
+ import deflate as _deflate
+ def _inflated(t):
+  return _deflate.DeflateIO(_Buffer(_bytes(t)),_deflate.RAW,9).read()
 except ImportError:
  pass
 """
@@ -238,23 +238,23 @@ class RawRepl:
             ) from error
 
     def send(self, data: bytes, use: str) -> None:
-        """Send at most `piece_bytes`; the statements `use` are carried out then, which find them in `_b`.
+        """Send at most `piece_bytes`; the statements `use` are carried out then, which find them in `_piece`.
 
         Raises:
             DeviceRaisedError, FlashError: see `exec`.
         """
         if self._decoders is None:
             self.exec(_DECODER)
-            self._decoders = self.value("(_d is not None,_z is not None)")
+            self._decoders = self.value("(_bytes is not None,_inflated is not None)")
         packed = zlib.compressobj(9, wbits=-_WINDOW_BITS)
         small = packed.compress(data) + packed.flush()
         if self._decoders[1] and len(small) < len(data):
-            text = f"_z({base64.b64encode(small)!r})"
+            text = f"_inflated({base64.b64encode(small)!r})"
         elif self._decoders[0]:
-            text = f"_d({base64.b64encode(data)!r})"
+            text = f"_bytes({base64.b64encode(data)!r})"
         else:
             text = repr(data)
-        self.exec(f"_b={text}\n{use}")
+        self.exec(f"_piece={text}\n{use}")
 
     def write_file(self, path: str, data: bytes) -> None:
         """Write a file on the device.
@@ -262,23 +262,23 @@ class RawRepl:
         Raises:
             DeviceRaisedError, FlashError: see `exec`; an unfinished file stays, closed.
         """
-        opens = f"_f=open({path!r},'wb')\n"
+        opens = f"_file=open({path!r},'wb')\n"
         try:
             for start in range(0, max(len(data), 1), self._piece_bytes):
                 piece = data[start : start + self._piece_bytes]
-                ends = "_f.close()\n" if start + self._piece_bytes >= len(data) else ""
-                self.send(piece, f"{opens}if _f.write(_b)!=len(_b):\n raise OSError(28)\n{ends}")
+                ends = "_file.close()\n" if start + self._piece_bytes >= len(data) else ""
+                self.send(piece, f"{opens}if _file.write(_piece)!=len(_piece):\n raise OSError(28)\n{ends}")
                 opens = ""
         except DeviceRaisedError:
             with contextlib.suppress(DeviceRaisedError):
-                self.exec("_f.close()")
+                self.exec("_file.close()")
             raise
 
     def leave(self) -> None:
         """Start main.py again and let the port go; a device that is gone does no harm."""
         with contextlib.suppress(FlashError), self._faults():
             self._serial.write(_LEAVE)
-            self._hear(_QUIET_S)
+            self._transport.read_until(1, b">>> ", timeout=_ANSWER_S, timeout_overall=_ANSWER_S)
             self._serial.write(_SOFT_RESET)
             self._transport.read_until(1, b"soft reboot\r\n", timeout=_ANSWER_S, timeout_overall=2 * _ANSWER_S)
         self._close()

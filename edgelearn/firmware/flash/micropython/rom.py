@@ -173,9 +173,9 @@ def _erase(repl: RawRepl, rom: Rom, start: int, size: int) -> None:
 def _write(repl: RawRepl, rom: Rom, start: int, data: bytes) -> None:
     data += bytes(-len(data) % _MULTIPLE)
     if rom.is_object:
-        repl.send(data, f"_rom.writeblocks({start // rom.block_bytes},_b,{start % rom.block_bytes})")
+        repl.send(data, f"_rom.writeblocks({start // rom.block_bytes},_piece,{start % rom.block_bytes})")
     else:
-        repl.send(data, f"_e=vfs.rom_ioctl(4,0,{start},_b)\nif _e<0:\n raise OSError(-_e)")
+        repl.send(data, f"_result=vfs.rom_ioctl(4,0,{start},_piece)\nif _result<0:\n raise OSError(-_result)")
 
 
 def _ask(repl: RawRepl, call: str) -> None:
