@@ -331,7 +331,11 @@ def _deploy(folder: Path, project: Project, board: Board, package: Package, wish
         )
 
     try:
-        attempts, job = _flash(board, candidate, job, say, write)
+        if wish.dry_run:
+            attempts = 0
+            write(job)
+        else:
+            attempts, job = _flash(board, candidate, job, say, write)
     except FlashError as error:
         raise _answering(error, job.port) from error
     done = replace(done, steps=made[-1].steps)

@@ -189,12 +189,18 @@ def test_it_goes_on_where_it_was_cut(board: EmulatedBoard, little: Package) -> N
         assert line.value("open('main_before.py').read()").encode() == FOREIGN
 
 
-def test_a_cut_within_one_run_is_gone_over(board: EmulatedBoard, folder: Path, package: Package) -> None:
-    with CutLine(board.url, after_bytes=sum(package.files.values()) // 2) as cut:
-        shown = flash(folder, cut.url)
-    assert "vanished while edgelearn was writing to it; waiting for it to come back" in shown.stderr
-    assert "attempt 2" in shown.stderr
-    assert "it runs the model" in shown.stdout
+def test_a_model_goes_there_in_one_go_also_over_a_cut(
+    board: EmulatedBoard, folder: Path, package: Package, tmp_path: Path
+) -> None:
+    with CutLine(board.url, after_bytes=sum(package.files.values()) // 3) as cut:
+        words = ("deploy", str(folder.parent / "small.elb"), "--board", EMULATED, "--target", "micropython", "--json")
+        argv = [*words, "--port", cut.url, "--output", str(tmp_path / "there")]
+        result = CliRunner().invoke(main, argv, catch_exceptions=False)
+        assert cut.was_cut
+    assert result.exit_code == 0, result.output
+    done = json.loads(result.stdout)
+    assert (done["port"], done["output"], done["learns"]) == (cut.url, "micropython", True)
+    assert done["model_hash"] == read_project(folder).model_hash
 
 
 def test_bytes_that_arrive_wrong_are_seen(

@@ -187,11 +187,12 @@ def _check_code(found: Found, board: Board, package: Package) -> None:
         header = (package.folder / path).read_bytes()[:3]
         version, sub_version, number = header[1], header[2] & 3, header[2] >> 2
         if version != found.mpy & 0xFF or (number and sub_version != found.mpy >> 8 & 3):
+            its = f"{version}.{sub_version}" if number else f"{version}"
             theirs = f"{found.mpy & 0xFF}.{found.mpy >> 8 & 3}" if found.mpy else "none"
             raise refused(
                 Failure.NOT_SUPPORTED,
                 f"MicroPython {found.version_text} on {found.machine} does not load {path}",
-                cause=f"its version is {version}{f'.{sub_version}' if number else ''}, those that are loaded are of {theirs}",
+                cause=f"its version is {its}, those that are loaded are of {theirs}",
                 hint="update edgelearn, or put a MicroPython there that its mpy-cross is for: "
                 f"{package.compiler}; {how_to_get(board)}",
             )
