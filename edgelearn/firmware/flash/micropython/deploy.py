@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from edgelearn.board import Board
 from edgelearn.errors import FlashError
@@ -106,9 +106,9 @@ def _carry_out(repl: RawRepl, made: Deployment, board: Board, say: Callable[[str
         raise _raised(error, board, made, path) from error
 
 
-def _remove(repl: RawRepl, found: Found, paths: Iterable[str]) -> None:
-    for path in paths:
-        repl.exec(f"_remove({on_device(found, path)!r})")
+def _remove(repl: RawRepl, found: Found, paths: list[str]) -> None:
+    if paths:
+        repl.exec(f"for _path in {[on_device(found, path) for path in paths]}:\n _remove(_path)")
 
 
 def _move(repl: RawRepl, made: Deployment, say: Callable[[str], None]) -> None:
