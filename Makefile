@@ -22,7 +22,7 @@ MODELS ?= $(wildcard ../shared/models/*.tflite)
 
 # Debian's names; elsewhere `edgelearn doctor` says what is missing.
 APT_PACKAGES := gcc g++ libc6-dev make cmake python3-venv qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi \
-  qemu-system-misc gcc-avr avr-libc arduino-core-avr
+  qemu-system-misc gcc-avr avr-libc arduino-core-avr libsimavr-dev
 # For the tests on real MicroPython, and the keys that its packages are signed with, which Ubuntu has apart.
 MICROPYTHON_PACKAGES := qemu-user debian-archive-keyring
 # For the tests of the page. Ubuntu has Chromium only as a snap: there they run with the browser that is installed.

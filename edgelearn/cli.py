@@ -14,22 +14,24 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 import click
 import msgspec
 
 from edgelearn import __version__
-from edgelearn.board import Output
+from edgelearn.board import BoardFileWarning, Output
 from edgelearn.commands.boards import boards
 from edgelearn.commands.common import (
     BOARD,
     EXISTING,
     JSON,
     LEARNING_RATE,
+    NEW_LEARNING_RATE,
     RATE,
     RESIDUAL,
     TOOLCHAIN,
@@ -92,7 +94,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _told_board_files():
+                return super().invoke(ctx)
         except EdgelearnError as error:
             _fail(error)
         except BrokenPipeError:
@@ -115,6 +118,32 @@ class _Group(click.Group):
                 "Hint:  this is a defect of edgelearn; `edgelearn --debug ...` shows where it happened", err=True
             )
             sys.exit(_UNEXPECTED_EXIT_CODE)
+
+
+@contextlib.contextmanager
+def _told_board_files() -> Iterator[None]:
+    """Tell of each board file that is not valid, and that the command does without, in one line."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", BoardFileWarning)
+        show_others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, BoardFileWarning):
+                show_others(message, category, filename, lineno, file, line)
+            elif str(message) not in told:
+                told.add(str(message))
+                click.echo(f"warning: {message}", err=True)
+
+        warnings.showwarning = show
+        yield
 
 
 def _fail(error: EdgelearnError) -> NoReturn:
@@ -372,7 +401,7 @@ def _print_inspection(found: Inspection) -> None:
     default=None,
     help="MicroPython: machine code, which needs no compiler, or viper; by default the fastest that the board can run.",
 )
-@click.option("--force", is_flag=True, help="Overwrite generated files although they were changed.")
+@click.option("--force", is_flag=True, help="Overwrite files that were changed, or another project; drop its sensor.")
 def generate(
     bundle: Path,
     board_name: str,
@@ -388,11 +417,12 @@ def generate(
     from edgelearn import pipeline
     from edgelearn.board import load_board
     from edgelearn.bundle import read_bundle
-    from edgelearn.codegen import Kernels
+    from edgelearn.codegen import Kernels, unkept_words
 
+    board = load_board(board_name)
     plan = pipeline.generate(
         read_bundle(bundle),
-        load_board(board_name),
+        board,
         folder,
         residual=Residual(residual),
         learning_rate=learning_rate,
@@ -407,8 +437,10 @@ def generate(
     click.echo(
         f"wrote {folder} for {plan.board.title}: arena {plan.arena_bytes:,} bytes, "
         f"RAM about {plan.ram_bytes:,} of {plan.board.ram_bytes:,} bytes, "
-        f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes"
+        f"flash about {plan.flash_bytes:,} of {plan.board.flash_bytes:,} bytes{_with_zig(plan)}"
     )
+    if words := unkept_words(plan, board):
+        click.echo(f"note: {words}")
     uart = plan.board.uart
     if plan.output is Output.BARE_METAL and uart is not None and not uart.reaches_usb:
         click.echo(f"note: its serial line is on pins, not on USB: TX at {uart.tx}, RX at {uart.rx}")
@@ -435,6 +467,15 @@ def _report_package(folder: Path, plan: Plan) -> None:
         f"heap about {read_project(folder).heap_bytes:,}{available} bytes"
     )
     click.echo(f"put it on the board with `edgelearn flash {shlex.quote(str(folder))}`; main.py there speaks the link")
+
+
+def _with_zig(plan: Plan) -> str:
+    """What zig would make of firmware that it can build."""
+    from edgelearn.board import Core
+
+    if plan.output is not Output.BARE_METAL or plan.board.core is Core.HOST:
+        return ""
+    return f" ({plan.flash_bytes - plan.code_estimate_bytes + plan.zig_code_estimate_bytes:,} if built with zig)"
 
 
 @main.command()
@@ -475,7 +516,8 @@ def _report_build(built: Built) -> None:
     def row(name: str, planned: int, linked: int, available: str = "") -> None:
         table.add_row(name, f"{planned:,}", f"{linked:,}", available)
 
-    constants, code = project.constants_bytes, project.code_estimate_bytes
+    constants = project.constants_bytes
+    code = project.zig_code_estimate_bytes if built.result.toolchain == "zig" else project.code_estimate_bytes
     row("flash", constants + code, built.flash_bytes, f"{board.flash_bytes:,}")
     row("  constants of the model", constants, constants)
     row("  code (estimated until linked)", code, built.flash_bytes - constants)
@@ -551,7 +593,7 @@ def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str 
 @click.option("--stride", "stride_rows", type=click.IntRange(min=0), default=0, help="Rows to the next sample's start.")
 @click.option("--rate-hz", type=click.FloatRange(min=0.0), default=0.0, help="Samples a second at most; 0: no limit.")
 @click.option("--train/--predict", default=None, help="Learn from each sample after predicting it, or only predict.")
-@click.option("--lr", "learning_rate", type=float, default=None, help="Learning rate; by default the device keeps its.")
+@NEW_LEARNING_RATE
 @click.option(
     "--self-label",
     type=click.FloatRange(0.0, 1.0),
@@ -937,8 +979,10 @@ def doctor(as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from edgelearn.board import board_names
     from edgelearn.firmware.doctor import examine
 
+    board_names()  # warns of board files that are not valid
     tools = examine()
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(tool) for tool in tools]))

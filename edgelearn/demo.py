@@ -180,7 +180,7 @@ def _build(bundle: Bundle, board_name: str | None, files: DemoFiles, say: Say) -
 
 def _generate_and_build(bundle: Bundle, board: Board, files: DemoFiles, say: Say) -> Built:
     say(f"generating and building firmware for {board.title}")
-    pipeline.generate(bundle, board, files.project, learning_rate=LEARNING_RATE)
+    pipeline.generate(bundle, board, files.project, learning_rate=LEARNING_RATE, any_project=True)
     return pipeline.build(files.project)
 
 

@@ -24,10 +24,11 @@ from msgspec.structs import replace
 from edgelearn import flashing, pipeline
 from edgelearn.board import Board, Output
 from edgelearn.bundle import Bundle, read_bundle
+from edgelearn.codegen import unkept_words
 from edgelearn.errors import OptionError
 from edgelearn.firmware.emulator import require_emulator
 from edgelearn.ir import LossKind
-from edgelearn.project import read_project
+from edgelearn.project import FILE_NAME, read_project
 from edgelearn.recipe import Residual
 from edgelearn.words import count
 
@@ -106,7 +107,8 @@ def deploy(
         toolchain: see `edgelearn.pipeline.build`.
         port: of the board, `emulate` for an emulated one; empty to find it.
         method: to flash by; empty takes the first that can be used.
-        force: overwrite generated files that a person changed, and flash what is unsafe.
+        force: overwrite generated files that a person changed, and flash what is unsafe. What was deployed from the
+            folder before, to another board too, is overwritten without.
         step: opens a step; its context takes what there is to say.
 
     Raises:
@@ -129,7 +131,10 @@ def deploy(
     with step("convert") as say:
         path, bundle = _convert(model, folder, conversion or Conversion(), say)
     with step("plan") as say:
-        plan = pipeline.plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output)
+        senses = sensor is not None
+        plan = pipeline.plan(
+            bundle, board, residual=residual, learning_rate=learning_rate, output=output, senses=senses
+        )
         say(
             count(len(plan.steps), "layer")
             if target is Output.MICROPYTHON
@@ -138,8 +143,10 @@ def deploy(
         )
     project = folder / "project"
     with step("generate") as say:
-        pipeline.write_project(plan, bundle, project, force=force, sensor=sensor)
-        say(str(project))
+        left_out = "" if senses else _sensor_there(project)
+        pipeline.write_project(plan, bundle, project, force=force, any_project=True, sensor=sensor)
+        words = (str(project), unkept_words(plan, board), left_out and f"no longer with {left_out}: --sensor adds it")
+        say("; ".join(filter(None, words)))
     with step("build") as say:
         flash_bytes, ram_bytes = 0, 0
         if target is Output.MICROPYTHON:
@@ -187,6 +194,11 @@ def _convert(model: Path, folder: Path, conversion: Conversion, say: Say) -> tup
     learns = f"learns by {bundle.graph.loss.kind.value}" if bundle.graph.loss else "learns nothing"
     say(f"{path}, {count(len(bundle.graph.ops), 'layer')}, {learns}")
     return path, bundle
+
+
+def _sensor_there(project: Path) -> str:
+    """The file of the sensor of a project that was generated before; empty where there is none."""
+    return read_project(project).sensor if (project / FILE_NAME).is_file() else ""
 
 
 def _emulate(done: Deployed, project: Path, step: Step) -> Deployed:

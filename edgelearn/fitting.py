@@ -6,8 +6,9 @@ MicroPython is an estimate: what the model needs beside Python itself, of the he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import ceil
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +16,8 @@ from msgspec import Struct
 from edgelearn import pipeline
 from edgelearn.board import Board, Core, Output
 from edgelearn.bundle import Bundle
-from edgelearn.codegen.plan import Plan, plan_on
+from edgelearn.codegen import Plan, package_need
+from edgelearn.codegen.plan import WITH_MACHINE_CODE, plan_on
 from edgelearn.errors import UnsupportedOpError
 from edgelearn.inspection import fit
 from edgelearn.ir import LossKind
@@ -23,8 +25,13 @@ from edgelearn.recipe import Residual
 
 #: Outputs that have a board to themselves; what becomes part of somebody's own firmware shares it.
 _COMPARED = (Output.BARE_METAL, Output.ARDUINO, Output.MICROPYTHON)
-#: What a single board of each core would ask for is planned once for each way to store the trainable layer.
-_Plans = Callable[[Core, Residual], Plan]
+
+
+class _Plans(Protocol):
+    """What a single board of each core would ask for: planned once for each way to store the trainable layer."""
+
+    def __call__(self, core: Core, residual: Residual, *, for_python: bool = False) -> Plan:
+        """The plan; for_python: with the kernels that MicroPython has on that core."""
 
 
 class Need(Struct, frozen=True, kw_only=True):
@@ -104,13 +111,17 @@ def fit_boards(bundle: Bundle, boards: Iterable[Board], *, residual: Residual = 
         UnsupportedOpError, OptionError: it can be planned for no board.
     """
     boards = tuple(boards)
-    first = {board.core: board for board in reversed(boards)}
-    planned: dict[tuple[Core, Residual], Plan] = {}
+    planned: dict[tuple[Core, Residual, bool], Plan] = {}
 
-    def plan(core: Core, stored: Residual) -> Plan:
-        if (core, stored) not in planned:
-            planned[core, stored] = pipeline.plan(bundle, first[core], residual=stored)
-        return planned[core, stored]
+    def plan(core: Core, residual: Residual, *, for_python: bool = False) -> Plan:
+        # With machine code the kernels are those of C.
+        for_python = for_python and core not in WITH_MACHINE_CODE
+        key = (core, residual, for_python)
+        if key not in planned:
+            output = Output.MICROPYTHON if for_python else None
+            board = next(b for b in boards if b.core is core and (b.micropython or not for_python))
+            planned[key] = pipeline.plan(bundle, board, residual=residual, output=output)
+        return planned[key]
 
     return Fitting(
         name=bundle.name,
@@ -129,22 +140,22 @@ def _board_fit(board: Board, residual: Residual, plan: _Plans) -> BoardFit:
 def _with_help(output: Output, board: Board, residual: Residual, plan: _Plans) -> OutputFit:
     """Whether the output fits; where it does not, with what would help."""
     asked = plan(board.core, residual)
-    found = _output_fit(output, asked, board)
+    found = _output_fit(output, board, residual, plan)
     if found.fits or asked.head is None:
         return found
     smaller = [other for other in Residual if other.weight_bytes < residual.weight_bytes]
     return msgspec.structs.replace(
         found,
-        residuals=tuple(o for o in smaller if _output_fit(output, plan(board.core, o), board).fits),
+        residuals=tuple(o for o in smaller if _output_fit(output, board, o, plan).fits),
         fewer_classes=_fewer_classes(found, asked),
     )
 
 
-def _output_fit(output: Output, plan: Plan, board: Board) -> OutputFit:
-    if output is Output.MICROPYTHON:
-        return _micropython_fit(plan, board)
+def _output_fit(output: Output, board: Board, residual: Residual, plan: _Plans) -> OutputFit:
     try:
-        found = fit(plan_on(plan, board, output))
+        if output is Output.MICROPYTHON:
+            return _micropython_fit(board, residual, plan)
+        found = fit(plan_on(plan(board.core, residual), board, output))
     except UnsupportedOpError as error:
         problem = f"{error.message}; {error.cause}" if error.cause else error.message
         return OutputFit(output=output, fits=False, estimated="code", needs=(), problem=problem, hint=error.hint)
@@ -161,20 +172,28 @@ def _output_fit(output: Output, plan: Plan, board: Board) -> OutputFit:
     )
 
 
-def _micropython_fit(plan: Plan, board: Board) -> OutputFit:
+def _micropython_fit(board: Board, residual: Residual, plan: _Plans) -> OutputFit:
+    if residual is Residual.FLOAT:
+        return OutputFit(
+            output=Output.MICROPYTHON,
+            fits=False,
+            estimated="all",
+            needs=(),
+            problem="float heads exist in C only",
+            hint="take another --residual",
+        )
     python = board.micropython
     heap_bytes = python.heap_bytes if python else 0
-    constants_bytes = sum(constant.size_bytes for constant in plan.constants)
-    buffers_bytes = sum(buffer.size_bytes for buffer in plan_on(plan, board, Output.MICROPYTHON).buffers)
-    read_in_place = python is not None and constants_bytes <= python.romfs_bytes
-    need = _need("heap", buffers_bytes + (0 if read_in_place else constants_bytes), heap_bytes)
+    parts = package_need(plan_on(plan(board.core, residual, for_python=True), board, Output.MICROPYTHON)).heap
+    weights_bytes = parts["weights"]
+    read_in_place = python is not None and weights_bytes <= python.romfs_bytes
+    need = _need("heap", sum(parts.values()) - (weights_bytes if read_in_place else 0), heap_bytes)
     problem = hint = ""
-    if plan.residual is Residual.FLOAT:
-        problem, hint = "float heads exist in C only", "take another --residual"
-    elif need.margin_bytes < 0:
+    if need.margin_bytes < 0:
+        largest = sorted(parts.items(), key=lambda part: -part[1])[:2]
         problem = (
             f"needs about {need.needed_bytes:,} bytes of heap, {board.name} has about {heap_bytes:,} bytes; "
-            f"weights and tables are {constants_bytes:,} bytes of it, buffers {buffers_bytes:,} bytes"
+            f"{' and '.join(f'{name} {size:,}' for name, size in largest)} bytes are most of it"
         )
         hint = "choose a board with more heap, or shrink the model"
     return OutputFit(

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -171,6 +172,7 @@ def plan(
     learning_rate: float | None = None,
     output: Output | None = None,
     kernels: Kernels | None = None,
+    senses: bool = False,
 ) -> Plan:
     """Decide how the bundle trains and where everything lies on the board. Does not check that it fits."""
     recipe = training.plan_training(
@@ -185,6 +187,7 @@ def plan(
         spare_classes=bundle.spare_classes,
         output=output,
         kernels=kernels,
+        senses=senses,
     )
 
 
@@ -196,11 +199,12 @@ def generate(
     residual: Residual = Residual.INT8,
     learning_rate: float | None = None,
     force: bool = False,
+    any_project: bool = False,
     sensor: Path | None = None,
     output: Output | None = None,
     kernels: Kernels | None = None,
 ) -> Plan:
-    """Write the project into `folder`: a new or empty one, or one that was generated before.
+    """Write the project into `folder`: a new or empty one, or one that was generated before for the same.
 
     Args:
         bundle: what it is made from.
@@ -208,7 +212,9 @@ def generate(
         folder: where; files that edgelearn did not write stay.
         residual: how trainable weights are stored.
         learning_rate: that the device starts with; None takes the default.
-        force: overwrite generated files although a person has changed them.
+        force: overwrite generated files although a person has changed them, or they are another project's, or with the
+            sensor that this one leaves out.
+        any_project: overwrite all those as long as nobody has changed them: for a folder of our own.
         sensor: C file that reads a sensor on the board; a copy of it becomes part of the project.
         output: what is generated; None takes the first that the board can take.
         kernels: what computes, with MicroPython; None takes the fastest that the board can run.
@@ -216,25 +222,43 @@ def generate(
     Raises:
         OptionError: the file is not what reads a sensor; the board cannot take that output.
         DoesNotFitError: before anything is written.
-        StorageError: the folder holds something else or changed files, or could not be written.
+        StorageError: the folder holds something else, another project, the same with a sensor or changed files, or
+            could not be written.
     """
     check_output(board, output or board.outputs[0])
-    made = plan(bundle, board, residual=residual, learning_rate=learning_rate, output=output, kernels=kernels)
-    write_project(made, bundle, folder, force=force, sensor=sensor)
+    made = plan(
+        bundle,
+        board,
+        residual=residual,
+        learning_rate=learning_rate,
+        output=output,
+        kernels=kernels,
+        senses=sensor is not None,
+    )
+    write_project(made, bundle, folder, force=force, any_project=any_project, sensor=sensor)
     return made
 
 
-def write_project(made: Plan, bundle: Bundle, folder: Path, *, force: bool = False, sensor: Path | None = None) -> None:
+def write_project(
+    made: Plan,
+    bundle: Bundle,
+    folder: Path,
+    *,
+    force: bool = False,
+    any_project: bool = False,
+    sensor: Path | None = None,
+) -> None:
     """Write the project of a bundle's plan; see `generate`.
 
     Raises:
         OptionError, DoesNotFitError, StorageError: as for `generate`.
     """
     source = _sensor_source(sensor) if sensor else None
+    made = replace(made, senses=source is not None)
     codegen.check_fit(made)
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
     files = _emit(made, bundle.name, digest, source)
-    _prepare_folder(folder, files, force=force)
+    _prepare_folder(folder, files, made, bundle.name, force=force, any_project=any_project)
     for path, contents in files.items():
         write_atomically(folder / path, contents_bytes(contents))
 
@@ -289,8 +313,13 @@ def _sensor_source(path: Path) -> SensorSource:
     return SensorSource(name=re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name), text=text)
 
 
-def _prepare_folder(folder: Path, files: Mapping[str, str | bytes], *, force: bool) -> None:
-    """Take away what an earlier generation wrote, its image above all, and nothing that is somebody's own work."""
+def _prepare_folder(
+    folder: Path, files: Mapping[str, str | bytes], made: Plan, name: str, *, force: bool, any_project: bool
+) -> None:
+    """Take away what an earlier generation wrote, its image above all, and nothing that is somebody's own work.
+
+    A bundle of the same name is the same one, converted again.
+    """
     try:
         if not folder.exists() or not any(folder.iterdir()):
             return
@@ -299,7 +328,20 @@ def _prepare_folder(folder: Path, files: Mapping[str, str | bytes], *, force: bo
                 f"{folder} is not empty and was not generated by edgelearn",
                 hint="give a new folder; nothing was written",
             )
-        written = read_project(folder).files
+        there = read_project(folder)
+        found, asked = (there.name, there.board, there.output), (name, made.board.name, made.output.value)
+        if found != asked and not (force or any_project):
+            raise StorageError(
+                f"{folder} holds {_project_words(*found)}, not {_project_words(*asked)}",
+                hint="give another folder, or generate with --force to replace it; nothing was written",
+            )
+        if there.sensor and not made.senses and not (force or any_project):
+            raise StorageError(
+                f"{folder} has a sensor, and without --sensor it would have none",
+                hint=f"give --sensor {shlex.quote(str(folder / there.sensor))}, or --force to leave it out; "
+                "nothing was written",
+            )
+        written = there.files
         own = [path for path in {*files, *written} - {FILE_NAME} if _is_changed(folder / path, written.get(path))]
         if own and not force:
             raise StorageError(
@@ -311,6 +353,10 @@ def _prepare_folder(folder: Path, files: Mapping[str, str | bytes], *, force: bo
         shutil.rmtree(folder / "build", ignore_errors=True)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written", cause=reason(error)) from error
+
+
+def _project_words(name: str, board: str, output: str) -> str:
+    return f"{name} for {board} ({output})"
 
 
 def _is_changed(path: Path, sha256: str | None) -> bool:
@@ -400,7 +446,7 @@ def _build_library(folder: Path, project: Project, board: Board, toolchain: str 
             hint="leave --toolchain out",
         )
     sources = tuple(path for path in project.files if path.startswith("src/") and path.endswith((".c", ".cpp")))
-    result = build_library(folder, fqbn=board.arduino.fqbn, sources=sources)
+    result = build_library(folder, fqbn=board.arduino.fqbn, sources=sources, package_url=board.arduino.package_url)
     for memory, needed, available in (
         ("flash", result.flash_bytes, board.flash_bytes),
         ("RAM", result.ram_bytes + project.stack_bytes, board.ram_bytes),
@@ -430,7 +476,8 @@ def _overflow(error: BuildError, board: Board) -> DoesNotFitError | None:
         available_bytes=available,
         board=board.name,
         cause="the linker found the code larger than the plan estimated",
-        hint="`edgelearn inspect BUNDLE --board BOARD` shows what takes most; --residual stochastic stores less",
+        hint="`edgelearn inspect BUNDLE --board BOARD` shows what takes most; --residual stochastic stores less"
+        + ("; arm-none-eabi-gcc makes much smaller code than zig" if "ld.lld" in error.output else ""),
     )
 
 
@@ -593,7 +640,8 @@ def unsaved_note(project: Path) -> str:
     board = load_board(read_project(project).board)
     if board.nvm is None or board.emulator is None or board.emulator.saves:
         return ""
-    return f"{board.emulator.engine} cannot write the flash of {board.name}: the learned head is kept in the run only"
+    engine, memory = board.emulator.engine, "flash" if board.nvm.mapped else "EEPROM"
+    return f"{engine} cannot write the {memory} of {board.name}: the learned head is kept in the run only"
 
 
 @contextlib.contextmanager
@@ -627,11 +675,11 @@ def _booted(
     engine: str | None = None,
 ) -> Iterator[RunningEmulator]:
     """Boot a project's image, building it first if there is none."""
-    project = read_project(folder)
+    board = load_board(read_project(folder).board)
+    emulator.require_emulator(board, engine)
     image = folder / "build" / "firmware.elf"
     if not image.is_file():
         image = build(folder).image
-    board = load_board(project.board)
     with emulator.start(board, image, port=port, trace=trace, nvm_file=flash, engine=engine) as running:
         yield running
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -29,7 +29,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         model_hash: SHA-256, in hex, of the model the firmware holds.
         bundle_sha256: of the bundle it was generated from, "" where that is not known.
         constants_bytes: weights, biases, scales and the initial head, in flash.
-        code_estimate_bytes: code and small constants.
+        code_estimate_bytes: code and small constants, as GCC makes them.
+        zig_code_estimate_bytes: the same with zig; 0 where that is not known.
         state_estimate_bytes: RAM of the receive ring and the state of link and drivers.
         files: SHA-256, in hex, of each generated file by its path, so that what a person changed is never lost.
         stack_bytes: reserved for the stack.
@@ -52,12 +53,18 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     stack_bytes: int
     output: str = "bare-metal"
     heap_bytes: int = 0
+    zig_code_estimate_bytes: int = 0
     files: dict[str, str]
 
     @property
     def trains(self) -> bool:
         """Whether the model has a trainable layer."""
         return any(buffer.symbol == "head_weights" for buffer in self.buffers)
+
+    @property
+    def sensor(self) -> str:
+        """The path of the C file that reads the sensor on the board; empty where there is none."""
+        return next((path for path in self.files if PurePosixPath(path).parent.name == SENSOR_FOLDER), "")
 
     @property
     def constants_bytes(self) -> int:

@@ -443,7 +443,9 @@ MESSAGES: tuple[Message, ...] = (
             Field("sensor_samples", _U32, "samples since the sensor was started", True),
             Field("sensor_learned", _U32, "of these, how many were learned", True),
             Field("sensor_untold", _U32, "SENSOR_EVENTs not sent because the other side took no more bytes", True),
-            Field("heap_free_bytes", _U32, "free in the heap; C has none, and sends neither this nor what follows", True),
+            Field(
+                "heap_free_bytes", _U32, "free in the heap; C has none, and sends neither this nor what follows", True
+            ),
             Field("heap_allocated_bytes", _U32, "taken in the heap, garbage included", True),
             Field("heap_largest_free_bytes", _U32, "the largest block that can be had, within 64", True),
             Field("collections", _U32, "collections of garbage that were noticed since the link began", True),
@@ -658,20 +660,30 @@ def mantissa_and_exponent(value: float) -> tuple[int, int]:
     return mantissa, 15 - exponent
 
 
+#: Learning rates are from 0, which learns nothing, to this; edgelearn.h says the same of el_set_learning_rate().
+MOST_LEARNING_RATE = 1.0
+_MOST_EXPONENT = 63
+
+
 def encode_learning_rate(learning_rate: float) -> tuple[int, int]:
     """Mantissa A and exponent a of the nearest lr = A 2^-a with 2^14 <= A < 2^15; (0, 0) for 0.
 
+    The one place that checks a learning rate by itself; a layer may ask for a smaller one.
+
     Raises:
-        LearningRateError: negative, not a number, or beyond the exponent's range.
+        LearningRateError: not a number, out of range, or too small for the exponent.
     """
     if learning_rate == 0.0:
         return 0, 0
-    if not (math.isfinite(learning_rate) and learning_rate > 0.0):
-        raise LearningRateError(f"a learning rate of {learning_rate} makes no sense", hint="give a positive number")
-    mantissa, a = mantissa_and_exponent(learning_rate)
-    if not 0 <= a <= 63:
+    if not 0.0 < learning_rate <= MOST_LEARNING_RATE:
         raise LearningRateError(
-            f"the learning rate {learning_rate} is beyond what the device can hold", hint="give one from 1e-14 to 16384"
+            f"a learning rate of {learning_rate:g} is out of range", hint=f"give one from 0 to {MOST_LEARNING_RATE:g}"
+        )
+    mantissa, a = mantissa_and_exponent(learning_rate)
+    if a > _MOST_EXPONENT:
+        raise LearningRateError(
+            f"a learning rate of {learning_rate:g} is less than the device can hold",
+            hint="give one from 1e-14 on, or 0 to learn nothing",
         )
     return mantissa, a
 
@@ -695,7 +707,7 @@ _C_ENUMS: tuple[tuple[str, type[enum.IntEnum] | type[enum.IntFlag]], ...] = (
 
 
 def constant_values() -> dict[str, int | str]:
-    """The protocol's constants by their names in C, without ELEARN_, and each message's format for struct, as NAME_FORMAT."""
+    """The protocol's constants by their names in C, without ELEARN_; NAME_FORMAT is a message's format for struct."""
     values: dict[str, int | str] = {"PROTOCOL_VERSION": PROTOCOL_VERSION}
     for prefix, codes in _C_ENUMS:
         values |= {f"{prefix}_{code.name}": int(code) for code in codes}

@@ -1,4 +1,4 @@
-"""The log of records that keeps what was learned: how large a record is, how many there are, how long flash lasts.
+"""The log of records that keeps what was learned: how large a record is, how many there are, how long the memory lasts.
 
 The same arithmetic as in `firmware/runtime/elearn_store.c`, for the plan, which refuses what has no room, and for the
 host, which tells how long a rate of saving can go on.

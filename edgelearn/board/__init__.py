@@ -2,6 +2,7 @@
 
     parts.py      what a board file says
     ways.py       the ways to flash, as it lists them
+    drivers.py    what each driver asks of one
     checks.py     what is wrong in one beyond its schema
     load.py       boards by name or file
     words.py      the same in words, for people
@@ -21,7 +22,7 @@ from edgelearn.board.compilers import (
     SANITIZE_FLAGS,
     CompilerFlags,
 )
-from edgelearn.board.load import board_names, load_board, load_board_file
+from edgelearn.board.load import BoardFileWarning, board_names, load_board, load_board_file
 from edgelearn.board.parts import (
     Arduino,
     Board,
@@ -51,6 +52,7 @@ __all__ = [
     "SANITIZE_FLAGS",
     "Arduino",
     "Board",
+    "BoardFileWarning",
     "CompilerFlags",
     "Core",
     "Counter",

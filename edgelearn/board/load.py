@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import enum
+import functools
 import re
 import sys
+import types
+import typing
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from edgelearn import resources
-from edgelearn.board import parts, ways
-from edgelearn.board.checks import problem
+from edgelearn.board.checks import first_fault
 from edgelearn.board.parts import Board
 from edgelearn.errors import BoardFileError, UnknownBoardError, reason
 
@@ -21,47 +27,40 @@ else:
     import tomli as tomllib
 
 
+class BoardFileWarning(UserWarning):
+    """A board file is not valid; commands that do not need that board go on."""
+
+
 def load_board_file(path: Path) -> Board:
     """Load and validate one board file.
 
     Raises:
-        BoardFileError: the file cannot be read, is no TOML, or breaks the schema; an unknown key is named with the
-            key that was probably meant.
+        BoardFileError: the file cannot be read, is no TOML, or breaks the schema; what is not known is named with what
+            was probably meant, or with all that is.
     """
     try:
-        board = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Board, strict=True)
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BoardFileError(f"{path} cannot be read", cause=reason(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise BoardFileError(f"{path} is not valid TOML", cause=str(error)) from error
+    try:
+        board = msgspec.convert(read, Board, strict=True)
     except msgspec.ValidationError as error:
-        raise BoardFileError(
-            f"{path} is not a valid board file", cause=str(error), hint=_did_you_mean(str(error))
-        ) from error
-    wrong = problem(board, path)
-    if wrong:
-        raise BoardFileError(f"{path} is not a valid board file", cause=wrong)
+        cause = str(error)
+        raise BoardFileError(f"{path} is not a valid board file", cause=cause, hint=_hint(cause, read)) from error
+    fault = first_fault(board, path)
+    if fault is not None:
+        raise BoardFileError(f"{path} is not a valid board file", cause=fault.cause, hint=fault.hint)
     return board
 
 
-def _did_you_mean(message: str) -> str:
-    unknown = re.search(r"unknown field `([^`]+)`", message)
-    if not unknown:
-        return ""
-    known = {field for part in _structs() for field in part.__struct_fields__}
-    close = difflib.get_close_matches(unknown.group(1), sorted(known), n=1)
-    return f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(sorted(known))}"
-
-
-def _structs() -> list[type[msgspec.Struct]]:
-    """The schema's structs: each part of a board file, and each way to flash."""
-    found = [*vars(parts).values(), *vars(ways).values()]
-    return [one for one in found if isinstance(one, type) and issubclass(one, msgspec.Struct)]
-
-
 def board_names() -> tuple[str, ...]:
-    """The names of all boards, sorted."""
-    return tuple(sorted(path.stem for path in resources.boards_folder().glob("*.toml")))
+    """The names of all boards that can be used, sorted.
+
+    Each file that is not valid is left out with a BoardFileWarning: only who asks for that board minds.
+    """
+    return tuple(name for name in _file_names() if _is_valid(name))
 
 
 def load_board(name: str) -> Board:
@@ -71,7 +70,7 @@ def load_board(name: str) -> Board:
         UnknownBoardError: there is no such board; names the closest.
         BoardFileError: its file is not valid.
     """
-    names = board_names()
+    names = _file_names()
     if name not in names:
         close = difflib.get_close_matches(name, names, n=1)
         raise UnknownBoardError(
@@ -79,4 +78,100 @@ def load_board(name: str) -> Board:
             cause=f"known boards: {', '.join(names)}",
             hint=f"did you mean `{close[0]}`?" if close else "`edgelearn boards` lists them",
         )
-    return load_board_file(resources.boards_folder() / f"{name}.toml")
+    return _load(name)
+
+
+def _file_names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in resources.boards_folder().glob("*.toml")))
+
+
+def _load(name: str) -> Board:
+    path = resources.boards_folder() / f"{name}.toml"
+    try:
+        found = path.stat()
+    except OSError:
+        return load_board_file(path)
+    return _load_once(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.cache
+def _load_once(path: Path, changed_ns: int, size_bytes: int) -> Board:
+    """The board of a file that has not changed since: commands that look through all boards do so several times."""
+    return load_board_file(path)
+
+
+def _is_valid(name: str) -> bool:
+    try:
+        _load(name)
+    except BoardFileError as error:
+        why = " ".join(error.cause.split())
+        warnings.warn(f"{error.message}, and is left out: {why}", BoardFileWarning, stacklevel=3)
+        return False
+    return True
+
+
+def _hint(cause: str, read: dict[str, Any]) -> str:
+    """What the schema has in the place where the file does not agree with it; empty where nothing could help.
+
+    Args:
+        cause: what msgspec says, such as "Object contains unknown field `x` - at `$.flash[0]`".
+        read: the whole file.
+    """
+    found = re.search(r" - at `\$(.*)`$", cause)
+    place = found.group(1) if found else ""
+    kind, value = _at(place, read)
+    unknown = re.search(r"unknown field `([^`]+)`", cause)
+    wrong = re.search(r"[Ii]nvalid (?:enum )?value '([^']*)'", cause)
+    if unknown:
+        name = unknown.group(1)
+        keys = sorted(set(kind.__struct_fields__) | ({"method"} if kind.__struct_config__.tag else set()))
+        if place and name in Board.__struct_fields__ and not difflib.get_close_matches(name, keys, n=1):
+            return f"`{name}` belongs before the first [section]"
+        return _meant(name, keys, "known keys")
+    if wrong and place.endswith(".method"):
+        return _meant(wrong.group(1), _ways(_at(place.removesuffix(".method"), read, whole=True)[0]), "methods")
+    if wrong and isinstance(kind, enum.EnumMeta):
+        values: list[enum.Enum] = list(kind)
+        return _meant(wrong.group(1), [str(one.value) for one in values], "possible are")
+    if place.startswith(".flash[") and "missing required field `method`" in cause:
+        return f"methods: {', '.join(_ways(_at(place, read, whole=True)[0]))}"
+    if place.endswith("[...]") and isinstance(value, dict):
+        return f"not a whole number: {', '.join(name for name, one in value.items() if type(one) is not int)}"
+    return ""
+
+
+def _at(place: str, read: dict[str, Any], *, whole: bool = False) -> tuple[Any, Any]:
+    """The schema's type and the file's value in a place such as `.flash[0].enter`.
+
+    Args:
+        place: as msgspec tells it, without the dollar sign.
+        read: the whole file.
+        whole: leave a union of several structs, instead of the one whose tag the file has.
+    """
+    kind: Any = Board
+    value: Any = read
+    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", place):
+        if name == "method":
+            break
+        if name:
+            kind, value = typing.get_type_hints(kind)[name], value.get(name)
+            if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+                (kind,) = (one for one in typing.get_args(kind) if one is not types.NoneType)
+        else:
+            kind, value = typing.get_args(kind)[0], value[int(index)]
+            if not whole and _ways(kind):
+                named = [o for o in typing.get_args(kind) if o.__struct_config__.tag == value.get("method")]
+                kind = named[0] if named else kind
+    return kind, value
+
+
+def _ways(kind: Any) -> list[str]:
+    """The tags of a union of structs, sorted; none where it is no union."""
+    return sorted(str(one.__struct_config__.tag) for one in typing.get_args(kind))
+
+
+def _meant(name: str, known: Iterable[str], what: str) -> str:
+    """The one that was probably meant, else all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"{what}: {', '.join(known)}"

@@ -120,14 +120,17 @@ class NonVolatileMemory(_Part, frozen=True, kw_only=True):
     """Pages that keep what was learned over a reset. The firmware's own image may not reach them.
 
     Attributes:
-        source: their driver, one of the port's sources.
-        address: of the first page. The pages end a memory region, or lie outside of all.
+        source: their driver, one of the port's sources where it has any.
+        address: of the first page. The pages end a memory region, or are separate, or not mapped.
         page_bytes: of what is erased at once.
         pages: how many there are.
         write_bytes: of what is programmed at once.
         erase_cycles: how often a page may be erased, by the chip's data sheet; 0 where it does not wear.
         erase_ms: the longest that erasing a page takes, by the data sheet.
         nmi_handler: the driver's handler of the non-maskable interrupt; empty where its flash raises none.
+        mapped: whether the processor reads them like RAM, at `address`. Elsewhere the driver reads them.
+        separate: whether pages that are mapped are of a memory that is not one of the regions, because the image
+            cannot use it. Those that are not mapped never are of a region.
     """
 
     source: str
@@ -138,6 +141,8 @@ class NonVolatileMemory(_Part, frozen=True, kw_only=True):
     erase_cycles: int
     erase_ms: int
     nmi_handler: str = ""
+    mapped: bool = True
+    separate: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -205,6 +210,8 @@ class Arduino(_Part, frozen=True, kw_only=True):
         package_url: index of the board manager that offers the core; empty for Arduino's own.
         serial: the C++ object of the serial line that reaches the host.
         core_flash_bytes, core_ram_bytes: that an empty sketch takes, about; with stack and heap of the core.
+        saves: whether a sketch keeps what it learns in the board's `nvm`: the core leaves that alone, and its driver
+            needs nothing that only bare-metal firmware has.
     """
 
     fqbn: str
@@ -213,6 +220,7 @@ class Arduino(_Part, frozen=True, kw_only=True):
     serial: str = "Serial"
     core_flash_bytes: int
     core_ram_bytes: int
+    saves: bool = False
 
 
 class MicroPython(_Part, frozen=True, kw_only=True):
@@ -268,7 +276,7 @@ class Emulator(_Part, frozen=True, kw_only=True):
         icount_shift: each instruction takes 2^shift ns of virtual time, which makes counts repeat exactly.
         ticks_per_instruction: ticks of the board's counter for one instruction at that shift; 0 where none is counted.
         demo: whether `edgelearn demo` takes this board.
-        saves: whether its flash can be written there; without, nothing is saved on the emulated board.
+        saves: whether its non-volatile memory can be written there; without, nothing is saved on the emulated board.
     """
 
     engine: str
@@ -287,7 +295,7 @@ class Board(_Part, frozen=True, kw_only=True):
         kept: what it may not, because somebody else's code or settings lie there.
         port: what bare-metal firmware is built from.
         uart: where its bytes leave the board; None for a board that is not held in a hand.
-        nvm: where what was learned is kept; None where it is lost at a reset.
+        nvm: where what was learned is kept, with the outputs that `keeps` says; None where it is lost at a reset.
         usb: how the board appears on USB, in all its modes.
         flash: the ways to put firmware on it, the one to prefer first.
         arduino, micropython, platformio: how those know the board; None where they do not.
@@ -331,6 +339,14 @@ class Board(_Part, frozen=True, kw_only=True):
             Output.MICROPYTHON: self.micropython is not None,
         }
         return tuple(output for output in Output if known[output])
+
+    def keeps(self, output: Output) -> bool:
+        """Whether what is learned can be kept in its pages with that output."""
+        if self.nvm is None:
+            return False
+        if output is Output.ARDUINO:
+            return self.arduino is not None and self.arduino.saves
+        return output in self.outputs and output in (Output.BARE_METAL, Output.LIBRARY)
 
     def without_nvm(self) -> Board:
         """The board for firmware that learns nothing: all of its flash is for the image."""

@@ -46,7 +46,9 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def size_words(size_bytes: int) -> str:
-    """A size in KiB, or MiB where it is whole."""
+    """A size in KiB, or MiB where it is whole; what is less in bytes."""
+    if size_bytes < 1 << 10:
+        return f"{size_bytes} bytes"
     if size_bytes % (1 << 20) == 0:
         return f"{size_bytes >> 20:,} MiB"
     return f"{size_bytes / 1024:,.4g} KiB" if size_bytes < 1000 << 10 else f"{size_bytes // 1024:,} KiB"

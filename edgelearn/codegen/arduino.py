@@ -10,6 +10,7 @@ import re
 from pathlib import PurePosixPath
 
 from edgelearn import resources
+from edgelearn.codegen.board_files import nvm_values
 from edgelearn.codegen.emit import SensorSource, comment, describe, device_files
 from edgelearn.codegen.library import API_FILES, api_header
 from edgelearn.codegen.plan import BAUD, Plan
@@ -55,6 +56,9 @@ def emit_arduino(
     for folder, sources in (("runtime", API_FILES), ("arduino", _CLASS_FILES)):
         for source in sources:
             files[f"src/{source}"] = (firmware / folder / source).read_text(encoding="utf-8")
+    if plan.board.nvm:
+        driver = plan.board.nvm.source
+        files[f"src/{driver}"] = (firmware / "port" / driver).read_text(encoding="utf-8")
     if sensor:
         files[f"src/{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
     library = library_name(name)
@@ -74,11 +78,14 @@ def emit_arduino(
             "arduino_header.h.j2", **values, guard=f"{library.upper()}_H", model_hash=plan.model_hash
         ),
         "src/edgelearn.h": api_header(plan, name),
-        "src/elearn_board.h": render("arduino_board.h.j2", **values, baud=BAUD, ring_bytes=plan.ring_bytes),
+        "src/elearn_board.h": render(
+            "arduino_board.h.j2", **values, **nvm_values(plan.board), baud=BAUD, ring_bytes=plan.ring_bytes
+        ),
         "examples/Learn/Learn.ino": render("arduino_sketch.ino.j2", **values),
         "README.md": render(
             "arduino_readme.md.j2",
             **values,
+            store=plan.store,
             buffers_bytes=sum(buffer.size_bytes for buffer in plan.buffers),
             constants_bytes=sum(constant.size_bytes for constant in plan.constants),
         ),

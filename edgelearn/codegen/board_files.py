@@ -97,9 +97,13 @@ def board_header(board: Board, *, baud: int, ring_bytes: int) -> str:
         baud=baud,
         ring_bytes=ring_bytes,
         defines=[(name, _number(name, value)) for name, value in board.port.defines.items()],
-        nvm=board.nvm,
-        nvm_address=_number("_ADDRESS", board.nvm.address) if board.nvm else "",
+        **nvm_values(board),
     )
+
+
+def nvm_values(board: Board) -> dict[str, object]:
+    """What elearn_board_nvm.h.j2 wants to know."""
+    return {"nvm": board.nvm, "nvm_address": _number("_ADDRESS", board.nvm.address) if board.nvm else ""}
 
 
 def _makefile(board: Board, sources: Sequence[str]) -> str:

@@ -11,6 +11,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from edgelearn import __version__, resources
+from edgelearn.board import COMPILERS, Core
+from edgelearn.board.ways import ArduinoCli, EspTool, MpRemote
+from edgelearn.board.words import core_words, emulator_words, methods_words
 from edgelearn.codegen.board_files import board_files
 from edgelearn.codegen.lowering import Constant, Initializer
 from edgelearn.codegen.lowering.call import DOT
@@ -427,6 +430,7 @@ def emit_project(
     )
     if sensor:
         files[f"{SENSOR_FOLDER}/{sensor.name}"] = sensor.text
+    files["README.md"] = _readme(plan, name, sensor)
     files[FILE_NAME] = encode_project(describe(plan, files, name=name, bundle_sha256=bundle_sha256))
     return dict(sorted(files.items()))
 
@@ -434,6 +438,44 @@ def emit_project(
 def contents_bytes(contents: str | bytes) -> bytes:
     """The bytes of a generated file."""
     return contents.encode() if isinstance(contents, str) else contents
+
+
+def _readme(plan: Plan, name: str, sensor: SensorSource | None) -> str:
+    """What a stranger wants to know of the folder."""
+    board, uart = plan.board, plan.board.uart
+    bare_metal = board.core is not Core.HOST
+    ways = [way for way in board.flash if not isinstance(way, ArduinoCli | EspTool | MpRemote)]
+    pins = f"TX {uart.tx}, RX {uart.rx}" if uart else ""
+    return render(
+        "project_README.md.j2",
+        name=comment(name).replace("`", "'"),
+        title=board.title,
+        chip=board.chip,
+        core=core_words(board.core),
+        mhz=f"{board.clock_hz / 1e6:g}",
+        host=not bare_metal,
+        trains=plan.head is not None,
+        mode="--train" if plan.head else "--predict",
+        sensor=f"{SENSOR_FOLDER}/{sensor.name}" if sensor else "",
+        compiler=COMPILERS[board.core].program,
+        platformio=board.platformio is not None,
+        flash_bytes=plan.flash_bytes,
+        flash_available_bytes=board.flash_bytes,
+        ram_bytes=plan.ram_bytes,
+        ram_available_bytes=board.ram_bytes,
+        ways=methods_words(ways) if ways else "",
+        kept=" or ".join(dict.fromkeys(kept.holder for kept in board.kept)),
+        keeps=plan.store is not None and bare_metal,
+        nvm_address=board.nvm.address if board.nvm else 0,
+        nvm_end=board.nvm.end if board.nvm else 0,
+        uart=f"{pins}, which the board carries to USB" if uart and uart.reaches_usb else pins and f"on the pins {pins}",
+        baud=BAUD,
+        emulated=f"in {emulator_words(board)}"
+        if bare_metal and board.engines
+        else "a process"
+        if board.engines
+        else "",
+    )
 
 
 def describe(plan: Plan, files: Mapping[str, str | bytes], *, name: str, bundle_sha256: str) -> Project:
@@ -450,6 +492,7 @@ def describe(plan: Plan, files: Mapping[str, str | bytes], *, name: str, bundle_
         constants=plan.constants,
         arena_bytes=plan.arena_bytes,
         code_estimate_bytes=plan.code_estimate_bytes,
+        zig_code_estimate_bytes=plan.zig_code_estimate_bytes,
         state_estimate_bytes=plan.state_estimate_bytes,
         stack_bytes=plan.board.stack_bytes,
         output=plan.output.value,

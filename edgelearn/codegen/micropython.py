@@ -19,21 +19,26 @@ from edgelearn.board import Board, Core
 from edgelearn.codegen.emit import describe
 from edgelearn.codegen.plan import WINDOW, End, Kernels, Plan
 from edgelearn.codegen.tables import Region, Tables, make_tables
-from edgelearn.codegen.viper import file_of
+from edgelearn.codegen.viper import MODULE_HEAP_BYTES, file_of
 from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
+from edgelearn.ir import LossKind
 from edgelearn.machine_code import Linked, link, load_layouts, load_library
 from edgelearn.project import FILE_NAME, encode_project
-from edgelearn.protocol import LossCode, ResidualCode, TensorType, constant_values, pack_record
+from edgelearn.protocol import CRC_BYTES, HEADER_BYTES, LossCode, ResidualCode, TensorType, constant_values, pack_record
 from edgelearn.recipe import Residual
 
 PACKAGE = "model"
 _MAIN = "main.py"
-_DEVICE_FILES = ("__init__.py", "memory.py", "store.py")
+#: Of the package -> what it is in the device code.
+_DEVICE_FILES = {"__init__.py": "model.py", "memory.py": "memory.py", "store.py": "store.py"}
 _LINK = "link.py"
 DISPATCHER = "elearn_run_calls"
 _WORDS_PER_LINE = 8
 #: Of the function that holds the kernels, before their code and after it.
 _ENTRY_BYTES = 14
+#: What all modules but the kernels' take of the heap with their objects, measured on MicroPython 1.25; a test keeps the
+#: whole within 2 % or 512 bytes.
+_PYTHON_BYTES, _PYTHON_LEARNING_BYTES = 31_300, 1_600
 #: A line of link.py in whose place the constants of the protocol come.
 _CONSTANTS_MARKER = "# Constants of the protocol\n"
 
@@ -54,7 +59,7 @@ _MACHINE_CODE = {
 }
 
 
-class Need(Struct, frozen=True, kw_only=True):
+class PackageNeed(Struct, frozen=True, kw_only=True):
     """What a package takes of a board, in bytes.
 
     Attributes:
@@ -69,28 +74,41 @@ class Need(Struct, frozen=True, kw_only=True):
         return sum(self.heap.values())
 
 
-def need(plan: Plan) -> Need:
-    """What the package of a plan takes; see `emit_micropython`."""
+def package_need(plan: Plan) -> PackageNeed:
+    """What the package of a plan takes; see `emit_micropython`.
+
+    Raises:
+        UnsupportedOpError: an op has no kernel.
+    """
     tables = make_tables(plan, load_layouts())
     linked = link_kernels(plan, tables) if plan.kernels is Kernels.NATIVE else None
     return _need(plan, tables, linked)
 
 
-def _need(plan: Plan, tables: Tables, linked: Linked | None) -> Need:
+def _need(plan: Plan, tables: Tables, linked: Linked | None) -> PackageNeed:
+    head = plan.head
+    has_targets = head is not None and head.loss is LossKind.SQUARED_ERROR
+    if linked:
+        kernels_bytes = _blocks(len(linked.code) + _ENTRY_BYTES)
+    else:
+        kernels_bytes = sum(MODULE_HEAP_BYTES[name] for name in {file_of(function) for function in tables.functions})
     parts = {
         "weights": _blocks(len(tables.weights)),
-        "arena and head": _blocks(tables.ram_bytes),
+        "the arena and the trainable layer": _blocks(tables.ram_bytes),
         "tables": _blocks(len(tables.tables)),
-        "kernels": _blocks(len(linked.code) + _ENTRY_BYTES) if linked else 0,
+        "kernels": kernels_bytes,
+        "the link's longest frame": _blocks(HEADER_BYTES + CRC_BYTES + plan.max_payload_bytes),
+        "targets": _blocks(2 * head.outputs) if head and has_targets else 0,
+        "Python's code and objects": _PYTHON_BYTES + (_PYTHON_LEARNING_BYTES if head else 0),
     }
-    return Need(heap=parts)
+    return PackageNeed(heap=parts)
 
 
 def _blocks(size_bytes: int) -> int:
     return size_bytes + -size_bytes % _BLOCK_BYTES
 
 
-def check_heap(board: Board, needed: Need) -> None:
+def check_heap(board: Board, needed: PackageNeed) -> None:
     """Refuse what a board's heap cannot hold, without the weights where the board reads them in place, in ROM.
 
     Raises:
@@ -299,7 +317,7 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
     contents, linked = tables.tables, None
     folder = resources.firmware_folder() / "micropython" / "device"
     files: dict[str, str | bytes] = {
-        f"{PACKAGE}/{file}": (folder / file).read_text(encoding="utf-8") for file in _DEVICE_FILES
+        f"{PACKAGE}/{name}": (folder / file).read_text(encoding="utf-8") for name, file in _DEVICE_FILES.items()
     }
     files[f"{PACKAGE}/{_LINK}"] = _link((folder / _LINK).read_text(encoding="utf-8"))
     files[_MAIN] = (folder / _MAIN).read_text(encoding="utf-8")

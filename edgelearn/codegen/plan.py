@@ -1,7 +1,7 @@
 """The plan: every kernel call, every buffer by name and lifetime, every constant, and whether it fits the board.
 
 Arena, head, buffers and constants are exact. Code is an estimate from the sizes that the kernels had when they were
-measured; the build replaces it by the linker's figure.
+measured (`code_size.py`); the build replaces it by the linker's figure.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from msgspec import Struct, structs
 
 from edgelearn.board import Board, Core, Output
 from edgelearn.codegen.arena import Lifetime, Placement, place
+from edgelearn.codegen.code_size import AVR, GNU, ZIG, Measured, code_bytes
 from edgelearn.codegen.lowering import CONSTANT_SUFFIXES, Call, Target, lower
-from edgelearn.codegen.lowering.call import DOT
 from edgelearn.codegen.viper import adapt
 from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
 from edgelearn.ir import AnyOp, DType, Graph, LossKind, Tensor
@@ -56,14 +56,10 @@ AUTOSAVE_STEPS = 0
 #: Payload of the longest reply; what is read from the device comes in pieces of about this size.
 REPLY_PAYLOAD_BYTES = 256
 
-#: Estimates, measured on Cortex-M4 with arm-none-eabi-gcc 12.2 -O2 (`edgelearn build` prints the linker's figures).
-CODE_BASE_BYTES = 5_950
-CODE_TRAINING_BYTES = 2_600
-CODE_STORE_BYTES = 2_480
-#: The same code for an AVR, whose registers have 8 bits, is larger by so much.
-AVR_CODE = 2.0
 #: The state of link and drivers beside the buffers.
 STATE_ESTIMATE_BYTES = 236
+#: What taking samples from a sensor adds to it, without the person's own file.
+SENSOR_STATE_ESTIMATE_BYTES = 104
 
 
 class Kernels(enum.Enum):
@@ -74,7 +70,7 @@ class Kernels(enum.Enum):
 
 
 #: Cores for whose machine code no compiler is needed on MicroPython: see `edgelearn.machine_code`.
-_WITH_MACHINE_CODE = (Core.CORTEX_M0, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F)
+WITH_MACHINE_CODE = (Core.CORTEX_M0, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F)
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -106,10 +102,6 @@ class Step(Struct, frozen=True, kw_only=True):
     constants_bytes: int
 
 
-#: Only our own drivers write pages of flash.
-_KEEPING = (Output.BARE_METAL, Output.LIBRARY)
-
-
 class End(Struct, frozen=True, kw_only=True):
     """An input or output of the model: what the host is told of it, and where it lies.
 
@@ -132,6 +124,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         ring_bytes: of the receive ring.
         output: what is generated.
         kernels: what computes.
+        senses: whether a sensor on the board is read.
         identity: of what is saved: a head saved by firmware with another one is not loaded.
     """
 
@@ -154,7 +147,30 @@ class Plan(Struct, frozen=True, kw_only=True):
     max_payload_bytes: int
     buffers: tuple[Buffer, ...]
     constants: tuple[Buffer, ...]
-    code_estimate_bytes: int
+    senses: bool
+
+    @property
+    def code_estimate_bytes(self) -> int:
+        """Code and small constants as GCC makes them, by estimate."""
+        return self._code_bytes(AVR if self.board.core is Core.AVR else GNU)
+
+    @property
+    def zig_code_estimate_bytes(self) -> int:
+        """The same with zig, whose code is larger."""
+        return self._code_bytes(ZIG)
+
+    def _code_bytes(self, measured: Measured) -> int:
+        calls = [step.call for step in self.steps if step.call]
+        return code_bytes(
+            measured,
+            self.board,
+            self.output,
+            {source for call in calls for source in call.sources},
+            steps=len(calls),
+            trains=self.head is not None,
+            keeps=self.head is not None and self.board.nvm is not None,
+            senses=self.senses,
+        )
 
     @property
     def head(self) -> DenseHead | None:
@@ -169,12 +185,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def store_part_bytes(self) -> tuple[int, ...]:
         """Sizes of the parts of a record that keeps what was learned; empty where nothing trains."""
-        head = self.head
-        if head is None:
-            return ()
-        return head_part_bytes(
-            outputs=head.outputs, features=head.features, residual=head.residual, label_bytes=self.label_bytes
-        )
+        return _store_part_bytes(self.head, self.label_bytes)
 
     @property
     def store(self) -> StoreLayout | None:
@@ -202,10 +213,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def state_estimate_bytes(self) -> int:
         """RAM of link, drivers and whatever else the project is built from, beside the buffers; by estimate."""
+        state = STATE_ESTIMATE_BYTES + (SENSOR_STATE_ESTIMATE_BYTES if self.senses else 0)
         if self.output is not Output.ARDUINO or self.board.arduino is None:
-            return STATE_ESTIMATE_BYTES
+            return state
         # What the core takes is told with the stack.
-        return STATE_ESTIMATE_BYTES + max(self.board.arduino.core_ram_bytes - self.board.stack_bytes, 0)
+        return state + max(self.board.arduino.core_ram_bytes - self.board.stack_bytes, 0)
 
     @property
     def ram_bytes(self) -> int:
@@ -273,6 +285,7 @@ def plan_firmware(
     target: Target | None = None,
     output: Output | None = None,
     kernels: Kernels | None = None,
+    senses: bool = False,
 ) -> Plan:
     """Plan the firmware of a graph for a board. Nothing is refused here: see `check_fit`.
 
@@ -286,6 +299,7 @@ def plan_firmware(
         target: what kernels may use of the processor; by default what the board's core has.
         output: what is to be generated; by default the board's first.
         kernels: what computes, with MicroPython; by default the fastest that the board's core can run.
+        senses: whether a sensor on the board is read.
 
     Raises:
         UnsupportedOpError: ops have no such kernels.
@@ -293,7 +307,9 @@ def plan_firmware(
     """
     output = output or board.outputs[0]
     kernels = _kernels(board, output, kernels)
-    board = board if training.layers and output in _KEEPING else board.without_nvm()
+    head = training.layers[0] if training.layers else None
+    label_bytes = _label_bytes(head, labels)
+    board = _with_what_it_keeps(board, output, head, label_bytes)
     trainable = {layer.op for layer in training.layers}
     identifiers = _unique_identifiers(graph.ops)
     # This machine runs the portable twins of the DSP kernels, so that tests here see what a Cortex-M4 gets.
@@ -323,12 +339,10 @@ def plan_firmware(
         )
         for op, name, call in zip(graph.ops, identifiers, calls, strict=True)
     ]
-    head = training.layers[0] if training.layers else None
     inputs = tuple(_end(graph, name, offsets, is_input=True) for name in graph.inputs)
     outputs = tuple(_end(graph, name, offsets, is_input=False) for name in graph.outputs)
     ends = (*inputs, *outputs)
     max_payload_bytes = _max_payload_bytes(inputs, head)
-    label_bytes = _label_bytes(head, labels)
     buffers = _buffers(head, placement.size_bytes, max_payload_bytes, label_bytes)
     ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, inputs, buffers)
     if board.core is not Core.HOST and output is Output.BARE_METAL:
@@ -355,14 +369,14 @@ def plan_firmware(
         constants=_constants(
             steps, head, labels, label_bytes, interface_bytes=sum(len(pack_record(end.tensor)) for end in ends)
         ),
-        code_estimate_bytes=_code_estimate(steps, head, board, output),
+        senses=senses,
     )
 
 
 def plan_on(plan: Plan, board: Board, output: Output | None = None) -> Plan:
     """The same plan for another board of the same core, without choosing its kernels again, which takes long."""
     output = output or board.outputs[0]
-    board = board if plan.head and output in _KEEPING else board.without_nvm()
+    board = _with_what_it_keeps(board, output, plan.head, plan.label_bytes)
     buffers = tuple(buffer for buffer in plan.buffers if buffer.symbol != "ring")
     ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, plan.inputs, buffers)
     if board.core is not Core.HOST and output is Output.BARE_METAL:
@@ -373,7 +387,38 @@ def plan_on(plan: Plan, board: Board, output: Output | None = None) -> Plan:
         output=output,
         ring_bytes=ring_bytes,
         buffers=buffers,
-        code_estimate_bytes=_code_estimate(list(plan.steps), plan.head, board, output),
+    )
+
+
+def _store_part_bytes(head: DenseHead | None, label_bytes: int) -> tuple[int, ...]:
+    if head is None:
+        return ()
+    return head_part_bytes(
+        outputs=head.outputs, features=head.features, residual=head.residual, label_bytes=label_bytes
+    )
+
+
+def _with_what_it_keeps(board: Board, output: Output, head: DenseHead | None, label_bytes: int) -> Board:
+    """The board without its pages where nothing is kept in them: nothing trains, or a sketch has no room for two heads.
+
+    Bare-metal firmware is refused in the latter case, see `check_fit`: a board file can give it more pages.
+    """
+    if head is None or board.nvm is None or not board.keeps(output):
+        return board.without_nvm()
+    if output is Output.ARDUINO and not store_layout(board.nvm, _store_part_bytes(head, label_bytes)).fits:
+        return board.without_nvm()
+    return board
+
+
+def unkept_words(plan: Plan, board: Board) -> str:
+    """Why a plan for the board keeps nothing although its output can; empty where it does, or could not anyhow."""
+    if plan.board.nvm or board.nvm is None or not plan.head or not board.keeps(plan.output):
+        return ""
+    layout = store_layout(board.nvm, plan.store_part_bytes)
+    return (
+        f"what it learns is lost at a reset: a saved head takes {layout.block_bytes:,} bytes, two are needed, and "
+        f"{board.name} has {board.nvm.size_bytes:,} for them"
+        + ("; --residual stochastic keeps half as much" if plan.residual is Residual.INT8 else "")
     )
 
 
@@ -383,7 +428,7 @@ def _kernels(board: Board, output: Output, kernels: Kernels | None) -> Kernels:
         if kernels not in (None, Kernels.NATIVE):
             raise OptionError(f"{kernels.value} kernels are MicroPython's", hint="add --target micropython")
         return Kernels.NATIVE
-    has_machine_code = board.core in _WITH_MACHINE_CODE
+    has_machine_code = board.core in WITH_MACHINE_CODE
     if kernels is Kernels.NATIVE and not has_machine_code:
         raise OptionError(
             f"there is no machine code for the {board.core.value} of {board.name}", hint="--kernels viper"
@@ -625,18 +670,6 @@ def _constants(
 def labels_bytes(labels: tuple[str, ...]) -> int:
     """Bytes of the labels, UTF-8, one a line, without a closing zero."""
     return len("\n".join(labels).encode())
-
-
-def _code_estimate(steps: list[Step], head: DenseHead | None, board: Board, output: Output) -> int:
-    sources = {source for step in steps if step.call for source in step.call.sources}
-    if head:
-        sources.add(DOT)
-    code = CODE_BASE_BYTES + sum(source.code_bytes for source in sources)
-    if head:
-        code += CODE_TRAINING_BYTES + (CODE_STORE_BYTES if board.nvm else 0)
-    if board.core is Core.AVR:
-        code = round(code * AVR_CODE)
-    return code + (board.arduino.core_flash_bytes if board.arduino and output is Output.ARDUINO else 0)
 
 
 def check_fit(plan: Plan) -> None:

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from edgelearn.ir import LossKind
+from edgelearn.protocol import MOST_LEARNING_RATE
 from edgelearn.recipe import DEFAULT_LEARNING_RATE, Residual
 from edgelearn.words import noun
 
@@ -47,7 +48,16 @@ LEARNING_RATE = click.option(
     "learning_rate",
     type=float,
     default=None,
-    help=f"Learning rate that the device starts with; by default {DEFAULT_LEARNING_RATE:g}.",
+    help=f"Learning rate that the device starts with, 0 to {MOST_LEARNING_RATE:g}; by default "
+    f"{DEFAULT_LEARNING_RATE:g}.",
+)
+#: Of a device that has one already
+NEW_LEARNING_RATE = click.option(
+    "--lr",
+    "learning_rate",
+    type=float,
+    default=None,
+    help=f"Learning rate, 0 to {MOST_LEARNING_RATE:g}; by default the device keeps its.",
 )
 TOOLCHAIN = click.option(
     "--toolchain", type=click.Choice(["gnu", "zig"]), default=None, help="Compiler; by default the first one found."
@@ -105,7 +115,7 @@ def flash_life_text(life: FlashLife) -> str:
     each = f"{life.record_bytes:,} bytes each"
     if life.saves is None:
         return f"heads are saved in memory that does not wear out, {each}"
-    text = f"{life.saves:,} heads can be saved before flash wears out, {each}"
+    text = f"{life.saves:,} heads can be saved before their memory wears out, {each}"
     if life.years is None:
         return f"{text}; none is saved unless asked"
     a_day = f"{life.saves_a_day:,.0f}" if life.saves_a_day >= 10 else f"{life.saves_a_day:.2g}"

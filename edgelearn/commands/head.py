@@ -84,7 +84,8 @@ def show(port: str, project: Path | None, rate_hz: float | None, as_json: bool) 
         info = device.info
         weights = device.read_head().weights()
         statistics = device.statistics()
-        life = _flash_life(device, rate_hz)
+        # A file system spreads its writes as it likes: nobody knows what a save costs.
+        life = None if statistics.heap_bytes else _flash_life(device, rate_hz)
     for notice in info.last_start.notices(info.boot):
         click.echo(notice, err=True)
     found = Shown(

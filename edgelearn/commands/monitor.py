@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from edgelearn.commands.common import EXISTING, PORT, PROJECT, check_web, command_line, served, web_options
+from edgelearn.commands.common import (
+    EXISTING,
+    NEW_LEARNING_RATE,
+    PORT,
+    PROJECT,
+    check_web,
+    command_line,
+    served,
+    web_options,
+)
 
 
 @click.command()
@@ -23,7 +32,7 @@ from edgelearn.commands.common import EXISTING, PORT, PROJECT, check_web, comman
 )
 @click.option("--samples", type=click.IntRange(min=0), default=0, help="Let the sensor take so many; 0: go on.")
 @click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Look at each n-th sample.")
-@click.option("--lr", "learning_rate", type=float, default=None, help="Learning rate; by default the device keeps its.")
+@NEW_LEARNING_RATE
 @click.option(
     "--autosave-steps",
     type=click.IntRange(min=0),

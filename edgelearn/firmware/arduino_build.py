@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from edgelearn import process, resources
 from edgelearn.board import COMPILE_FLAGS
-from edgelearn.errors import CompilerMissingError, ProjectError
+from edgelearn.errors import BuildError, CompilerMissingError, ProjectError
 from edgelearn.firmware.toolchain import BuildResult, run_step, section_sizes, symbol_sizes
 
 #: Where Debian's arduino-core-avr puts the core, and the package and architecture that it is.
@@ -45,10 +46,13 @@ _LIBRARY_C = (
 )
 _LIBRARY_CXX = ("-std=gnu++11", "-fno-exceptions", "-fno-threadsafe-statics", "-Wall", "-Wextra", "-Werror")
 
-INSTALL_HINTS = (
-    "any system: install arduino-cli, then `arduino-cli core install` the board's core",
-    "AVR boards on Debian, Ubuntu: sudo apt install gcc-avr avr-libc arduino-core-avr",
+CLI_INSTALL_HINTS = (
+    "any system: https://arduino.github.io/arduino-cli/latest/installation",
+    "macOS: brew install arduino-cli",
 )
+DEBIAN_INSTALL_HINTS = ("AVR boards on Debian, Ubuntu: sudo apt install gcc-avr avr-libc arduino-core-avr",)
+#: What arduino-cli says where the board's core is not there.
+_NO_CORE = re.compile(r"[Pp]latform\b.*\bnot (?:found|installed)")
 
 
 class AvrBoard(Struct, frozen=True, kw_only=True):
@@ -72,17 +76,21 @@ class AvrBoard(Struct, frozen=True, kw_only=True):
         )
 
 
-def build_library(folder: Path, *, fqbn: str, sources: Sequence[str], jobs: int | None = None) -> BuildResult:
+def build_library(
+    folder: Path, *, fqbn: str, sources: Sequence[str], package_url: str = "", jobs: int | None = None
+) -> BuildResult:
     """Compile and link the library's sketch, into its `build` folder.
 
     Args:
         folder: a generated Arduino library.
         fqbn: the board's name for Arduino's tools.
         sources: the library's C and C++ files, as paths in it.
+        package_url: index of the board manager that offers the core; empty for Arduino's own.
         jobs: files compiled at a time; None takes the number of processors.
 
     Raises:
-        CompilerMissingError: there is neither arduino-cli nor, for an AVR board, Debian's core with its compiler.
+        CompilerMissingError: there is neither arduino-cli with the board's core nor, for an AVR board, Debian's core
+            with its compiler.
         BuildError: it failed; the first error is the cause, everything it printed is kept.
         ProjectError: the folder is not complete.
     """
@@ -93,13 +101,11 @@ def build_library(folder: Path, *, fqbn: str, sources: Sequence[str], jobs: int 
     shutil.rmtree(build, ignore_errors=True)
     build.mkdir(parents=True)
     if process.find_program(_CLI):
-        files, version = _with_cli(folder, fqbn), process.run((_CLI, "version")).strip()
+        files, version = _with_cli(folder, fqbn, package_url), process.run((_CLI, "version")).strip()
     elif fqbn.startswith(_DEBIAN_FQBN) and DEBIAN_CORE.is_dir() and process.find_program(_CC):
         files, version = _with_debian(folder, fqbn, sources, jobs), process.run((_CC, "--version")).splitlines()[0]
     else:
-        raise CompilerMissingError(
-            f"neither {_CLI} nor a compiler with a core for {fqbn} was found", hint="\n".join(INSTALL_HINTS)
-        )
+        raise _nothing_to_build_with(fqbn, package_url)
     elf = build / "firmware.elf"
     sections = section_sizes(elf)
     return BuildResult(
@@ -114,6 +120,25 @@ def build_library(folder: Path, *, fqbn: str, sources: Sequence[str], jobs: int 
     )
 
 
+def _nothing_to_build_with(fqbn: str, package_url: str) -> CompilerMissingError:
+    missing = [f"{_CLI} is not on PATH, which builds for any board whose core it has"]
+    hints = [*CLI_INSTALL_HINTS, f"then: {core_command(fqbn, package_url)}"]
+    if fqbn.startswith(_DEBIAN_FQBN):
+        there = bool(process.find_program(_CC))
+        lacking = f"the core in {DEBIAN_CORE} is not there" if there else f"{_CC} is not on PATH"
+        missing.append(f"{lacking}, which would do in its place")
+        hints += DEBIAN_INSTALL_HINTS
+    return CompilerMissingError(
+        f"there is nothing to build an Arduino sketch for {fqbn} with", cause="\n".join(missing), hint="\n".join(hints)
+    )
+
+
+def core_command(fqbn: str, package_url: str) -> str:
+    """What a person types to get a board's core."""
+    command = f"{_CLI} core install {':'.join(fqbn.split(':')[:2])}"
+    return f"{command} --additional-urls {package_url}" if package_url else command
+
+
 def cli_argv(folder: Path, fqbn: str) -> tuple[str, ...]:
     """The command of arduino-cli that builds the sketch."""
     return (
@@ -123,9 +148,17 @@ def cli_argv(folder: Path, fqbn: str) -> tuple[str, ...]:
     )
 
 
-def _with_cli(folder: Path, fqbn: str) -> tuple[Path, ...]:
+def _with_cli(folder: Path, fqbn: str, package_url: str) -> tuple[Path, ...]:
     folder = folder.resolve()
-    run_step(cli_argv(folder, fqbn), folder, "the sketch")
+    try:
+        run_step(cli_argv(folder, fqbn), folder, "the sketch")
+    except BuildError as error:
+        said = next((line.strip() for line in error.output.splitlines() if _NO_CORE.search(line)), "")
+        if not said:
+            raise
+        raise CompilerMissingError(
+            f"{_CLI} does not have the core for {fqbn}", cause=said, hint=core_command(fqbn, package_url)
+        ) from error
     made = folder / "build" / "arduino" / Path(SKETCH).name
     shutil.copyfile(f"{made}.elf", folder / "build" / "firmware.elf")
     files = []

@@ -10,7 +10,8 @@ from msgspec import Struct
 from edgelearn import process
 from edgelearn.board import Core, Output
 from edgelearn.errors import ProcessError, ProgramMissingError
-from edgelearn.firmware.arduino_build import INSTALL_HINTS as ARDUINO_HINTS
+from edgelearn.firmware import renode
+from edgelearn.firmware.arduino_build import DEBIAN_CORE, DEBIAN_INSTALL_HINTS
 from edgelearn.firmware.emulator import QEMU_INSTALL_HINTS
 from edgelearn.firmware.flash.methods import METHODS
 from edgelearn.firmware.toolchain import INSTALL_HINTS
@@ -23,7 +24,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: its name on PATH, or its name on PyPI.
-        kind: `program` or `package`.
+        kind: `program`, `package`, or `files` that a program needs.
         purpose: what edgelearn needs it for.
         version: empty where it is missing.
         required: whether nothing else can take its place for that purpose.
@@ -59,10 +60,10 @@ class _Package(Struct, frozen=True, kw_only=True):
     required: bool = False
 
 
-_FLASHED = {
-    Output.BARE_METAL: "firmware",
-    Output.ARDUINO: "Arduino sketches",
-    Output.MICROPYTHON: "MicroPython itself",
+_USES = {
+    Output.BARE_METAL: "flash firmware",
+    Output.ARDUINO: "build Arduino sketches for any board, and flash them",
+    Output.MICROPYTHON: "flash MicroPython itself",
 }
 
 _PROGRAMS = (
@@ -79,10 +80,15 @@ _PROGRAMS = (
     _Program(name="qemu-system-arm", purpose="emulate Cortex-M boards", install=QEMU_INSTALL_HINTS, required=True),
     _Program(
         name="avr-gcc",
-        purpose="build Arduino sketches for AVR, with Debian's core (arduino-cli does it too)",
-        install=ARDUINO_HINTS[1:],
+        purpose="build Arduino sketches for AVR, with arduino-core-avr (arduino-cli does it too)",
+        install=DEBIAN_INSTALL_HINTS,
     ),
     _Program(name="qemu-system-avr", purpose="emulate AVR boards", install=QEMU_INSTALL_HINTS),
+    _Program(
+        name=renode.PROGRAM,
+        purpose="emulate boards that QEMU does not have (`emulate`, `verify`: --engine renode)",
+        install=renode.INSTALL_HINTS,
+    ),
     _Program(
         name="make",
         purpose="build a generated project without edgelearn",
@@ -92,12 +98,27 @@ _PROGRAMS = (
             "Windows: winget install ezwinports.make",
         ),
     ),
+    _Program(
+        name="cmake",
+        purpose="build a generated project with CMake, or take a library into your own firmware",
+        install=(
+            "any system: pip install cmake",
+            "Debian, Ubuntu: sudo apt install cmake",
+            "macOS: brew install cmake",
+        ),
+    ),
+    _Program(
+        name="pio",
+        other_name="platformio",
+        purpose="build a generated project in PlatformIO",
+        install=("pip install platformio",),
+    ),
     *(
         _Program(
             name=tool.program,
             other_name=tool.other_program,
             version_argument=tool.version_argument,
-            purpose=f"flash {_FLASHED[tool.output]} by {tool.reach.value}",
+            purpose=f"{_USES[tool.output]} by {tool.reach.value}",
             install=tool.install,
         )
         for tool in METHODS.values()
@@ -118,6 +139,9 @@ _PACKAGES = (
     _Package(name="mpremote", purpose="put packages onto MicroPython boards", extra="micropython"),
     _Package(name="matplotlib", purpose="plots of a run", extra="plot"),
     _Package(name="plotext", purpose="curves in the terminal", extra="plot"),
+    _Package(name="nicegui", purpose="`stream --web`, `monitor --web`: the page in a browser", extra="web"),
+    _Package(name="pyarrow", purpose="`runs export` to Parquet", extra="export"),
+    _Package(name="tensorboardX", purpose="`runs export` for TensorBoard", extra="export"),
     _Package(name="scikit-learn", purpose="the digits of `edgelearn demo`", extra="demo"),
     _Package(name="tflite-runtime", purpose="the older interpreter, instead of ai-edge-litert", extra="tflite-runtime"),
 )
@@ -148,7 +172,15 @@ def examine() -> tuple[Finding, ...]:
         )
         for package in _PACKAGES
     )
-    return (*programs, *packages)
+    core = _finding(
+        "arduino-core-avr",
+        "files",
+        "the Arduino core that avr-gcc builds sketches with",
+        "unknown" if DEBIAN_CORE.is_dir() else "",
+        False,
+        DEBIAN_INSTALL_HINTS,
+    )
+    return (*programs, core, *packages)
 
 
 def _finding(name: str, kind: str, purpose: str, version: str, required: bool, install: tuple[str, ...]) -> Finding:

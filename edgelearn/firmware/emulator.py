@@ -377,7 +377,7 @@ def start(
             "Renode is not asked for a trace or for what flash keeps", hint=f"run {board.name} without that"
         )
     if nvm_file is not None:
-        _check_nvm_file(board, nvm_file)
+        _check_nvm_file(board, nvm_file, engine)
     if port is not None:
         _require_free(port)
     attempts = _ATTEMPTS if port is None else 1
@@ -391,9 +391,15 @@ def start(
     raise AssertionError("unreachable")
 
 
-def _check_nvm_file(board: Board, path: Path) -> None:
+def _check_nvm_file(board: Board, path: Path, engine: str) -> None:
     if board.nvm is None:
         raise EmulatorError(f"{board.name} has no non-volatile memory to keep", hint="see [nvm] in its board file")
+    if engine == "qemu" and not board.nvm.mapped:
+        raise EmulatorError(
+            f"{engine} does not emulate the memory in which {board.name} keeps what it has learned",
+            cause="it has no addresses of the processor: an EEPROM, or flash behind a bus",
+            hint="run it without a file for that; a host keeps the head (`edgelearn head pull`)",
+        )
     try:
         # Made now, and a second one beside it as later: better refused here than when there is something to lose.
         with path.open("ab"):

@@ -7,6 +7,7 @@ code, which is right too. Each library names what it was compiled from; a test c
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -85,12 +86,27 @@ def build_libraries(cores: Iterable[str] = CORES) -> dict[str, bytes]:
 def sources_sha256(core: str) -> str:
     """What the library of a core depends on, as a checksum: it is out of date where it names another one."""
     runtime = resources.firmware_folder() / "runtime"
-    files = [*runtime.glob("*_s8.c"), *(runtime / name for name in _HEAD_SOURCES), *runtime.glob("*.h")]
-    files += [path for path in folder().iterdir() if path.suffix in (".c", ".h")]
-    digest = hashlib.sha256(" ".join((*_FLAGS, *CORES[core])).encode() + c_header().encode())
-    for path in sorted(files, key=lambda path: path.name):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    waiting = [*_kernels(core), *(runtime / name for name in _HEAD_SOURCES), *(folder() / own for own in _OWN_SOURCES)]
+    texts: dict[str, str] = {}
+    while waiting:
+        path = waiting.pop()
+        if path.is_file() and path.name not in texts:
+            texts[path.name] = path.read_text(encoding="utf-8")
+            waiting += [path.parent / name for name in re.findall(r'#include "([^"]+)"', texts[path.name])]
+    # Of the protocol only what the kernels name: the rest changes without them.
+    named = set(re.findall(r"\bELEARN_\w+", "".join(texts.values())))
+    protocol = [line for line in c_header().splitlines() if line.startswith("#define") and line.split()[1] in named]
+    digest = hashlib.sha256(" ".join((*_FLAGS, *CORES[core], *protocol)).encode())
+    for name in sorted(texts):
+        digest.update(f"{name}\0{texts[name]}\0".encode())
     return digest.hexdigest()
+
+
+def _kernels(core: str) -> list[Path]:
+    """The C files of the kernels that the core can run."""
+    runtime = resources.firmware_folder() / "runtime"
+    left_out = (_IN_FLOAT64,) if "-mfloat-abi=softfp" in CORES[core] else (_IN_FLOAT64, _IN_FLOAT32)
+    return sorted(p for p in runtime.glob("elearn_*_s8.c") if p.name not in left_out)
 
 
 def _encoded(value: Any) -> bytes:
@@ -100,9 +116,7 @@ def _encoded(value: Any) -> bytes:
 def _compile_all(core: str, work: Path) -> Iterator[tuple[Path, str]]:
     """Compile every kernel; the objects, and what is added to the names of their functions."""
     runtime = resources.firmware_folder() / "runtime"
-    left_out = (_IN_FLOAT64,) if "-mfloat-abi=softfp" in CORES[core] else (_IN_FLOAT64, _IN_FLOAT32)
-    kernels = sorted(p for p in runtime.glob("elearn_*_s8.c") if p.name not in left_out)
-    for source in (*(folder() / own for own in _OWN_SOURCES), *kernels):
+    for source in (*(folder() / own for own in _OWN_SOURCES), *_kernels(core)):
         yield _compile(core, source, "int8", work), ""
     for residual in RESIDUALS:
         for name in _HEAD_SOURCES:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgelearn import process
-from edgelearn.errors import BuildError, CompilerMissingError, ProjectError
+from edgelearn.errors import CompilerMissingError, ProjectError
 from edgelearn.firmware import arduino_build
 from edgelearn.firmware.arduino_build import SKETCH, AvrBoard, avr_board, avr_commands, build_library, cli_argv
 
@@ -135,17 +135,28 @@ def test_what_arduino_cli_says_of_a_missing_core_is_the_cause(tmp_path: Path, mo
     """The message is that of arduino-cli 1.0, internal/cli/compile and commands/cmderrors."""
     said = "Error during build: Platform 'vendor:arch' not found: platform not installed"
     stand_in(tmp_path, f'[ "$1" = version ] && exit\necho "{said}"; exit 1', monkeypatch)
-    with pytest.raises(BuildError) as caught:
+    with pytest.raises(CompilerMissingError, match="does not have the core for vendor:arch:board") as caught:
         build_library(library(tmp_path / "lib"), fqbn="vendor:arch:board", sources=["src/model.c"])
-    assert "platform not installed" in caught.value.cause
+    assert caught.value.cause == said
+    assert caught.value.hint == "arduino-cli core install vendor:arch"
 
 
 def test_nothing_to_build_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "find_program", lambda name: None)
-    for fqbn in ("arduino:avr:one", "vendor:arch:board"):
-        with pytest.raises(CompilerMissingError, match="neither arduino-cli nor a compiler") as caught:
-            build_library(library(tmp_path / "lib"), fqbn=fqbn, sources=["src/model.c"])
-        assert "arduino-core-avr" in caught.value.hint
+    with pytest.raises(CompilerMissingError, match="Arduino sketch for arduino:avr:one") as caught:
+        build_library(library(tmp_path / "lib"), fqbn="arduino:avr:one", sources=["src/model.c"])
+    assert "arduino-cli is not on PATH" in caught.value.cause
+    assert "avr-gcc is not on PATH" in caught.value.cause
+    assert "arduino-cli core install arduino:avr\n" in caught.value.hint
+    assert "arduino-core-avr" in caught.value.hint
+    # Without AVR, Debian has nothing; an index of its own goes with the core.
+    url = "https://vendor.example/index.json"
+    with pytest.raises(CompilerMissingError) as caught:
+        build_library(
+            library(tmp_path / "lib"), fqbn="vendor:arch:board:speed=9", sources=["src/model.c"], package_url=url
+        )
+    assert "avr" not in caught.value.cause + caught.value.hint
+    assert caught.value.hint.endswith(f"then: arduino-cli core install vendor:arch --additional-urls {url}")
 
 
 def test_a_library_that_is_not_whole(tmp_path: Path) -> None:

@@ -134,9 +134,10 @@ def test_a_library_for_another_board_gives_the_same_bytes_here(make, tmp_path):
             assert device.read_region(Region.OUTPUT) == oracle.run(x, [index])[index].tobytes()
 
 
-def test_figures_of_the_linker_are_those_of_the_plan(tmp_path):
+@pytest.mark.parametrize("make", [dense_layers, small_model], ids=["dense", "convolution"])
+def test_figures_of_the_linker_are_those_of_the_plan(make, tmp_path):
     """By avr-nm, which is not us; constants are in flash, whose addresses are below those of data."""
-    bundle = bundle_of(dense_layers(), tmp_path, "--classes", "8")
+    bundle = bundle_of(make(), tmp_path, "--classes", "8")
     run("generate", bundle, "--board", BOARD.name, "--target", "arduino", "-o", tmp_path / "library")
     output = run("build", tmp_path / "library").output
     elf = tmp_path / "library" / "build" / "firmware.elf"
@@ -155,7 +156,8 @@ def test_figures_of_the_linker_are_those_of_the_plan(tmp_path):
     assert f"{text + data:,}" in output
     planned = project.buffers_bytes + project.state_estimate_bytes
     assert abs(data + bss - planned) < 150
-    assert abs(text + data - project.constants_bytes - project.code_estimate_bytes) < 0.15 * (text + data)
+    linked = text + data - project.constants_bytes
+    assert abs(linked - project.code_estimate_bytes) < 0.1 * linked
 
 
 def test_stream_learns_over_the_emulated_line(tmp_path):
@@ -171,6 +173,7 @@ def test_stream_learns_over_the_emulated_line(tmp_path):
     )
     assert "240 samples" in result.output
     assert "0 bad frames" in result.output
+    assert f"qemu cannot write the EEPROM of {BOARD.name}: the learned head is kept in the run only" in result.output
 
 
 def test_the_head_moves_between_a_device_and_a_bundle(tmp_path):

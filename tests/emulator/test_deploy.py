@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from edgelearn.flashing import Flashed
 from edgelearn.project import read_project
 from tests.support.bundles import write_model
 from tests.support.tools import require_tool
+
+SENSOR = Path(__file__).parents[2] / "examples" / "sensor_window.c"
 
 
 @pytest.fixture
@@ -104,6 +107,39 @@ def test_it_stops_at_files_that_a_person_changed(model):
     assert "src/model.c" in done.stderr
     assert "/* mine */" in changed.read_text()
     assert deploy(*words, "--force").exit_code == 0
+
+
+def test_its_folder_takes_another_board_and_another_target(model, nothing_is_plugged_in):
+    """The folder is deploy's own: only what a person changed there is kept."""
+    require_tool("cc")
+    require_tool("arm-none-eabi-gcc")
+    require_tool("qemu-system-arm")
+    for board in ("host", "mps2-an386"):
+        done = deploy(model, "--board", board, "--port", "emulate", "-o", "out")
+        assert done.exit_code == 0, done.output + done.stderr
+        assert read_project(Path("out/project")).board == board
+    # Nothing is plugged in, and perhaps nothing there to build it with.
+    deploy(model, "--board", "nano33ble", "--target", "arduino", "-o", "out")
+    project = read_project(Path("out/project"))
+    assert (project.board, project.output) == ("nano33ble", "arduino")
+    assert not Path("out/project/Makefile").exists()
+
+
+def test_a_sensor_counts_and_is_not_left_out_silently(model):
+    require_tool("cc")
+    shutil.copy(SENSOR, "own.c")
+    words = (model, "--board", "host", "--port", "emulate", "-o", "out")
+
+    def planned_ram(done) -> str:
+        assert done.exit_code == 0, done.output + done.stderr
+        return next(line for line in done.stderr.splitlines() if line.startswith("plan:"))
+
+    with_it = deploy(*words, "--sensor", "own.c")
+    without = deploy(*words)
+    assert planned_ram(with_it) != planned_ram(without)
+    assert "no longer with" not in with_it.stderr
+    assert "generate: out/project; no longer with sensor/own.c: --sensor adds it" in without.stderr.splitlines()
+    assert "no longer with" not in deploy(*words).stderr
 
 
 def test_a_bundle_is_not_converted_again(model):

@@ -21,6 +21,7 @@ from edgelearn.host.device import open_device
 from edgelearn.host.head import load_head
 from edgelearn.host.telemetry import HEAD, read_run
 from edgelearn.host.transport import reopener
+from edgelearn.project import read_project
 from edgelearn.protocol import MessageType, SensorRun, message, pack
 from edgelearn.training import make_head, plan_training
 from tests.support.firmware import generate, write_project
@@ -60,7 +61,15 @@ def made(tmp_path_factory):
                 sensor=sensor_source(x, labels, ready_every=ready_every),
             )
             folder = write_project(files, tmp_path_factory.mktemp("sensor") / "p")
-            image = build_project(folder, core=board.core, toolchain="gnu", sanitize=board.core is Core.HOST).elf
+            built = build_project(folder, core=board.core, toolchain="gnu", sanitize=board.core is Core.HOST)
+            if board.core is not Core.HOST:
+                project = read_project(folder)
+                own = sum(
+                    s.size_bytes for s in built.symbols if s.source.startswith("sensor/") and s.section == ".text"
+                )
+                code = built.flash_bytes - project.constants_bytes - own
+                assert abs(project.code_estimate_bytes - code) < 0.1 * code
+            image = built.elf
             done[name, ready_every] = board, image, plan, x, labels
         board, image, plan, x, labels = done[name, ready_every]
         return board, image, make_head(plan), x, labels

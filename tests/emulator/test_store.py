@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from edgelearn.board import Core, board_names, load_board
+from edgelearn.board import Core, Output, board_names, load_board
 from edgelearn.errors import EmulatorError
 from edgelearn.firmware.emulator import QEMU_PROGRAMS, start
 from edgelearn.store import store_layout
@@ -24,7 +24,7 @@ from tests.support.power_cuts import has_torn_record
 from tests.support.tools import require_tool, require_toolchain
 
 CUTS = int(os.environ.get("EDGELEARN_POWER_CUTS", "20"))
-KEEPING = [name for name in board_names() if (b := load_board(name)).emulator and b.nvm]
+KEEPING = [name for name in board_names() if (b := load_board(name)).emulator and b.keeps(Output.BARE_METAL)]
 #: Its flash cannot be written under QEMU: see its board file.
 READ_ONLY = [name for name in KEEPING if (e := load_board(name).emulator) and not e.saves]
 WRITABLE = [name for name in KEEPING if name not in READ_ONLY]

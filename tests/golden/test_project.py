@@ -19,7 +19,7 @@ from tests.support.tflite_builder import TfliteBuilder
 from tests.support.tools import require_toolchain
 
 BOARDS = ("host", "netduinoplus2")
-FILES = ("Makefile", "link.ld", "src/elearn_config.h", "src/elearn_protocol.h", "src/model.c")
+FILES = ("Makefile", "README.md", "link.ld", "src/elearn_config.h", "src/elearn_protocol.h", "src/model.c")
 LABELS = ("zero", "one", "two", "three")
 _STORED = Path(__file__).parent / "convolution_and_head"
 

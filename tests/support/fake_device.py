@@ -640,7 +640,7 @@ class FakeDevice:
     def _set_learning_rate(self, payload: bytes) -> Status:
         fields = unpack(MessageType.SET_LEARNING_RATE, payload)
         asked = fields.integer("mantissa"), fields.integer("exponent")
-        if decode_learning_rate(*asked) > 1.0:
+        if decode_learning_rate(*asked) > 0.5:
             return Status.LEARNING_RATE
         self.learning_rate = asked
         return Status.OK

@@ -23,6 +23,7 @@ from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import structs
 
 from edgelearn.board import COMPILE_FLAGS, INCLUDE_FLAGS, SANITIZE_FLAGS, Board, load_board
 from edgelearn.codegen import Plan, SensorSource, emit_project, plan_firmware
@@ -146,6 +147,7 @@ def generate(
 ) -> dict[str, str]:
     """The generated project, {path: text}."""
     made = plan(graph, board=board, training=training, labels=labels, spare_classes=spare_classes, target=target)
+    made = structs.replace(made, senses=sensor is not None)
     return emit_project(made, name=name, sensor=SensorSource(name="sensor.c", text=sensor) if sensor else None)
 
 

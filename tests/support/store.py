@@ -18,6 +18,7 @@ class Geometry(NamedTuple):
 
     Attributes:
         programs: how often a unit may be programmed after an erase.
+        is_eeprom: erased byte by byte, where that changes it, and read through the driver.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Geometry(NamedTuple):
     write_bytes: int
     programs: int
     parts: tuple[int, ...]
+    is_eeprom: bool = False
 
     @property
     def defines(self) -> dict[str, int]:
@@ -34,6 +36,9 @@ class Geometry(NamedTuple):
             "ELEARN_NVM_PAGES": self.pages,
             "ELEARN_NVM_PAGE_BYTES": self.page_bytes,
             "ELEARN_NVM_WRITE_BYTES": self.write_bytes,
+            "ELEARN_NVM_MAPPED": int(not self.is_eeprom),
+            "MODEL_PROGRAMS": self.programs,
+            "MODEL_IS_EEPROM": int(self.is_eeprom),
         }
 
 
@@ -47,6 +52,7 @@ GEOMETRIES = (
     Geometry("stm32f4-sectors", 2, 128 * 1024, 4, 255, (150, 7)),
     Geometry("stm32h7-wide-units", 3, 2048, 32, 1, (300,)),
     Geometry("bytes", 2, 256, 1, 1, (37, 60)),
+    Geometry("eeprom-of-an-avr", 7, 64, 1, 1, (70, 21), is_eeprom=True),
 )
 
 
@@ -57,7 +63,7 @@ def build_store_model(folder: Path, geometry: Geometry) -> Path:
     (folder / "elearn_protocol.h").write_text(c_header())
     runtime = resources.firmware_folder() / "runtime"
     program = folder / "store_model"
-    argv = ["cc", *COMPILE_FLAGS, "-O1", *SANITIZE_FLAGS, f"-DMODEL_PROGRAMS={geometry.programs}", f"-I{folder}"]
+    argv = ["cc", *COMPILE_FLAGS, "-O1", *SANITIZE_FLAGS, f"-I{folder}"]
     argv += [f"-I{runtime}", "-o", str(program), str(_SOURCE), str(runtime / "elearn_frame.c")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

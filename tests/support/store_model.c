@@ -1,9 +1,10 @@
-/* The store on a model of flash whose power can be cut before, in and after every single operation.
+/* The store on a model of flash or EEPROM whose power can be cut before, in and after every single operation.
  *
- * An operation is the programming of one unit or the erasing of one page. A unit whose programming was cut has cleared
- * any of the bits that it was to clear; a page whose erasing was cut has set any of its bits; both are drawn from a
- * seeded generator. After a cut nothing more happens until the reboot, which forgets every variable of the store.
- * The store is included, so that this program can do that.
+ * An operation is the programming of one unit or the erasing of one page; where MODEL_IS_EEPROM, of one byte, and only
+ * of one that is changed by it. A unit whose programming was cut has cleared any of the bits that it was to clear; a
+ * page, or byte, whose erasing was cut has set any of its bits; both are drawn from a seeded generator. After a cut
+ * nothing more happens until the reboot, which forgets every variable of the store. The store is included, so that this
+ * program can do that.
  *
  *   store_model exhaustive FIRST SAVES SEED PARTS...   after FIRST saves without one, every cut in SAVES saves and in
  *                                                      forgetting; says how many there were
@@ -74,33 +75,69 @@ static uint8_t random_bits(uint32_t density)
     return (uint8_t)(density == 0 ? a & b & (a >> 9) : density == 1 ? a : density == 2 ? a | b | (a >> 9) : 0u);
 }
 
+#if ELEARN_NVM_MAPPED
 const uint8_t *elearn_nvm_bytes(void)
 {
     return flash.bytes;
+}
+#else
+void elearn_nvm_read(uint32_t offset, uint8_t *destination, uint32_t size)
+{
+    if (offset > WHOLE || size > WHOLE - offset) {
+        fail("reading outside of pages");
+    }
+    memcpy(destination, flash.bytes + offset, size);
+}
+#endif
+
+/* Whether this operation is the one that is cut. */
+static bool begin_operation(void)
+{
+    const bool cut = ++operations == cut_at;
+    if (cut && cut_kind == CUT_BEFORE) {
+        longjmp(power_cut, 1);
+    }
+    return cut;
+}
+
+static void erase_bytes(uint8_t *bytes, uint32_t size, bool cut)
+{
+    if (cut && cut_kind == CUT_IN) {
+        const uint32_t density = random_number() % 4u;
+        for (uint32_t i = 0; i < size; i++) {
+            bytes[i] |= random_bits(density);
+        }
+        longjmp(power_cut, 1);
+    }
+    memset(bytes, 0xFF, size);
 }
 
 bool elearn_nvm_erase(uint32_t page)
 {
     uint8_t *bytes = flash.bytes + page * ELEARN_NVM_PAGE_BYTES;
-    const bool cut = ++operations == cut_at;
+    bool cut = false;
     if (page >= ELEARN_NVM_PAGES) {
         fail("a page that is not there was erased");
     }
-    if (cut && cut_kind == CUT_BEFORE) {
-        longjmp(power_cut, 1);
+    if (!MODEL_IS_EEPROM) {
+        cut = begin_operation();
     }
     if (bad[page] == DOES_NOT_ANSWER) {
         return false;
     }
     erases[page]++;
-    if (cut && cut_kind == CUT_IN) {
-        const uint32_t density = random_number() % 4u;
-        for (uint32_t i = 0; i < ELEARN_NVM_PAGE_BYTES; i++) {
-            bytes[i] |= random_bits(density);
-        }
-        longjmp(power_cut, 1);
+    if (!MODEL_IS_EEPROM) {
+        erase_bytes(bytes, ELEARN_NVM_PAGE_BYTES, cut);
     }
-    memset(bytes, 0xFF, ELEARN_NVM_PAGE_BYTES);
+    for (uint32_t i = 0; MODEL_IS_EEPROM && i < ELEARN_NVM_PAGE_BYTES; i++) {
+        if (bytes[i] != 0xFF) {
+            cut = begin_operation();
+            erase_bytes(bytes + i, 1, cut);
+            if (cut) {
+                longjmp(power_cut, 1);
+            }
+        }
+    }
     memset(flash.programmed + page * UNITS_IN_PAGE, 0, UNITS_IN_PAGE);
     if (bad[page] == ERASES_BADLY) {
         bytes[random_number() % ELEARN_NVM_PAGE_BYTES] = 0xFE;
@@ -115,10 +152,11 @@ static bool program_unit(uint32_t offset, const uint8_t *wanted)
 {
     uint8_t *bytes = flash.bytes + offset;
     uint8_t *programmed = &flash.programmed[offset / ELEARN_NVM_WRITE_BYTES];
-    const bool cut = ++operations == cut_at;
-    if (cut && cut_kind == CUT_BEFORE) {
-        longjmp(power_cut, 1);
+    bool cut;
+    if (MODEL_IS_EEPROM && memcmp(bytes, wanted, ELEARN_NVM_WRITE_BYTES) == 0) {
+        return true;
     }
+    cut = begin_operation();
     for (uint32_t i = 0; i < ELEARN_NVM_WRITE_BYTES; i++) {
         if (bytes[i] != 0xFF) {
             fail("a unit that is not blank was programmed");

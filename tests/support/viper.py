@@ -6,22 +6,20 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
 from edgelearn import resources
-from edgelearn.codegen import plan as planning
-from edgelearn.codegen.lowering import Call, Target, lower
-from edgelearn.codegen.plan import Plan
-from edgelearn.codegen.tables import Tables, make_tables
-from edgelearn.codegen.viper import adapt, file_of
-from edgelearn.ir import AnyOp, Graph
+from edgelearn.board import Output, load_board
+from edgelearn.codegen.plan import Kernels, Plan, plan_firmware
+from edgelearn.codegen.tables import Region, Tables, make_tables
+from edgelearn.codegen.viper import file_of
+from edgelearn.ir import Graph
 from edgelearn.machine_code import load_layouts
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
-from tests.support.firmware import plan
+from tests.support.firmware import MODEL_HASH
 from tests.support.micropython import armhf
 
 DEVICE = resources.firmware_folder() / "micropython" / "device"
@@ -35,21 +33,28 @@ class Run(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of the list.
-        words: offset in the tables and value of arguments.
+        words: arguments: offset in the tables, value, and the region that it is an offset in.
         inputs: offset in RAM and bytes.
+        is_read: whether the outputs are brought back.
     """
 
     name: str = "predict"
-    words: tuple[tuple[int, int], ...] = ()
+    words: tuple[tuple[int, int, Region], ...] = ()
     inputs: tuple[tuple[int, bytes], ...] = ()
+    is_read: bool = True
 
 
 class Model(Struct, frozen=True, kw_only=True):
-    """Tables, what to run, and what to bring back: offsets and sizes in RAM."""
+    """Tables, what to run, and what to bring back: regions, offsets and sizes.
+
+    Attributes:
+        more_ram_bytes: behind what the tables ask for.
+    """
 
     tables: Tables
     runs: tuple[Run, ...]
-    outputs: tuple[tuple[int, int], ...]
+    outputs: tuple[tuple[Region, int, int], ...]
+    more_ram_bytes: int = 0
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -62,16 +67,18 @@ class Result(Struct, frozen=True, kw_only=True):
 
 def viper_plan(graph: Graph, training: TrainingPlan = NO_TRAINING) -> Plan:
     """The plan with viper kernels."""
+    return plan_firmware(
+        graph,
+        load_board("nano33ble"),
+        training,
+        model_hash=MODEL_HASH,
+        labels=(),
+        output=Output.MICROPYTHON,
+        kernels=Kernels.VIPER,
+    )
 
-    def adapted(graph: Graph, op: AnyOp, target: Target) -> Call | None:
-        call = lower(graph, op, target)
-        return adapt(call) if call else None
 
-    with mock.patch.object(planning, "lower", adapted):
-        return plan(graph, training=training, target=Target(dsp=False))
-
-
-def frozen_model(graph: Graph, samples: npt.NDArray[np.int8]) -> Model:
+def frozen_model(graph: Graph, samples: npt.NDArray[np.generic]) -> Model:
     """A model that is only run: one run for each row of samples, which holds the bytes of all inputs."""
     made = viper_plan(graph)
     tables = make_tables(made, load_layouts())
@@ -85,7 +92,7 @@ def frozen_model(graph: Graph, samples: npt.NDArray[np.int8]) -> Model:
             inputs.append((end.place.offset, left[:size]))
             left = left[size:]
         runs.append(Run(inputs=tuple(inputs)))
-    ends = [(end.place.offset, end.tensor.size_bytes) for end in made.outputs if end.place]
+    ends = [(Region.RAM, end.place.offset, end.tensor.size_bytes) for end in made.outputs if end.place]
     return Model(tables=tables, runs=tuple(runs), outputs=tuple(ends))
 
 
@@ -99,13 +106,13 @@ def run_models(models: Sequence[Model]) -> list[list[Result]]:
                 line = {
                     "tables_bytes": len(tables.tables),
                     "weights_bytes": len(tables.weights),
-                    "ram_bytes": tables.ram_bytes,
+                    "ram_bytes": tables.ram_bytes + model.more_ram_bytes,
                     "places": tables.places,
                     "functions": [(function, file_of(function)) for function in tables.functions],
                     "lists": tables.lists,
                     "outputs": model.outputs,
                     "runs": [
-                        (run.name, run.words, [(offset, len(data)) for offset, data in run.inputs])
+                        (run.name, run.words, [(offset, len(data)) for offset, data in run.inputs], run.is_read)
                         for run in model.runs
                     ],
                 }

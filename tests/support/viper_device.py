@@ -1,8 +1,8 @@
 """Runs on MicroPython: the kernel calls of many models, for tests/support/viper.py.
 
 argv: a file of models. Each is a line of JSON and then bytes: tables and weights, as edgelearn/codegen/tables.py makes
-them, and the inputs of each run. For each run it writes a line: bytes that the calls left on the heap, what the last one
-gave, and the bytes of RAM that are asked for, in hexadecimal.
+them, and the inputs of each run. For each run it writes a line: bytes that the calls left on the heap, what the last
+one gave, and the bytes that are asked for, in hexadecimal; the first and the third where the run is read.
 """
 
 import binascii
@@ -17,14 +17,14 @@ _RECORD_BYTES = 28
 
 
 def load(model, file):
-    """Tables with addresses in them, weights and RAM."""
+    """Where the regions begin, tables with addresses in them, weights and RAM."""
     tables = bytearray(file.read(model["tables_bytes"]))
     weights = bytearray(file.read(model["weights_bytes"]))
     ram = bytearray(model["ram_bytes"])
     begins = [uctypes.addressof(part) for part in (tables, weights, ram)] + [0]  # functions are numbers
     for at, region in model["places"]:
         struct.pack_into("<I", tables, at, struct.unpack_from("<I", tables, at)[0] + begins[region])
-    return tables, weights, ram
+    return begins, tables, weights, ram
 
 
 def kernels(named):
@@ -51,28 +51,30 @@ def run(calls):
 
 
 def main():
-    with open(sys.argv[1], "rb") as file:
+    with open(sys.argv[1], "rb") as file:  # noqa: PTH123
         while True:
             line = file.readline()
             if not line:
                 return
             model = json.loads(line)
-            tables, weights, ram = load(model, file)
+            begins, tables, weights, ram = load(model, file)
             functions = kernels(model["functions"])
             lists = {name: calls_of(tables, begin, functions) for name, begin in model["lists"].items()}
-            view = memoryview(ram)
-            for name, arguments, inputs in model["runs"]:
-                for at, value in arguments:
-                    struct.pack_into("<I", tables, at, value)
+            views = [memoryview(part) for part in (tables, weights, ram)]
+            for name, words, inputs, is_read in model["runs"]:
+                for at, value, region in words:
+                    struct.pack_into("<I", tables, at, value + begins[region])
                 for offset, size in inputs:
-                    file.readinto(view[offset : offset + size])
-                calls = lists[name]
-                gc.collect()
-                before = gc.mem_alloc()
-                result = run(calls)
-                kept = gc.mem_alloc() - before
-                outputs = b"".join([bytes(view[offset : offset + size]) for offset, size in model["outputs"]])
-                print(kept, int(result or 0), binascii.hexlify(outputs).decode() or "-")
+                    file.readinto(views[2][offset : offset + size])
+                if is_read:
+                    gc.collect()
+                    before = gc.mem_alloc()
+                result = run(lists[name])
+                kept = gc.mem_alloc() - before if is_read else 0
+                outputs = b""
+                if is_read:
+                    outputs = b"".join([bytes(views[region][at : at + size]) for region, at, size in model["outputs"]])
+                sys.stdout.write(f"{kept} {int(result or 0)} {binascii.hexlify(outputs).decode() or '-'}\n")
 
 
 main()

@@ -38,6 +38,9 @@ CHIPS = {
     "nRF52840-QIAA": (0, 1 * MIB, 64, 256 * KIB),
 }
 
+#: EEPROM of chips, by their data sheets: where it begins (of an AVR, as avr-ld counts) and its size.
+EEPROM = {"ATmega2560": (0x81_0000, 4 * KIB)}
+
 #: Who vendor identifiers belong to, by the list of the USB-IF; 0xF055 is nobody's and used by MicroPython.
 VENDORS = {
     0x0403: "FTDI",
@@ -81,7 +84,7 @@ def claims(board: Board) -> list[tuple[int, int, str]]:
     regions: list[Memory | Kept] = [m for m in board.memory if m.kind is MemoryKind.FLASH]
     found = [(part.origin, part.end, getattr(part, "name", "kept")) for part in (*regions, *board.kept)]
     nvm = board.nvm
-    if nvm and not any(m.origin <= nvm.address < m.end for m in board.memory):
+    if nvm and nvm.mapped and not any(m.origin <= nvm.address < m.end for m in board.memory):
         found.append((nvm.address, nvm.end, "nvm"))
     return sorted(found)
 
@@ -119,6 +122,9 @@ def test_memory_kept_and_nvm_are_within_the_chip(board: Board) -> None:
     assert sum(end - begin for begin, end, _ in parts) <= flash_bytes
     assert sum(memory.size_bytes for memory in board.memory if memory.kind is MemoryKind.RAM) <= ram_bytes
     assert board.clock_hz <= fastest_mhz * 1_000_000
+    if board.nvm and not board.nvm.mapped:
+        first, eeprom_bytes = EEPROM[board.chip]
+        assert first <= board.nvm.address < board.nvm.end <= first + eeprom_bytes
 
 
 @pytest.mark.parametrize("board", REAL.values(), ids=lambda board: board.name)

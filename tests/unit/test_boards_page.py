@@ -56,7 +56,7 @@ def test_the_memory_map_has_every_byte_once(board: Board) -> None:
         (0xC3000, "780 KiB"),
         (1 << 20, "1 MiB"),
         (1310720, "1,280 KiB"),
-        (700, "0.6836 KiB"),
+        (700, "700 bytes"),
     ],
 )
 def test_sizes(size_bytes: int, words: str) -> None:

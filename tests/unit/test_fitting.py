@@ -10,6 +10,7 @@ import pytest
 from edgelearn import convert, pipeline
 from edgelearn.board import Arduino, Board, Core, MemoryKind, MicroPython, Output, board_names, load_board
 from edgelearn.bundle import Bundle
+from edgelearn.codegen import package_need
 from edgelearn.codegen.plan import plan_on
 from edgelearn.fitting import OutputFit, fit_boards
 from edgelearn.inspection import fit
@@ -155,22 +156,22 @@ def with_micropython(board: Board, *, heap_bytes: int, romfs_bytes: int = 0) -> 
 
 def test_micropython_needs_weights_head_and_arena(bundles: dict[str, Bundle]) -> None:
     board = bare(bundles, 131_072)
-    plan = pipeline.plan(bundles["small"], board)
-    constants_bytes = sum(constant.size_bytes for constant in plan.constants)
-    buffers_bytes = sum(buffer.size_bytes for buffer in plan.buffers if buffer.symbol != "ring")
+    python = with_micropython(board, heap_bytes=0)
+    parts = package_need(pipeline.plan(bundles["small"], python, output=Output.MICROPYTHON)).heap
+    heap_bytes, weights_bytes = sum(parts.values()), parts["weights"]
 
     def told(**memory: int) -> OutputFit:
         return only(bundles["small"], with_micropython(board, **memory))[Output.MICROPYTHON]
 
-    enough = told(heap_bytes=constants_bytes + buffers_bytes)
+    enough = told(heap_bytes=heap_bytes)
     assert enough.fits
     assert enough.estimated == "all"
     assert [need.margin_bytes for need in enough.needs] == [0]
-    short = told(heap_bytes=constants_bytes + buffers_bytes - 1)
+    short = told(heap_bytes=heap_bytes - 1)
     assert not short.fits
     assert "of heap" in short.problem
-    assert told(heap_bytes=buffers_bytes, romfs_bytes=constants_bytes).fits, "weights are read in place"
-    assert not told(heap_bytes=buffers_bytes, romfs_bytes=constants_bytes - 1).fits
+    assert told(heap_bytes=heap_bytes - weights_bytes, romfs_bytes=weights_bytes).fits, "weights are read in place"
+    assert not told(heap_bytes=heap_bytes - weights_bytes, romfs_bytes=weights_bytes - 1).fits
 
 
 def test_float_heads_exist_in_c_only(bundles: dict[str, Bundle]) -> None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from edgelearn import protocol
-from edgelearn.protocol import MESSAGES, MessageType
+from edgelearn.protocol import MESSAGES, MessageType, c_header, constant_values
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 BEGIN, END = "<!-- begin messages -->\n", "<!-- end messages -->\n"
@@ -64,3 +64,16 @@ def test_the_page_names_what_may_be_missing():
     replies = [layout for layout in MESSAGES if layout.type >= 0x80]
     optional = [field.name for layout in replies for field in layout.fields if field.optional]
     assert re.findall(r"`(\w+)`", named) == optional
+
+
+def test_constants_for_micropython_are_those_of_c():
+    header = {
+        name.removeprefix("ELEARN_"): int(value.rstrip("u"), 0)
+        for name, value in re.findall(r"^#define (\w+) (\w+)", c_header(), re.MULTILINE)
+        if value
+    }
+    values = constant_values()
+    assert values["RESULT_FORMAT"] == "<HHIIIIIIIB"
+    numbers = {name: value for name, value in values.items() if isinstance(value, int)}
+    assert len(numbers) > 200
+    assert numbers == {name: header[name] for name in numbers}

@@ -68,7 +68,7 @@ def test_flash_life_is_told() -> None:
     assert (life.saves, life.saves_a_day) == (320_000, 864.0)
     assert life.years == pytest.approx(320_000 / 864 / 365.25)
     text = flash_life_text(life)
-    assert "320,000 heads can be saved before flash wears out, 484 bytes each" in text
+    assert "320,000 heads can be saved before their memory wears out, 484 bytes each" in text
     assert "one every 1,000 steps at 10 samples/s: at most 864 a day, 370 days" in text
     busy = flash_life(layout, autosave_steps=1, samples_per_s=2.0)
     assert "at most 172,800 a day, 44 hours" in flash_life_text(busy)

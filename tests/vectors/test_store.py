@@ -43,9 +43,10 @@ def test_a_power_cut_at_any_operation_leaves_the_old_or_the_new(model):
     saves = min(max(SAVES, 2 * blocks * in_block + 1), 3 * SAVES)
     first = max(0, 2 * blocks * in_block - saves // 2)
     found = run_store_model(program, "exhaustive", first, saves, 11, *geometry.parts)
-    # At least the units of a record, cut before, after and three times inside, for each save.
+    # At least the units of a record, cut before, after and three times inside, for each save; in an EEPROM without the
+    # bytes that stay ones, which are most of a fifth of the values.
     units = record_bytes(geometry) // geometry.write_bytes
-    assert int(found.split()[0]) >= saves * 5 * units
+    assert int(found.split()[0]) >= saves * 5 * units * (0.8 if geometry.is_eeprom else 1)
 
 
 def test_all_pages_wear_alike(model):

@@ -1,5 +1,8 @@
 /* The timer of Arm's Cortex-M System Design Kit as a free-running counter: it counts down from 2^32 - 1, over and over.
- * References: DDI0479D, 4.2 (APB timer). */
+ * References: DDI0479D, 4.2 (APB timer).
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_TIMER_ADDRESS: the first register of the timer */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"

@@ -1,5 +1,9 @@
 /* The UART of Arm's Cortex-M System Design Kit: interrupt-driven reception, polled sending.
- * References: DDI0479D, 4.3 (APB UART). */
+ * References: DDI0479D, 4.3 (APB UART).
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_UART_ADDRESS: the first register of the serial line
+ *   ELEARN_UART_INTERRUPT (0 to 495): number of its interrupt, which `interrupts` gives elearn_uart_interrupt */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"

@@ -3,7 +3,10 @@
  *
  * The peripherals run at 16 MHz on both; the processor at 16 MHz (nRF51) or 64 MHz (nRF52).
  * References: nRF51 Series Reference Manual v3.0, 12 (CLOCK); nRF52832 Product Specification v1.4, 19 (CLOCK),
- * 11.6.8 (NVMC: ICACHECNF); nRF52840 Product Specification v1.7, Debug and trace: access port protection. */
+ * 11.6.8 (NVMC: ICACHECNF); nRF52840 Product Specification v1.7, Debug and trace: access port protection.
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_FLASH_CACHE_ADDRESS (may be left out): ICACHECNF of the NVMC, where the chip has a cache */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 

@@ -1,7 +1,10 @@
 /* A timer of an nRF51 or nRF52 as a free-running counter of 32 bits at 16 MHz. Its value is read by capturing it.
  *
  * On the nRF51 only timer 0 has 32 bits. QEMU's counts 16 ticks in a microsecond of virtual time.
- * References: nRF51 Series Reference Manual v3.0, 17 (TIMER); nRF52832 Product Specification v1.4, 24 (TIMER). */
+ * References: nRF51 Series Reference Manual v3.0, 17 (TIMER); nRF52832 Product Specification v1.4, 24 (TIMER).
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_TIMER_ADDRESS: the first register of the timer */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"

@@ -1,6 +1,12 @@
 /* The UART of an nRF51, which the nRF52 has too beside the one with DMA: interrupt-driven reception, polled sending.
  * References: nRF51 Series Reference Manual v3.0, 29 (UART), 14 (GPIO: pins of peripherals); nRF52832 Product
- * Specification v1.4, 34 (UART); those of chips with two ports: GPIO, UART. */
+ * Specification v1.4, 34 (UART); those of chips with two ports: GPIO, UART.
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_UART_ADDRESS: the first register of the serial line
+ *   ELEARN_UART_INTERRUPT (0 to 495): number of its interrupt, which `interrupts` gives elearn_uart_interrupt
+ *   ELEARN_UART_TX_PIN (0 to 63): the pin that sends; pins of port 1 count on from 32
+ *   ELEARN_UART_RX_PIN (0 to 63): the pin that receives */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"

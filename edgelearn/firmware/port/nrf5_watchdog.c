@@ -4,7 +4,10 @@
  * It runs on over a reset by software: where it runs already, started by us or by a bootloader, its settings are locked
  * and it is fed as it is, in every register, for those that it does not ask for take no notice.
  * References: nRF51 Series Reference Manual v3.0, 12.1.10 and 13 (POWER: RESETREAS), 23 (WDT); nRF52832 Product
- * Specification v1.4, 18 (POWER: reset), 33 (WDT). */
+ * Specification v1.4, 18 (POWER: reset), 33 (WDT).
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_WATCHDOG_MS (1000 to 131000000): how long the firmware may be busy without a sign of life */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"

@@ -1,5 +1,17 @@
 /* A pin of an STM32 for its serial line: an alternate function, pulled up.
- * References: RM0090, 8.4 (GPIO registers); the same on the F7 and the L4. */
+ * References: RM0090, 8.4 (GPIO registers); the same on the F7 and the L4.
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_UART_ENABLE_ADDRESS: the RCC register that switches the serial line on
+ *   ELEARN_UART_ENABLE_BIT (0 to 31): its bit there
+ *   ELEARN_UART_GPIO_ENABLE_ADDRESS: the RCC register that switches the ports of its pins on
+ *   ELEARN_UART_TX_GPIO_ADDRESS: the first register of the port of the pin that sends
+ *   ELEARN_UART_TX_GPIO_ENABLE_BIT (0 to 31): the bit that switches that port on
+ *   ELEARN_UART_TX_PIN (0 to 15): number of the pin in that port
+ *   ELEARN_UART_RX_GPIO_ADDRESS: the first register of the port of the pin that receives
+ *   ELEARN_UART_RX_GPIO_ENABLE_BIT (0 to 31): the bit that switches that port on
+ *   ELEARN_UART_RX_PIN (0 to 15): number of the pin in that port
+ *   ELEARN_UART_ALTERNATE_FUNCTION (0 to 15): with which both pins are the serial line's */
 #ifndef ELEARN_STM32_GPIO_H
 #define ELEARN_STM32_GPIO_H
 

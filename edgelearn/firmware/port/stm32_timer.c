@@ -3,7 +3,13 @@
  * It is not divided: one tick is one cycle of the timer's clock, which is twice that of its bus where the bus is
  * divided. With the bus at a quarter of the processor's clock a tick is two cycles.
  * QEMU's timer counts nanoseconds of virtual time; under `-icount shift=0` a tick is one instruction.
- * References: RM0090, 7.2 (timer clocks), 18.3 (TIM2 to TIM5), 18.4.1, 18.4.10, 18.4.12 (TIMx_CR1, CNT, ARR). */
+ * References: RM0090, 7.2 (timer clocks), 18.3 (TIM2 to TIM5), 18.4.1, 18.4.10, 18.4.12 (TIMx_CR1, CNT, ARR).
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_TIMER_ADDRESS: the first register of the timer
+ *   ELEARN_TIMER_ENABLE_ADDRESS: the RCC register that switches it on
+ *   ELEARN_TIMER_ENABLE_BIT (0 to 31): its bit there, and in the register that resets it
+ *   ELEARN_TIMER_RESET_ADDRESS: the RCC register that resets it */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"

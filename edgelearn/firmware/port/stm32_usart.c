@@ -1,5 +1,10 @@
 /* A USART of the STM32 with the first register set (F1, F2, F4, L1): interrupt-driven reception, polled sending.
- * References: RM0090, 30.3.3 (receiver, overrun), 30.3.4 (fractional baud rate), 30.6 (USART registers). */
+ * References: RM0090, 30.3.3 (receiver, overrun), 30.3.4 (fractional baud rate), 30.6 (USART registers).
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_UART_ADDRESS: the first register of the serial line
+ *   ELEARN_UART_INTERRUPT (0 to 495): number of its interrupt, which `interrupts` gives elearn_uart_interrupt
+ *   ELEARN_UART_APB (1 to 2): the bus that it is on */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"

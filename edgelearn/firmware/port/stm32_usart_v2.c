@@ -3,7 +3,13 @@
  *
  * A low-power one (ELEARN_UART_LOW_POWER) divides its clock in steps of 1/256 rather than of one.
  * References: RM0385, 31.5.3 (receiver, overrun), 31.5.4 (baud rate), 31.8 (USART registers); RM0351, 41.4.4 and 41.7
- * (LPUART: baud rate, registers). */
+ * (LPUART: baud rate, registers).
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_UART_ADDRESS: the first register of the serial line
+ *   ELEARN_UART_INTERRUPT (0 to 495): number of its interrupt, which `interrupts` gives elearn_uart_interrupt
+ *   ELEARN_UART_APB (1 to 2): the bus that it is on
+ *   ELEARN_UART_LOW_POWER (0 to 1): whether it is a low-power one (LPUART) */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"

@@ -4,7 +4,13 @@
  * processor sleeps: so SysTick ends each sleep in time. It is started for one sleep and stopped after it, while
  * interrupts are masked, so that it needs no handler and takes no time from anything that is counted.
  * References: RM0090, 7.3.21 (RCC_CSR), 21 (IWDG), 38.16.4 (DBGMCU_APB1_FZ); RM0351, 6.4.29 (RCC_CSR), 39 (IWDG);
- * Armv7-M Architecture Reference Manual (DDI0403), B3.2.4 (ICSR), B3.3 (SysTick). */
+ * Armv7-M Architecture Reference Manual (DDI0403), B3.2.4 (ICSR), B3.3 (SysTick).
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_WATCHDOG_MS (16 to 32768): how long the firmware may be busy without a sign of life
+ *   ELEARN_RESET_CAUSE_ADDRESS: RCC_CSR
+ *   ELEARN_RESET_CAUSE_POWER_MASK: its flags of a power-on or brown-out reset
+ *   ELEARN_RESET_CAUSE_CLEAR_BIT (0 to 31): number of its bit RMVF */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_port.h"

@@ -5,7 +5,20 @@
  * boots. The buses keep their ratio to the processor's clock either way, and so does the counter of stm32_timer.c.
  * References: RM0090, 3.5.1 (wait states), 3.9.1 (FLASH_ACR), 5.1.3 and 5.1.4 (voltage scaling, over-drive), 5.4, 5.5
  * (PWR_CR, PWR_CSR), 7.2 (clocks), 7.3.1 to 7.3.3 and 7.3.13 (RCC_CR, RCC_PLLCFGR, RCC_CFGR, RCC_APB1ENR); RM0383
- * (STM32F411), RM0390 (STM32F446) and RM0385 (STM32F74x, F75x), the same sections of theirs. */
+ * (STM32F411), RM0390 (STM32F446) and RM0385 (STM32F74x, F75x), the same sections of theirs.
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_PLL_SOURCE (0 to 2): what feeds the PLL: 0 the internal 16 MHz, 1 a crystal, 2 a clock from outside
+ *   ELEARN_PLL_M (2 to 63): its first divider, PLLM
+ *   ELEARN_PLL_N (50 to 432): its multiplier, PLLN
+ *   ELEARN_PLL_P (2, 4, 6, 8): its divider for the processor, PLLP
+ *   ELEARN_PLL_Q (2 to 15): its divider for USB, PLLQ
+ *   ELEARN_VOLTAGE_SCALE (1 to 3): VOS of PWR_CR, for that frequency
+ *   ELEARN_OVER_DRIVE (0 to 1): whether the frequency wants over-drive
+ *   ELEARN_BUS1_DIVIDER (1, 2, 4, 8, 16): what the processor's clock is divided by for bus 1
+ *   ELEARN_BUS2_DIVIDER (1, 2, 4, 8, 16): the same for bus 2
+ *   ELEARN_FLASH_WAIT_STATES (0 to 15): LATENCY of FLASH_ACR, for that frequency
+ *   ELEARN_FLASH_ACCELERATION: the bits of FLASH_ACR for prefetch and caches */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 

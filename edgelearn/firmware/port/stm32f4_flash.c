@@ -4,7 +4,10 @@
  * erase up to seconds, in which nothing is received. All waits are bounded.
  * References: RM0090 (STM32F405/415, F407/417, F42x, F43x), 3.6 (erase and program operations, flushing of the caches)
  * and 3.9 (FLASH_ACR, KEYR, SR, CR); RM0385 (STM32F75x, F74x), 3.3.6 to 3.3.9 and 3.7: the same registers, and no
- * data cache at the flash. */
+ * data cache at the flash.
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_NVM_FIRST_SECTOR (0 to 23): number of the sector that is the first page of nvm */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_bytes.h"

@@ -5,7 +5,17 @@
  * frequency.
  * References: RM0351 (STM32L47x, L48x, L49x, L4Ax), 3.3.3 (wait states), 5.1.8 (voltage ranges), 5.4.2 and 5.4.7
  * (PWR_CR2, PWR_SR2), 6.2 and 6.4 (RCC); RM0432 (STM32L4R, L4S, L4P, L4Q), 3.3.3, 5.1.8 (boost: the steps), 5.4.22
- * (PWR_CR5), 6.4. */
+ * (PWR_CR5), 6.4.
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_PLL_M (1 to 16): first divider of the PLL, PLLM, which 16 MHz feed
+ *   ELEARN_PLL_N (8 to 127): its multiplier, PLLN
+ *   ELEARN_PLL_R (2, 4, 6, 8): its divider for the processor, PLLR
+ *   ELEARN_BOOST (0 to 1): whether the frequency wants the boosted range 1, which only the L4+ has
+ *   ELEARN_BUS1_DIVIDER (1, 2, 4, 8, 16): what the processor's clock is divided by for bus 1
+ *   ELEARN_BUS2_DIVIDER (1, 2, 4, 8, 16): the same for bus 2
+ *   ELEARN_FLASH_WAIT_STATES (0 to 15): LATENCY of FLASH_ACR, for that frequency
+ *   ELEARN_IO2_SUPPLY (0 to 1): whether VDDIO2 supplies the pins of the serial line, as it does port G */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 

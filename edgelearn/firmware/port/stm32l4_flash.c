@@ -10,7 +10,12 @@
  * the next reset (ST ES0250, data cache and read-while-write; ST's own driver does as is done here for all of the
  * family): the cache is off during an operation, and emptied before it is on again.
  * References: RM0351 (STM32L47x, L48x, L49x, L4Ax), 3.3.4 (error code correction), 3.3.5 (page erase), 3.3.7 (standard
- * programming), 3.7 (FLASH_ACR, KEYR, SR, CR, ECCR, OPTR); RM0432 (L4R, L4S, L4P, L4Q), the same sections. */
+ * programming), 3.7 (FLASH_ACR, KEYR, SR, CR, ECCR, OPTR); RM0432 (L4R, L4S, L4P, L4Q), the same sections.
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_NVM_FIRST_PAGE (0 to 255): number of the first page of nvm in its bank
+ *   ELEARN_NVM_BANK (0 to 1): that bank
+ *   ELEARN_NVM_TWO_BANKS_MASK: the bit of FLASH_OPTR that says that there are two banks; 0 where there always are */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_bytes.h"

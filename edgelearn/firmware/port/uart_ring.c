@@ -3,7 +3,10 @@
  * When it is full the receive interrupt is kept away and bytes stay in the hardware. A real line then loses some, which
  * the hardware tells and elearn_port_overruns() counts; an emulated line holds the sender back instead. It is kept away
  * at the interrupt controller, not at its source: QEMU's USART does not take back a request that it has made.
- * References: Armv7-M Architecture Reference Manual (DDI0403), B1.5.18 (WFI wakes for a masked interrupt), B3.4 (NVIC). */
+ * References: Armv7-M Architecture Reference Manual (DDI0403), B1.5.18 (WFI wakes for a masked interrupt), B3.4 (NVIC).
+ *
+ * The board file gives in port.defines:
+ *   ELEARN_UART_INTERRUPT (0 to 495): number of its interrupt, which `interrupts` gives elearn_uart_interrupt */
 #include "uart_ring.h"
 
 #include "cortex_m_port.h"

@@ -1,4 +1,4 @@
-/* A circular log of records in flash, safe against power cuts. See elearn_store.h.
+/* A circular log of records in flash or EEPROM, safe against power cuts. See elearn_store.h.
  *
  * A record is a header and its parts, one after the other, padded with ones to whole units of programming. The log lies
  * in blocks: a block is one page that holds as many records as fit, or as many pages as one record needs. Places are
@@ -37,8 +37,16 @@
 #define AT_CRC 28u
 #define HEADER_BYTES 32u
 
-/* What is handed to the driver at a time. */
+/* CHUNK_BYTES are handed to the driver at a time, PIECE_BYTES read at a time: in place, or into so large a buffer. */
+#if ELEARN_NVM_MAPPED
 #define CHUNK_BYTES 64u
+#define PIECE_BYTES UINT32_MAX
+#define BUFFER_BYTES 1u
+#else
+#define CHUNK_BYTES 32u
+#define PIECE_BYTES 32u
+#define BUFFER_BYTES PIECE_BYTES
+#endif
 
 #if (HEADER_BYTES % ELEARN_NVM_WRITE_BYTES) != 0u || (ELEARN_NVM_PAGE_BYTES % ELEARN_NVM_WRITE_BYTES) != 0u
 #error "header and pages must be whole units of programming"
@@ -65,15 +73,48 @@ static uint32_t newest_sequence;
 static uint32_t last_identity[3];
 static uint32_t last_payload_bytes;
 
+#if ELEARN_NVM_MAPPED
+/* `size` bytes of the pages, at most PIECE_BYTES: in place, and the buffer is not used. */
+static const uint8_t *look(uint32_t offset, uint8_t *buffer, uint32_t size)
+{
+    (void)buffer;
+    (void)size;
+    return elearn_nvm_bytes() + offset;
+}
+
+static void copy_out(uint32_t offset, void *destination, uint32_t size)
+{
+    memcpy(destination, elearn_nvm_bytes() + offset, (size_t)size);
+}
+#else
+/* `size` bytes of the pages, at most PIECE_BYTES, in the buffer. */
+static const uint8_t *look(uint32_t offset, uint8_t *buffer, uint32_t size)
+{
+    elearn_nvm_read(offset, buffer, size);
+    return buffer;
+}
+
+static void copy_out(uint32_t offset, void *destination, uint32_t size)
+{
+    elearn_nvm_read(offset, destination, size);
+}
+#endif
+
+static uint32_t piece_of(uint32_t size)
+{
+    return size < PIECE_BYTES ? size : PIECE_BYTES;
+}
+
 /* False where fewer than two blocks have room. */
 static bool make_layout(uint32_t payload_bytes, layout *l)
 {
-    const uint32_t whole = ELEARN_NVM_PAGES * ELEARN_NVM_PAGE_BYTES;
+    const uint32_t whole = (uint32_t)ELEARN_NVM_PAGES * ELEARN_NVM_PAGE_BYTES;
+    const uint32_t unit = ELEARN_NVM_WRITE_BYTES;
     if (payload_bytes > whole) {
         return false;
     }
     l->payload_bytes = payload_bytes;
-    l->record_bytes = (HEADER_BYTES + payload_bytes + ELEARN_NVM_WRITE_BYTES - 1u) & ~(ELEARN_NVM_WRITE_BYTES - 1u);
+    l->record_bytes = (HEADER_BYTES + payload_bytes + unit - 1u) & ~(unit - 1u);
     l->block_bytes =
         (l->record_bytes + ELEARN_NVM_PAGE_BYTES - 1u) / ELEARN_NVM_PAGE_BYTES * ELEARN_NVM_PAGE_BYTES;
     l->blocks = whole / l->block_bytes;
@@ -98,7 +139,21 @@ static uint32_t offset_of(const layout *l, uint32_t block, uint32_t place)
     return block * l->block_bytes + place * l->record_bytes;
 }
 
-static bool is_valid(const uint8_t *header, const ELEARN_FLASH uint32_t *identity, const layout *l)
+static uint32_t crc_of(uint32_t crc, uint32_t offset, uint32_t size)
+{
+    uint8_t buffer[BUFFER_BYTES];
+    while (size > 0u) {
+        const uint32_t count = piece_of(size);
+        crc = elearn_crc32(crc, look(offset, buffer, count), count);
+        offset += count;
+        size -= count;
+    }
+    return crc;
+}
+
+/* A header, and the parts that follow it at `offset`. */
+static bool is_valid(
+    const uint8_t *header, uint32_t offset, const ELEARN_FLASH uint32_t *identity, const layout *l)
 {
     uint32_t crc;
     if (elearn_get_u32(header + AT_MAGIC) != MAGIC || elearn_get_u32(header + AT_PAYLOAD_BYTES) != l->payload_bytes) {
@@ -111,7 +166,7 @@ static bool is_valid(const uint8_t *header, const ELEARN_FLASH uint32_t *identit
     }
     crc = elearn_crc32(0, header, AT_CRC);
     if (elearn_get_u32(header + AT_KIND) == KIND_RECORD) {
-        crc = elearn_crc32(crc, header + HEADER_BYTES, l->payload_bytes);
+        crc = crc_of(crc, offset, l->payload_bytes);
     }
     return elearn_get_u32(header + AT_CRC) == crc;
 }
@@ -119,13 +174,14 @@ static bool is_valid(const uint8_t *header, const ELEARN_FLASH uint32_t *identit
 /* From the last place to the first: in a block the newest is the last, and then no CRC is computed of the others. */
 static position find_newest(const ELEARN_FLASH uint32_t *identity, const layout *l)
 {
-    const uint8_t *bytes = elearn_nvm_bytes();
+    uint8_t buffer[BUFFER_BYTES];
     position newest = {0, KIND_RECORD, l->blocks - 1u, 0};
     for (uint32_t block = l->blocks; block-- > 0u;) {
         for (uint32_t place = l->places; place-- > 0u;) {
-            const uint8_t *header = bytes + offset_of(l, block, place);
+            const uint32_t offset = offset_of(l, block, place);
+            const uint8_t *header = look(offset, buffer, HEADER_BYTES);
             const uint32_t sequence = elearn_get_u32(header + AT_SEQUENCE);
-            if (sequence > newest.sequence && is_valid(header, identity, l)) {
+            if (sequence > newest.sequence && is_valid(header, offset + HEADER_BYTES, identity, l)) {
                 newest.sequence = sequence;
                 newest.kind = elearn_get_u32(header + AT_KIND);
                 newest.block = block;
@@ -145,22 +201,35 @@ static void note(const ELEARN_FLASH uint32_t *identity, const layout *l, const p
 
 static bool is_blank(uint32_t offset, uint32_t size)
 {
-    const uint8_t *bytes = elearn_nvm_bytes() + offset;
-    for (uint32_t i = 0; i < size; i++) {
-        if (bytes[i] != ERASED) {
-            return false;
+    uint8_t buffer[BUFFER_BYTES];
+    while (size > 0u) {
+        const uint32_t count = piece_of(size);
+        const uint8_t *bytes = look(offset, buffer, count);
+        for (uint32_t i = 0; i < count; i++) {
+            if (bytes[i] != ERASED) {
+                return false;
+            }
         }
+        offset += count;
+        size -= count;
     }
     return true;
 }
 
 static bool is_equal(uint32_t offset, const uint8_t *wanted, uint32_t size)
 {
-    const uint8_t *bytes = elearn_nvm_bytes() + offset;
-    for (uint32_t i = 0; i < size; i++) {
-        if (bytes[i] != wanted[i]) {
-            return false;
+    uint8_t buffer[BUFFER_BYTES];
+    while (size > 0u) {
+        const uint32_t count = piece_of(size);
+        const uint8_t *bytes = look(offset, buffer, count);
+        for (uint32_t i = 0; i < count; i++) {
+            if (bytes[i] != wanted[i]) {
+                return false;
+            }
         }
+        wanted += count;
+        offset += count;
+        size -= count;
     }
     return true;
 }
@@ -262,7 +331,7 @@ bool elearn_store_load(const ELEARN_FLASH uint32_t *identity, const elearn_store
 {
     layout l;
     position newest;
-    const uint8_t *bytes;
+    uint32_t offset;
     if (!layout_of(parts, count, &l)) {
         return false;
     }
@@ -271,10 +340,10 @@ bool elearn_store_load(const ELEARN_FLASH uint32_t *identity, const elearn_store
     if (newest_sequence == 0u) {
         return false;
     }
-    bytes = elearn_nvm_bytes() + offset_of(&l, newest.block, newest.place) + HEADER_BYTES;
+    offset = offset_of(&l, newest.block, newest.place) + HEADER_BYTES;
     for (uint32_t i = 0; i < count; i++) {
-        memcpy(parts[i].bytes, bytes, (size_t)parts[i].size);
-        bytes += parts[i].size;
+        copy_out(offset, parts[i].bytes, parts[i].size);
+        offset += parts[i].size;
     }
     return true;
 }

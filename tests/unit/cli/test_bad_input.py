@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgelearn import errors, pipeline
-from edgelearn.board import load_board
+from edgelearn.board import Output, board_names, load_board
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
 from edgelearn.firmware import toolchain
@@ -333,11 +333,22 @@ def test_code_beyond_its_estimate_is_refused_with_both_numbers(tmp_path, bundle,
     board = load_board("netduinoplus2")
     flash = msgspec.structs.replace(board.memory[0], size_bytes=8192)
     small = msgspec.structs.replace(board, memory=(flash, *board.memory[1:]))
-    for name in ("CODE_BASE_BYTES", "CODE_TRAINING_BYTES", "CODE_STORE_BYTES"):
-        monkeypatch.setattr(planning, name, 100)
+    too_low = msgspec.structs.replace(planning.GNU, base=0, training=0, store=0, drivers={}, other_driver=0)
+    monkeypatch.setattr(planning, "GNU", too_low)
     pipeline.generate(read_bundle(bundle), small, project)
     with pytest.raises(errors.DoesNotFitError, match="bytes of flash, netduinoplus2 has 786,432 bytes"):
         pipeline.build(project)
+
+
+def test_a_board_without_an_emulator_is_refused_before_anything_is_built(tmp_path, bundle, monkeypatch):
+    board = next(b for b in map(load_board, board_names()) if not b.engines and Output.BARE_METAL in b.outputs)
+    assert (
+        CliRunner().invoke(main, ["generate", str(bundle), "-b", board.name, "-o", str(tmp_path / "p")]).exit_code == 0
+    )
+    monkeypatch.setattr(pipeline, "build", lambda *words, **options: pytest.fail("it is built"))
+    run("emulate", tmp_path / "p", code=40, says=[f"{board.name} has no emulator"])
+    run("deploy", bundle, "-b", board.name, "-p", "emulate", "-o", tmp_path / "d", code=40, says=["has no emulator"])
+    assert not (tmp_path / "d").exists()
 
 
 def test_usage_errors_are_clicks():

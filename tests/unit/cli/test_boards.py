@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from edgelearn import resources
 from edgelearn.board import Board, Core, Output, board_names, load_board
 from edgelearn.board.ways import Drive, method_of
 from edgelearn.cli import main
+from edgelearn.errors import BoardFileError
 from tests.support.bundles import write_model
 from tests.support.tflite_builder import TfliteBuilder
 
@@ -131,3 +134,44 @@ def test_residual_needs_fits() -> None:
     result = run("--residual", "none")
     assert result.exit_code == 2
     assert "--residual goes with --fits" in result.stderr
+
+
+@pytest.fixture
+def one_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A boards folder in which one file of a person is not valid; its name."""
+    folder = tmp_path / "boards"
+    shutil.copytree(resources.boards_folder(), folder)
+    text = (folder / f"{SMALLEST}.toml").read_text(encoding="utf-8")
+    (folder / "mine.toml").write_text(
+        text.replace(f'name = "{SMALLEST}"', 'name = "mine"\nclok_hz = 3'), encoding="utf-8"
+    )
+    monkeypatch.setattr(resources, "boards_folder", lambda: folder)
+    return "mine"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("boards",), ("boards", "--json"), ("boards", "--fits", "MODEL"), ("devices",), ("doctor", "--json")],
+)
+def test_a_broken_file_stops_nothing_else(argv: tuple[str, ...], one_is_broken: str, small: Path) -> None:
+    result = CliRunner().invoke(main, [str(small) if word == "MODEL" else word for word in argv])
+    assert result.exit_code == 0, result.output
+    warned = [line for line in result.stderr.splitlines() if "warning" in line]
+    assert len(warned) == 1
+    assert f"{one_is_broken}.toml is not a valid board file, and is left out: " in warned[0]
+    assert "clok_hz" in warned[0]
+    assert "clok_hz" not in result.stdout
+
+
+def test_a_broken_file_does_not_concern_another_board(one_is_broken: str) -> None:
+    result = run(SMALLEST)
+    assert result.exit_code == 0
+    assert not result.stderr
+
+
+def test_a_broken_file_is_told_in_full_to_who_asks_for_it(one_is_broken: str) -> None:
+    result = run(one_is_broken)
+    assert result.exit_code == BoardFileError.exit_code
+    assert "clok_hz" in result.stderr
+    assert "did you mean `clock_hz`?" in result.stderr
+    assert "warning" not in result.stderr

@@ -18,8 +18,10 @@ from click.testing import CliRunner
 
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
+from edgelearn.errors import LearningRateError, StorageError
 from edgelearn.host.device import open_device
 from edgelearn.project import read_project
+from edgelearn.resources import templates_folder
 from tests.support.bundles import write_model
 from tests.support.models import reference_model
 from tests.support.tools import require_package, require_tool
@@ -152,7 +154,7 @@ def test_generate_writes_the_same_project_twice_and_takes_its_own_folder(tmp_pat
     first = content(tmp_path / "p")
     assert first == content(tmp_path / "q")
     # Generated for another board, nothing of the first one is left.
-    run("generate", bundle, "--board", "host", "-o", tmp_path / "p")
+    run("generate", bundle, "--board", "host", "-o", tmp_path / "p", "--force")
     assert not (tmp_path / "p" / "port" / "stm32_usart.c").exists()
     assert read_project(tmp_path / "p").board == "host"
     assert not any(str(tmp_path).encode() in data for data in first.values())
@@ -163,7 +165,7 @@ def test_what_a_person_changed_in_a_project_is_not_lost(tmp_path, bundle):
     run("generate", bundle, "--board", "host", "-o", project)
     mine = project / "src" / "mine.c"
     mine.write_text("int mine;\n")
-    run("generate", bundle, "--board", "netduinoplus2", "-o", project)
+    run("generate", bundle, "--board", "host", "--lr", "0.01", "-o", project)
     assert mine.read_text() == "int mine;\n"
     model = project / "src" / "model.c"
     changed = model.read_text() + "/* MY EDIT */\n"
@@ -178,6 +180,43 @@ def test_what_a_person_changed_in_a_project_is_not_lost(tmp_path, bundle):
         assert model.read_text() == changed
     run("generate", bundle, "--board", "host", "-o", project, "--force")
     assert "MY EDIT" not in model.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (("--board", "mps2-an386"), "small for mps2-an386 (bare-metal)"),
+        (("--board", "netduinoplus2", "--target", "library"), "small for netduinoplus2 (library)"),
+        (("--board", "netduinoplus2"), "other for netduinoplus2 (bare-metal)"),
+    ],
+)
+def test_another_project_is_not_replaced_unasked(tmp_path, bundle, words, asked):
+    project = tmp_path / "p"
+    run("generate", bundle, "--board", "netduinoplus2", "-o", project)
+    before = (project / "project.json").read_bytes()
+    if asked.startswith("other"):
+        run("convert", write_model(tmp_path / "other.tflite"), "-o", bundle)
+    argv = ["generate", str(bundle), *words, "-o", str(project)]
+    result = CliRunner().invoke(main, argv)
+    assert result.exit_code == StorageError.exit_code
+    assert f"holds small for netduinoplus2 (bare-metal), not {asked}" in result.stderr
+    assert "--force" in result.stderr
+    assert (project / "project.json").read_bytes() == before
+    run(*argv, "--force")
+    assert (project / "project.json").read_bytes() != before
+
+
+def test_a_learning_rate_has_one_range(tmp_path, bundle):
+    for command in ("generate", "deploy", "verify", "stream", "monitor"):
+        assert "0 to 1" in " ".join(run(command, "--help").output.split()), command
+    for rate in ("5", "-0.1", "nan"):
+        argv = ["generate", str(bundle), "--board", "host", "-o", str(tmp_path / "p"), "--lr", rate]
+        result = CliRunner().invoke(main, argv)
+        assert result.exit_code == LearningRateError.exit_code
+        assert f"a learning rate of {rate} is out of range" in result.stderr
+        assert "give one from 0 to 1" in result.stderr
+    assert not (tmp_path / "p").exists()
+    assert "/* 0 to 1; saved with the rest. */" in (templates_folder() / "edgelearn.h.j2").read_text()
 
 
 def test_an_emulator_in_a_background_job_ends_when_told_to(tmp_path, bundle):
@@ -228,7 +267,8 @@ def test_generating_again_takes_the_old_image_away(tmp_path, bundle):
     run("generate", bundle, "--board", "host", "-o", project)
     run("build", project)
     other = tmp_path / "other.elb"
-    run("convert", write_model(tmp_path / "other.tflite", seed=9), "-o", other)
+    # The same model, trained further.
+    run("convert", write_model(tmp_path / "other.tflite", seed=9), "-o", other, "--name", "small")
     run("generate", other, "--board", "host", "-o", project)
     assert not (project / "build").exists()
     np.savez(tmp_path / "d.npz", x=np.zeros((2, 8, 8, 1), np.int8))

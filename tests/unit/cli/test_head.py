@@ -56,6 +56,15 @@ def test_show_says_what_is_there(run):
     assert "memory that does not wear out" in text
 
 
+def test_nobody_knows_how_long_a_file_system_lasts():
+    """A microbit with a heap runs MicroPython."""
+    for heap_bytes in ((0, 0), (4000, 4000)):
+        with FakeDevice(Model(board="microbit", can_save=True, heap_bytes=heap_bytes)) as fake:
+            result = CliRunner().invoke(main, ["head", "show", "--port", fake.url])
+        assert result.exit_code == 0, result.output
+        assert ("wears out" in result.output) == (heap_bytes == (0, 0))
+
+
 def test_show_says_how_long_flash_lasts():
     """A device that claims to be a microbit; its sensor teaches it 50 samples a second."""
     model = Model(board="microbit", can_save=True, label_bytes=16, has_sensor=True, sensor_hz=50.0)

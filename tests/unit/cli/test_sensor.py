@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from edgelearn import pipeline, process
 from edgelearn.bundle import write_bundle
 from edgelearn.cli import main
-from edgelearn.errors import BuildError, DoesNotFitError
+from edgelearn.errors import BuildError, DoesNotFitError, StorageError
 from edgelearn.project import read_project
 from tests.support.tools import require_tool, require_toolchain
 from tests.unit.test_heads import classifier_bundle
@@ -110,6 +110,30 @@ def test_what_a_sensor_says_against_a_model_is_the_cause(bundle, tmp_path):
         pipeline.build(tmp_path / "p")
     assert "the model's input is too small for me" in failed.value.cause
     assert "generate" in failed.value.hint
+
+
+@pytest.mark.parametrize(
+    ("board", "target", "path"),
+    [("host", "bare-metal", "sensor/own.c"), ("mega2560", "arduino", "src/sensor/own.c")],
+)
+def test_a_sensor_is_not_dropped_unasked(bundle, tmp_path, board, target, path):
+    own, folder = tmp_path / "own.c", tmp_path / "p"
+    own.write_text(OWN)
+    generate(bundle, folder, own, "--target", target, board=board)
+    assert read_project(folder).sensor == path
+    argv = ["generate", str(bundle), "-b", board, "--target", target, "-o", str(folder)]
+    result = CliRunner().invoke(main, argv)
+    assert result.exit_code == StorageError.exit_code
+    assert "has a sensor, and without --sensor it would have none" in result.stderr
+    assert f"give --sensor {folder / path}, " in result.stderr
+    assert (folder / path).read_text() == OWN
+    # What the hint names can be given.
+    generate(bundle, folder, folder / path, "--target", target, board=board)
+    assert (folder / path).read_text() == OWN
+    result = CliRunner().invoke(main, [*argv, "--force"])
+    assert result.exit_code == 0, result.output
+    assert read_project(folder).sensor == ""
+    assert not (folder / path).exists()
 
 
 def test_a_changed_copy_is_not_overwritten(bundle, tmp_path):

@@ -213,3 +213,42 @@ def test_what_exceeds_ram_is_refused_with_numbers():
         check_fit(avr_plan(large))
     assert caught.value.memory == "RAM"
     assert caught.value.needed_bytes > AVR_BOARD.ram_bytes
+
+
+def test_a_sketch_keeps_what_it_learns_where_its_board_can():
+    """With the store, the driver and the size of the memory; without training, nothing of it."""
+    nvm = AVR_BOARD.nvm
+    assert nvm is not None
+    keeping, fixed = library(AVR_BOARD.name), library(AVR_BOARD.name, trains=False)
+    for path in ("src/elearn_store.c", f"src/{nvm.source}"):
+        assert path in keeping
+        assert path not in fixed
+    assert f"#define ELEARN_NVM_PAGES {nvm.pages}u\n" in keeping["src/elearn_board.h"]
+    assert "#define ELEARN_NVM_PAGES 0u\n" in fixed["src/elearn_board.h"]
+    assert f"`src/{nvm.source}` keeps saved heads in 4,096 bytes" in keeping["README.md"]
+    other = library(next(name for name in BOARDS if (b := load_board(name)).nvm and not b.keeps(Output.ARDUINO)))
+    assert "src/elearn_store.c" not in other
+    assert "#define ELEARN_NVM_PAGES 0u\n" in other["src/elearn_board.h"]
+    assert "| `save()` | false: nothing is kept" in other["README.md"]
+
+
+def test_a_head_too_large_to_be_kept_learns_all_the_same_and_that_is_said(tmp_path):
+    builder = TfliteBuilder(2)
+    x = builder.fully_connected(builder.input((1, 8)), units=130, activation="relu", name="features")
+    model = builder.build(builder.softmax(builder.fully_connected(x, units=8, name="classes")))
+    (tmp_path / "wide.tflite").write_bytes(model)
+    assert run("convert", tmp_path / "wide.tflite", "-o", tmp_path / "wide.elb").exit_code == 0
+    done = run("generate", tmp_path / "wide.elb", "--board", AVR_BOARD.name, "-o", tmp_path / "p")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    # 8 x 130 weights with residual, 8 biases and scales, names, counters and header, in blocks of 64 bytes
+    block_bytes = int(re.search(r"a saved head takes ([\d,]+) bytes", said)[1].replace(",", ""))
+    assert 2 * 8 * 130 + 6 * 8 + 56 + 32 <= block_bytes < 2 * 8 * 130 + 6 * 8 + 56 + 32 + 8 * 16 + 64
+    assert f"two are needed, and {AVR_BOARD.name} has 4,096 for them; --residual stochastic keeps half as much" in said
+    assert "#define ELEARN_SAVES 0 " in (tmp_path / "p" / "src" / "elearn_config.h").read_text()
+    assert not (tmp_path / "p" / "src" / "elearn_store.c").exists()
+    half = ("--residual", "stochastic", "--force")
+    done = run("generate", tmp_path / "wide.elb", "--board", AVR_BOARD.name, "-o", tmp_path / "p", *half)
+    assert done.exit_code == 0, done.output
+    assert "lost at a reset" not in done.output
+    assert "#define ELEARN_SAVES 1 " in (tmp_path / "p" / "src" / "elearn_config.h").read_text()

@@ -143,3 +143,28 @@ def test_every_residual_compiles_without_a_warning(residual, compiler):
         optional_tool(compiler)
     graph = trainable(small())
     build(generate(graph, training=plan_training(graph, residual=residual)), compiler=compiler)
+
+
+@pytest.mark.parametrize("sensor", ["", '#include "elearn_sensor.h"\n'], ids=["host", "sensor"])
+@pytest.mark.parametrize("board", ["host", "netduinoplus2", "mps2-an386", "nano33ble"])
+@pytest.mark.parametrize("trains", [True, False])
+def test_the_readme_names_every_file_and_only_what_is_there(board, trains, sensor):
+    graph = trainable(small()) if trains else load_graph(small())
+    training = plan_training(graph, learning_rate=1e-5)
+    files = generate(graph, board=load_board(board), training=training, name="a `name` */", sensor=sensor or None)
+    readme = files["README.md"]
+    assert "network `a 'name' " in readme
+    assert ("--train" in readme) == trains == ("--predict" not in readme)
+    table = readme.split("## Which file is whose")[1]
+    named = [
+        word for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for word in re.findall(r"`([^`]+)`", row)
+    ]
+    named = [f"src/{word}" if word.startswith("elearn_") else word for word in named]
+    for word in named:
+        assert any(path == word or path.startswith(word.rstrip("*")) for path in files), word
+    for path in files:
+        assert path == "README.md" or any(path == word or path.startswith(word.rstrip("*")) for word in named), path
+    assert ("`pio run`" in readme) == ("platformio.ini" in files)
+    assert ("sensor/sensor.c" in readme) == bool(sensor)
+    assert not re.search(r"\n{3,}", readme)
+    assert "  " not in re.sub(r"^ +| {4}#", "", readme, flags=re.MULTILINE)

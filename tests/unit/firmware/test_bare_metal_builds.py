@@ -98,6 +98,10 @@ def test_it_builds(
     built = pipeline.build(tmp_path, toolchain=toolchain)
     assert built.stack is not None
     assert built.stack.size_bytes is not None
+    project = built.project
+    estimated = project.zig_code_estimate_bytes if toolchain == "zig" else project.code_estimate_bytes
+    linked = built.flash_bytes - project.constants_bytes
+    assert abs(estimated - linked) < 0.1 * linked, "what was said before the build is within 10 %"
     flash = next(memory for memory in board.memory if memory.kind is MemoryKind.FLASH)
     ram = next(memory for memory in board.memory if memory.kind is MemoryKind.RAM)
     with built.result.elf.open("rb") as file:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from edgelearn import process
-from edgelearn.firmware import doctor
+from edgelearn.firmware import doctor, renode
 from edgelearn.firmware.doctor import examine
+from edgelearn.firmware.emulator import QEMU_PROGRAMS
 from edgelearn.firmware.flash.methods import METHODS
 
 
@@ -26,6 +28,7 @@ def test_a_bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         raise doctor.importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(process, "find_program", lambda name: None)
+    monkeypatch.setattr(doctor, "DEBIAN_CORE", Path("/nowhere"))
     monkeypatch.setattr(doctor.importlib.metadata, "version", missing)
     findings = {finding.name: finding for finding in examine()}
     assert not any(finding.present for finding in findings.values())
@@ -52,6 +55,18 @@ def test_versions(monkeypatch: pytest.MonkeyPatch, said: str, version: str) -> N
     monkeypatch.setattr(process, "find_program", lambda name: Path(name))
     monkeypatch.setattr(process, "run", lambda argv, **_: said)
     assert examine()[0].version == version
+
+
+def test_what_any_command_may_ask_for_is_listed() -> None:
+    findings = {finding.name: finding for finding in examine()}
+    texts = [path.read_text(encoding="utf-8") for path in Path(doctor.__file__).parents[1].rglob("*.py")]
+    asked = {name for text in texts for name in re.findall(r'MissingPackageError\(\s*"([\w-]+)"', text)}
+    assert {"nicegui", "pyarrow", "tensorboardX", "matplotlib"} <= asked
+    assert asked - {"keras"} <= set(findings), "keras comes with tensorflow"
+    programs = {*QEMU_PROGRAMS.values(), renode.PROGRAM, "arduino-cli", "avr-gcc", "arduino-core-avr", "cmake", "pio"}
+    assert programs <= set(findings)
+    assert findings["arduino-cli"].purpose.startswith("build Arduino sketches")
+    assert not findings["renode"].required
 
 
 def test_flashers_are_listed() -> None:

@@ -237,6 +237,15 @@ def test_a_control_command_that_is_refused(tmp_path: Path) -> None:
     assert len(kept.read_bytes()) == board.nvm.size_bytes
 
 
+def test_an_eeprom_that_is_not_emulated_is_not_kept(image: Path, tmp_path: Path) -> None:
+    require_tool("qemu-system-avr")
+    with pytest.raises(EmulatorError, match="qemu does not emulate the memory in which mega2560 keeps") as caught:
+        start(load_board("mega2560"), image, nvm_file=tmp_path / "kept.bin")
+    assert caught.value.hint is not None
+    assert "head pull" in caught.value.hint
+    assert not (tmp_path / "kept.bin").exists()
+
+
 def test_a_board_without_flash_of_its_own_keeps_none(image: Path, tmp_path: Path) -> None:
     with pytest.raises(EmulatorError, match="no non-volatile memory"):
         start(load_board("host").without_nvm(), image, nvm_file=tmp_path / "kept.bin")

@@ -272,11 +272,13 @@ def test_the_learning_rate_that_was_set_is_returned():
     with FakeDevice() as fake, open_device(fake.url) as device:
         assert device.set_learning_rate(1e-3) == pytest.approx(1e-3, rel=2**-15)
         assert device.set_learning_rate(0.0) == 0.0
-        with pytest.raises(LearningRateError, match="refused the learning rate 8") as caught:
-            device.set_learning_rate(8.0)
+        with pytest.raises(LearningRateError, match=r"refused the learning rate 0\.75") as caught:
+            device.set_learning_rate(0.75)
         assert "smaller" in caught.value.hint
         with pytest.raises(LearningRateError):
             device.set_learning_rate(-1.0)
+        with pytest.raises(LearningRateError, match="out of range"):
+            device.set_learning_rate(1.5)
 
 
 def test_statistics():

@@ -153,7 +153,7 @@ def test_the_header_compiles_and_its_offsets_are_those_of_struct(tmp_path: Path)
 
 
 @settings(deadline=None)
-@given(st.floats(2.0**-45, 2.0**10))
+@given(st.floats(2.0**-45, protocol.MOST_LEARNING_RATE))
 def test_a_learning_rate_is_coded_to_15_bits(rate):
     mantissa, exponent = protocol.encode_learning_rate(rate)
     assert 2**14 <= mantissa < 2**15
@@ -167,6 +167,6 @@ def test_learning_rates_at_the_edges():
     assert protocol.encode_learning_rate(1.0) == (2**14, 14)
     just_below_one = math.nextafter(1.0, 0.0)
     assert protocol.decode_learning_rate(*protocol.encode_learning_rate(just_below_one)) == 1.0
-    for rate in (-1e-3, math.nan, math.inf, 1e-30, 1e30):
+    for rate in (-1e-3, math.nan, math.inf, 1e-30, 1e30, math.nextafter(1.0, 2.0), 5.0):
         with pytest.raises(LearningRateError):
             protocol.encode_learning_rate(rate)

@@ -4,14 +4,15 @@ Weights are offset binary (w + 128) in rows of a multiple of four, values under 
 (x + 128) once for all output channels of a pixel. What the two offsets add is taken away by the sum of the values and
 by the bias, into which codegen/viper.py folds the rest. A row of the table has, for each output channel:
 
-    bias, right shift, multiplier, offset, limit, exact multiplier, exact shift
+    bias, right shift, factor, offset, limit, multiplier, shift
 
-The sum, shifted to the right, times the multiplier has 18 fraction bits; where these are above the limit the result may
-be wrong, and the exact form of LiteRT, rounded twice, is taken.
+The sum, shifted to the right, times the factor plus the offset is the output + 128 with 18 fraction bits; where these
+are above the limit it may be wrong, and the exact form of LiteRT, rounded twice, is taken.
 
-Of the variables of a viper function the first three are in registers; for the inner loop these are two pointers and
-the sum. A store through a constant index other than 0 goes wrong on Xtensa (MicroPython 1.25), and so does a minus sign
-before a variable in a register; there are none.
+Of the variables of a viper function the first two are in registers (mpy-cross 1.25): in the inner loop these are a
+pointer and the sum. An operation of two others takes six instructions, of one three. A store through a constant index
+other than 0 goes wrong on Xtensa (MicroPython 1.25), and a minus sign before a variable in a register changes that
+variable; there are none.
 """
 
 import micropython
@@ -54,7 +55,6 @@ _ROW_BYTES = const(28)
 @micropython.viper
 def elearn_conv2d_s8(call: ptr32):
     # In registers. `call` is used again as the pointer to expanded values, once everything is read from it.
-    weights = ptr8(0)
     total = 0
 
     params = ptr32(call[1])
@@ -66,9 +66,9 @@ def elearn_conv2d_s8(call: ptr32):
     channels = params[_INPUT_CHANNELS]
     kernel_h = params[_KERNEL_H]
     zero = params[_INPUT_ZERO_POINT] + 128
-    zero_point = params[_OUTPUT_ZERO_POINT]
-    low = params[_OUTPUT_MIN]
-    high = params[_OUTPUT_MAX]
+    zero_point = params[_OUTPUT_ZERO_POINT] + 128
+    low = params[_OUTPUT_MIN] + 128
+    high = params[_OUTPUT_MAX] + 128
     depth = params[_GROUP_INPUTS]
     # Taps next to each other are next to each other in memory: a row of the window is one part.
     parts = 1
@@ -78,19 +78,20 @@ def elearn_conv2d_s8(call: ptr32):
         taps = 1
     part_bytes = taps * depth
     fours = (kernel_h * parts * part_bytes + 3) >> 2
-    eights = fours >> 1
-    fours = fours & 1
+    sixteens = fours >> 2
+    eight = fours & 2
+    four = fours & 1
 
     y = 0
     while y < params[_OUTPUT_HEIGHT]:
         x = 0
         while x < params[_OUTPUT_WIDTH]:
-            row_of_weights = params[_WEIGHTS]
+            weights = ptr8(params[_WEIGHTS])
             table = ptr32(params[_TABLE])
             group = 0
             while group < channels:
-                # Expand the values under the window: `weights` is where they go to, `total` their sum.
-                weights = ptr8(scratch)
+                # Expand the values under the window; `total` is their sum.
+                place = ptr8(scratch)
                 total = 0
                 row = y * params[_STRIDE_H] - params[_PAD_TOP]
                 i = kernel_h
@@ -119,21 +120,21 @@ def elearn_conv2d_s8(call: ptr32):
                                 after = 0
                             call = ptr32(image + group + (row * width + column) * channels + before)
                         while before:
-                            weights[0] = zero
+                            place[0] = zero
                             total += zero
-                            weights = ptr8(int(weights) + 1)
+                            place = ptr8(int(place) + 1)
                             before -= 1
                         while inside:
                             value = ptr8(call)[0] ^ 128
-                            weights[0] = value
-                            total = value + total
+                            place[0] = value
+                            total += value
                             call = ptr32(int(call) + 1)
-                            weights = ptr8(int(weights) + 1)
+                            place = ptr8(int(place) + 1)
                             inside -= 1
                         while after:
-                            weights[0] = zero
+                            place[0] = zero
                             total += zero
-                            weights = ptr8(int(weights) + 1)
+                            place = ptr8(int(place) + 1)
                             after -= 1
                         column += params[_DILATION_W]
                         j -= 1
@@ -142,13 +143,32 @@ def elearn_conv2d_s8(call: ptr32):
                 group += depth
 
                 of_values = total << 7
-                weights = ptr8(row_of_weights)
-                left = params[_GROUP_OUTPUTS]
-                while left:
+                outputs = params[_GROUP_OUTPUTS]
+                while outputs:
                     call = ptr32(scratch)
                     total = table[_BIAS] - of_values
-                    i = eights
+                    i = sixteens
                     while i:
+                        total = weights[0] * ptr8(call)[0] + total
+                        total = weights[1] * ptr8(call)[1] + total
+                        total = weights[2] * ptr8(call)[2] + total
+                        total = weights[3] * ptr8(call)[3] + total
+                        total = weights[4] * ptr8(call)[4] + total
+                        total = weights[5] * ptr8(call)[5] + total
+                        total = weights[6] * ptr8(call)[6] + total
+                        total = weights[7] * ptr8(call)[7] + total
+                        total = weights[8] * ptr8(call)[8] + total
+                        total = weights[9] * ptr8(call)[9] + total
+                        total = weights[10] * ptr8(call)[10] + total
+                        total = weights[11] * ptr8(call)[11] + total
+                        total = weights[12] * ptr8(call)[12] + total
+                        total = weights[13] * ptr8(call)[13] + total
+                        total = weights[14] * ptr8(call)[14] + total
+                        total = weights[15] * ptr8(call)[15] + total
+                        weights = ptr8(int(weights) + 16)
+                        call = ptr32(int(call) + 16)
+                        i -= 1
+                    if eight:
                         total = weights[0] * ptr8(call)[0] + total
                         total = weights[1] * ptr8(call)[1] + total
                         total = weights[2] * ptr8(call)[2] + total
@@ -159,8 +179,7 @@ def elearn_conv2d_s8(call: ptr32):
                         total = weights[7] * ptr8(call)[7] + total
                         weights = ptr8(int(weights) + 8)
                         call = ptr32(int(call) + 8)
-                        i -= 1
-                    if fours:
+                    if four:
                         total = weights[0] * ptr8(call)[0] + total
                         total = weights[1] * ptr8(call)[1] + total
                         total = weights[2] * ptr8(call)[2] + total
@@ -178,10 +197,10 @@ def elearn_conv2d_s8(call: ptr32):
                         i = i & 0xFFFF
                         near = total >> 16
                         total = total & 0xFFFF
-                        before = total * j
-                        after = near * i
-                        inside = (before & 0x7FFF) + (after & 0x7FFF) + ((total * i >> 16) & 0xFFFF) + 0x4000
-                        total = (near * j << 1) + (before >> 15) + (after >> 15) + (inside >> 15)
+                        cross = total * j
+                        left = near * i
+                        total = (cross & 0x7FFF) + (left & 0x7FFF) + ((total * i >> 16) & 0xFFFF) + 0x4000 >> 15
+                        total += (near * j << 1) + (cross >> 15) + (left >> 15)
                         if shift < 0:
                             # Halves away from zero
                             shift = 0 - shift
@@ -194,10 +213,9 @@ def elearn_conv2d_s8(call: ptr32):
                         total = low
                     if total > high:
                         total = high
-                    output[0] = total
+                    output[0] = total ^ 128
                     output = ptr8(int(output) + 1)
                     table = ptr32(int(table) + _ROW_BYTES)
-                    left -= 1
-                row_of_weights = int(weights)
+                    outputs -= 1
             x += 1
         y += 1

@@ -1,8 +1,8 @@
 """DEPTHWISE_CONV_2D, int8, in viper: the bytes of elearn_depthwise_conv2d_s8.c.
 
 One channel after another: its plane is expanded (x + 128), with its padding, then the window goes over it. Weights are
-words with their signs, [output channel][kernel_h][kernel_w]; the rows of the table are those of kernels_conv2d.py, and
-so is what is said there of variables.
+words with their signs, [output channel][kernel_h][kernel_w]; the rows of the table are those of kernels_conv2d.py, but
+with 20 fraction bits, and what is said there of variables holds here.
 """
 
 import micropython
@@ -45,7 +45,6 @@ _ROW_BYTES = const(28)
 @micropython.viper
 def elearn_depthwise_conv2d_s8(call: ptr32):
     # In registers. `call` is used again as the pointer to expanded values, once everything is read from it.
-    weights = ptr32(0)
     total = 0
 
     params = ptr32(call[1])
@@ -60,69 +59,69 @@ def elearn_depthwise_conv2d_s8(call: ptr32):
     stride_w = params[_STRIDE_W]
     dilation_w = params[_DILATION_W]
     pad_left = params[_PAD_LEFT]
-    out_width = params[_OUTPUT_WIDTH]
-    zero_point = params[_OUTPUT_ZERO_POINT]
-    low = params[_OUTPUT_MIN]
-    high = params[_OUTPUT_MAX]
+    zero_point = params[_OUTPUT_ZERO_POINT] + 128
+    low = params[_OUTPUT_MIN] + 128
+    high = params[_OUTPUT_MAX] + 128
     # The plane is as large as the windows reach, whatever the input's size.
     plane_h = (params[_OUTPUT_HEIGHT] - 1) * params[_STRIDE_H] + (kernel_h - 1) * params[_DILATION_H] + 1
-    plane_w = (out_width - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
-    inside = params[_INPUT_WIDTH]
-    if inside > plane_w - pad_left:
-        inside = plane_w - pad_left
+    plane_w = (params[_OUTPUT_WIDTH] - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
+    height = params[_INPUT_HEIGHT]
+    if height > plane_h - params[_PAD_TOP]:
+        height = plane_h - params[_PAD_TOP]
+    width = params[_INPUT_WIDTH]
+    if width > plane_w - pad_left:
+        width = plane_w - pad_left
     line = plane_w * params[_DILATION_H]
+    # From the last line of a window of three to the first one of the next
+    next_window = stride_w - line - line
     is_three = 0
     if kernel_h == 3 and kernel_w == 3 and dilation_w == 1:
         is_three = 1
-    of_channel = params[_WEIGHTS]
 
+    # Padding is the same for all channels.
+    value = params[_INPUT_ZERO_POINT] + 128
+    call = ptr32(scratch)
+    i = plane_h * plane_w
+    while i:
+        ptr8(call)[0] = value
+        call = ptr32(int(call) + 1)
+        i -= 1
+    first = scratch + params[_PAD_TOP] * plane_w + pad_left
+
+    weights = ptr32(params[_WEIGHTS])
     channel = 0
     while channel < channels:
-        # Expand the plane: `weights` is where it goes to.
-        weights = ptr32(scratch)
-        y = 0 - params[_PAD_TOP]
-        i = plane_h
+        of_line = first
+        call = ptr32(image + channel)
+        to_next_line = (params[_INPUT_WIDTH] - width) * channels
+        i = height
         while i:
-            total = params[_INPUT_ZERO_POINT] + 128
-            if y < 0 or y >= params[_INPUT_HEIGHT]:
-                j = plane_w
-                while j:
-                    ptr8(weights)[0] = total
-                    weights = ptr32(int(weights) + 1)
-                    j -= 1
-            else:
-                j = pad_left
-                while j:
-                    ptr8(weights)[0] = total
-                    weights = ptr32(int(weights) + 1)
-                    j -= 1
-                call = ptr32(image + channel + y * params[_INPUT_WIDTH] * channels)
-                j = inside
-                while j:
-                    ptr8(weights)[0] = ptr8(call)[0] ^ 128
-                    call = ptr32(int(call) + channels)
-                    weights = ptr32(int(weights) + 1)
-                    j -= 1
-                j = plane_w - pad_left - inside
-                while j:
-                    ptr8(weights)[0] = total
-                    weights = ptr32(int(weights) + 1)
-                    j -= 1
-            y += 1
+            total = of_line
+            j = width
+            while j:
+                ptr8(total)[0] = ptr8(call)[0] ^ 128
+                call = ptr32(channels + int(call))
+                total += 1
+                j -= 1
+            call = ptr32(to_next_line + int(call))
+            of_line += plane_w
             i -= 1
 
         multiple = params[_GROUP_OUTPUTS]
         while multiple:
+            bias = table[_BIAS]
+            right = table[_RIGHT]
+            factor = table[_FACTOR]
+            offset = table[_OFFSET]
+            limit = table[_LIMIT]
             place = ptr8(output)
-            corner_of_row = scratch
+            of_line = scratch
             y = params[_OUTPUT_HEIGHT]
             while y:
-                corner = corner_of_row
-                x = out_width
+                call = ptr32(of_line)
+                x = params[_OUTPUT_WIDTH]
                 while x:
-                    call = ptr32(corner)
-                    weights = ptr32(of_channel)
-                    total = table[_BIAS]
+                    total = bias
                     if is_three:
                         total = weights[0] * ptr8(call)[0] + total
                         total = weights[1] * ptr8(call)[1] + total
@@ -135,31 +134,35 @@ def elearn_depthwise_conv2d_s8(call: ptr32):
                         total = weights[6] * ptr8(call)[0] + total
                         total = weights[7] * ptr8(call)[1] + total
                         total = weights[8] * ptr8(call)[2] + total
+                        call = ptr32(next_window + int(call))
                     else:
-                        j = 0
+                        corner = int(call)
+                        of_row = corner
+                        weight = weights
                         i = kernel_h
                         while i:
-                            call = ptr32(corner + j)
-                            i -= 1
-                            j += line
-                            left = kernel_w
+                            call = ptr32(of_row)
+                            j = kernel_w
                             if dilation_w == 1:
-                                while left >= 4:
-                                    total = weights[0] * ptr8(call)[0] + total
-                                    total = weights[1] * ptr8(call)[1] + total
-                                    total = weights[2] * ptr8(call)[2] + total
-                                    total = weights[3] * ptr8(call)[3] + total
-                                    weights = ptr32(int(weights) + 16)
+                                while j > 3:
+                                    total = weight[0] * ptr8(call)[0] + total
+                                    total = weight[1] * ptr8(call)[1] + total
+                                    total = weight[2] * ptr8(call)[2] + total
+                                    total = weight[3] * ptr8(call)[3] + total
+                                    weight = ptr32(int(weight) + 16)
                                     call = ptr32(int(call) + 4)
-                                    left -= 4
-                            while left:
-                                total = weights[0] * ptr8(call)[0] + total
-                                weights = ptr32(int(weights) + 4)
-                                call = ptr32(int(call) + dilation_w)
-                                left -= 1
+                                    j -= 4
+                            while j:
+                                total = weight[0] * ptr8(call)[0] + total
+                                weight = ptr32(int(weight) + 4)
+                                call = ptr32(dilation_w + int(call))
+                                j -= 1
+                            of_row += line
+                            i -= 1
+                        call = ptr32(corner + stride_w)
 
-                    near = (total >> table[_RIGHT]) * table[_FACTOR] + table[_OFFSET]
-                    if near & 0x3FFFF > table[_LIMIT]:
+                    near = (total >> right) * factor + offset
+                    if near & 0xFFFFF > limit:
                         shift = table[_SHIFT]
                         if shift > 0:
                             total = total << shift
@@ -171,8 +174,8 @@ def elearn_depthwise_conv2d_s8(call: ptr32):
                         total = total & 0xFFFF
                         cross = total * j
                         left = near * i
-                        sum = (cross & 0x7FFF) + (left & 0x7FFF) + ((total * i >> 16) & 0xFFFF) + 0x4000
-                        total = (near * j << 1) + (cross >> 15) + (left >> 15) + (sum >> 15)
+                        total = (cross & 0x7FFF) + (left & 0x7FFF) + ((total * i >> 16) & 0xFFFF) + 0x4000 >> 15
+                        total += (near * j << 1) + (cross >> 15) + (left >> 15)
                         if shift < 0:
                             # Halves away from zero
                             shift = 0 - shift
@@ -180,18 +183,17 @@ def elearn_depthwise_conv2d_s8(call: ptr32):
                             total = (total >> shift) + ((total >> (shift - 1)) & 1)
                         total += zero_point
                     else:
-                        total = near >> 18
+                        total = near >> 20
                     if total < low:
                         total = low
                     if total > high:
                         total = high
-                    place[0] = total
-                    place = ptr8(int(place) + outputs)
-                    corner += stride_w
+                    place[0] = total ^ 128
+                    place = ptr8(outputs + int(place))
                     x -= 1
-                corner_of_row += params[_STRIDE_H] * plane_w
+                of_line += params[_STRIDE_H] * plane_w
                 y -= 1
-            of_channel += kernel_h * kernel_w << 2
+            weights = ptr32((kernel_h * kernel_w << 2) + int(weights))
             table = ptr32(int(table) + _ROW_BYTES)
             output += 1
             multiple -= 1

@@ -21,7 +21,6 @@ _TABLE = const(9)
 @micropython.viper
 def elearn_fully_connected_s8(call: ptr32):
     # In registers. `call` is used again as the pointer to expanded values, once everything is read from it.
-    weights = ptr8(0)
     total = 0
 
     params = ptr32(call[1])
@@ -32,19 +31,20 @@ def elearn_fully_connected_s8(call: ptr32):
     low = params[_OUTPUT_MIN]
     high = params[_OUTPUT_MAX]
     fours = (params[_FEATURES] + 3) >> 2
-    eights = fours >> 1
-    fours = fours & 1
+    sixteens = fours >> 2
+    eight = fours & 2
+    four = fours & 1
     row = params[_ROWS]
     while row:
-        weights = ptr8(scratch)
+        call = ptr32(scratch)
         total = 0
         i = params[_FEATURES]
         while i:
             value = values[0] ^ 128
-            weights[0] = value
-            total = value + total
+            ptr8(call)[0] = value
+            total += value
             values = ptr8(int(values) + 1)
-            weights = ptr8(int(weights) + 1)
+            call = ptr32(int(call) + 1)
             i -= 1
         of_values = total << 7
         weights = ptr8(params[_WEIGHTS])
@@ -53,8 +53,28 @@ def elearn_fully_connected_s8(call: ptr32):
         while left:
             call = ptr32(scratch)
             total = table[0] - of_values
-            i = eights
+            i = sixteens
             while i:
+                total = weights[0] * ptr8(call)[0] + total
+                total = weights[1] * ptr8(call)[1] + total
+                total = weights[2] * ptr8(call)[2] + total
+                total = weights[3] * ptr8(call)[3] + total
+                total = weights[4] * ptr8(call)[4] + total
+                total = weights[5] * ptr8(call)[5] + total
+                total = weights[6] * ptr8(call)[6] + total
+                total = weights[7] * ptr8(call)[7] + total
+                total = weights[8] * ptr8(call)[8] + total
+                total = weights[9] * ptr8(call)[9] + total
+                total = weights[10] * ptr8(call)[10] + total
+                total = weights[11] * ptr8(call)[11] + total
+                total = weights[12] * ptr8(call)[12] + total
+                total = weights[13] * ptr8(call)[13] + total
+                total = weights[14] * ptr8(call)[14] + total
+                total = weights[15] * ptr8(call)[15] + total
+                weights = ptr8(int(weights) + 16)
+                call = ptr32(int(call) + 16)
+                i -= 1
+            if eight:
                 total = weights[0] * ptr8(call)[0] + total
                 total = weights[1] * ptr8(call)[1] + total
                 total = weights[2] * ptr8(call)[2] + total
@@ -65,8 +85,7 @@ def elearn_fully_connected_s8(call: ptr32):
                 total = weights[7] * ptr8(call)[7] + total
                 weights = ptr8(int(weights) + 8)
                 call = ptr32(int(call) + 8)
-                i -= 1
-            if fours:
+            if four:
                 total = weights[0] * ptr8(call)[0] + total
                 total = weights[1] * ptr8(call)[1] + total
                 total = weights[2] * ptr8(call)[2] + total

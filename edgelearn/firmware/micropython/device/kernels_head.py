@@ -43,7 +43,6 @@ _LARGEST_ROW_T = const(45)
 @micropython.viper
 def elearn_head_forward(call: ptr32):
     # In registers: `call` becomes the features.
-    weights = ptr8(0)
     total = 0
 
     params = ptr32(call[1])

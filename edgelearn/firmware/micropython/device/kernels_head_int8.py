@@ -1,4 +1,4 @@
-"""One step of learning of the trainable layer with 8 more bits for each weight, in viper: the bits of elearn_head.c.
+"""One step of learning, in viper: the bits of elearn_head.c with 8 more bits for each weight.
 
 See edgelearn/training/head.py for the formulas, and kernels_conv2d.py about variables.
 """
@@ -39,8 +39,7 @@ _LARGEST_UPDATE_SHIFT = const(24)
 @micropython.viper
 def elearn_head_learn(call: ptr32):
     # In registers: `call` becomes the features.
-    weights = ptr8(0)
-    u = 0
+    i = 0
 
     params = ptr32(call[1])
     state = ptr32(call[2])
@@ -97,19 +96,16 @@ def elearn_head_learn(call: ptr32):
             saturated = 0
             i = count
             while i:
-                u = ((weights[0] ^ 128) << 8) + residual[0] - ((k * (ptr8(call)[0] ^ 128) + constant) >> shift)
+                i -= 1
+                u = ((weights[i] ^ 128) << 8) + residual[i] - ((k * (ptr8(call)[i] ^ 128) + constant) >> shift)
                 if u >> 16:
                     saturated = 1
                     if u < 0:
                         u = 0
                     else:
                         u = 65535
-                weights[0] = (u >> 8) ^ 128
-                residual[0] = u
-                residual = ptr8(int(residual) + 1)
-                weights = ptr8(int(weights) + 1)
-                call = ptr32(int(call) + 1)
-                i -= 1
+                weights[i] = (u >> 8) ^ 128
+                residual[i] = u
             if saturated:
                 place = ptr8(state[_ROW_T] + row)
                 u = (place[0] ^ 128) - 128

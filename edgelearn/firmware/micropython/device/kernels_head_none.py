@@ -1,4 +1,4 @@
-"""One step of learning of the trainable layer whose weights are int8 and no more, in viper: the bits of elearn_head.c.
+"""One step of learning, in viper: the bits of elearn_head.c with weights of int8 and no more.
 
 See edgelearn/training/head.py for the formulas, and kernels_conv2d.py about variables.
 """
@@ -38,8 +38,7 @@ _LARGEST_UPDATE_SHIFT = const(24)
 @micropython.viper
 def elearn_head_learn(call: ptr32):
     # In registers: `call` becomes the features.
-    weights = ptr8(0)
-    u = 0
+    i = 0
 
     params = ptr32(call[1])
     state = ptr32(call[2])
@@ -95,17 +94,15 @@ def elearn_head_learn(call: ptr32):
             saturated = 0
             i = count
             while i:
-                u = ((weights[0] ^ 128) << 8) + 128 - ((k * (ptr8(call)[0] ^ 128) + constant) >> shift)
+                i -= 1
+                u = ((weights[i] ^ 128) << 8) + 128 - ((k * (ptr8(call)[i] ^ 128) + constant) >> shift)
                 if u >> 16:
                     saturated = 1
                     if u < 0:
                         u = 0
                     else:
                         u = 65535
-                weights[0] = (u >> 8) ^ 128
-                weights = ptr8(int(weights) + 1)
-                call = ptr32(int(call) + 1)
-                i -= 1
+                weights[i] = (u >> 8) ^ 128
             if saturated:
                 place = ptr8(state[_ROW_T] + row)
                 u = (place[0] ^ 128) - 128

@@ -1,4 +1,4 @@
-"""One step of learning of the trainable layer whose weights are int8, rounded at random, in viper: the bits of elearn_head.c.
+"""One step of learning, in viper: the bits of elearn_head.c with weights of int8 that are rounded at random.
 
 See edgelearn/training/head.py for the formulas, and kernels_conv2d.py about variables.
 """
@@ -101,7 +101,11 @@ def elearn_head_learn(call: ptr32):
                 random ^= random << 13
                 random ^= (random >> 17) & 0x7FFF
                 random ^= random << 5
-                u = ((weights[0] ^ 128) << 8) + ((random >> 24) & 255) - ((k * (ptr8(call)[0] ^ 128) + constant) >> shift)
+                u = (
+                    ((weights[0] ^ 128) << 8)
+                    + ((random >> 24) & 255)
+                    - ((k * (ptr8(call)[0] ^ 128) + constant) >> shift)
+                )
                 if u >> 16:
                     saturated = 1
                     if u < 0:

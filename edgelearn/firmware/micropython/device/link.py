@@ -26,11 +26,15 @@ _CLASSES = const(5)
 _SESSION = const(6)
 _NEXT_SEQUENCE = const(7)
 
-_SILENCE_MS = const(50)  # after which what came alone was meant for somebody else
+_SILENCE_MS = const(50)  # after which no frame goes on
+_SILENCES = const(10)  # after which what came alone was meant for somebody else; a busy host may pause within a frame
 _DATA_BYTES = const(64)  # that are read at once
-_SLICE_BYTES = const(8)  # the same where a reader blocks: so many bytes may be missing until the next ones come
+# The same where a reader blocks. If a host dies within a frame, its next slice takes what a tool then sends, which must
+# be no more than the carriage return, Ctrl-C, carriage return that it begins with.
+_SLICE_BYTES = const(3)
 _REPLY_BYTES = const(256)  # a reply with its CRC is one block of COBS: one byte, at most 254, and the zero
 _MOST_READ = const(234)
+_FRAMES_BYTES = const(512)
 _KEPT_BYTES = const(39)  # header and payload of a RESULT, the longest reply that is kept
 _WRITE_TRIES = const(1000)
 
@@ -53,6 +57,13 @@ _AT_REST = const(9)
 _COUNTS = const(10)
 _CAPACITY = const(11)
 _WHOLE = const(12)
+_QUIET = const(13)
+
+# What came alone. 0: nothing, -1: other bytes too.
+_CONTROLS = const(1)  # Ctrl-A to Ctrl-D last
+_RETURNS = const(2)  # only carriage returns
+_RETURNED = const(3)  # carriage returns last
+_CALLED = const(4)  # carriage returns, then Ctrl-C
 
 
 class Link:
@@ -78,7 +89,7 @@ class Link:
         self._reply = bytearray(_REPLY_BYTES)
         self._kept = bytearray(_WINDOW * _KEPT_BYTES)
         self._crc = array("I", (0,))
-        self._state = array("i", (0,) * 13)
+        self._state = array("i", (0,) * 14)
         self._state[_CAPACITY] = capacity
         self._state[_COUNTS] = hasattr(reader, "any")
         # Where the bytes are not the REPL's nobody else is there to talk to.
@@ -343,7 +354,7 @@ class Link:
         self._send(_MSG_HELLO_REPLY, _HELLO_REPLY_BYTES)
 
     def _saves(self):
-        return self._model.store.sequence if self._has_head else 0
+        return self._model.store.number() if self._has_head else 0
 
     # The host leaves: the session that it names is over.
     def _goodbye(self):
@@ -384,14 +395,14 @@ class Link:
             largest_free(),
             self._collections,
         )
-        self._allocated = gc.mem_alloc()
+        self._allocated = 0
         self._send(_MSG_STATISTICS_REPLY, _STATISTICS_REPLY_BYTES)
 
-    # Samples allocate nothing, any other request far less than is free: where less is allocated than before the one
-    # before, there was one collection. MicroPython itself counts none.
+    # Samples allocate nothing, any other request far less than is free: where clearly less is allocated than at the one
+    # before, there was one collection. MicroPython itself counts none. Frames of functions come and go without any.
     def _note_collection(self):
         allocated = gc.mem_alloc()
-        if allocated < self._allocated:
+        if allocated + _FRAMES_BYTES < self._allocated:
             self._collections += 1
         self._allocated = allocated
 
@@ -594,16 +605,16 @@ def largest_free():
 
 # Wait for a whole frame: its size, without COBS and its zero, or one of the numbers above.
 #
-# Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D and carriage
-# returns that nothing follows, or Ctrl-C and a carriage return after it, with which tools begin and wait for no answer.
-# No frame begins so. _ALONE is -1 once others came; its bit 0 says that there was one of Ctrl-A to Ctrl-D, bit 1 that
-# there was a Ctrl-C.
+# Bytes that come alone, after a silence or a zero, are perhaps meant for the REPL: Ctrl-A to Ctrl-D that nothing
+# follows, which a person types, or a carriage return, Ctrl-C and the next carriage return, with which tools begin
+# without waiting for an answer. What comes after that is left for the REPL. No frame begins so.
 @micropython.viper
 def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
     s = ptr32(state)
     d = ptr8(data)
     f = ptr8(frame)
     capacity = int(s[_CAPACITY])
+    last = int(now())
     while True:
         at = int(s[_AT])
         count = int(s[_COUNT])
@@ -615,11 +626,15 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
             alone = int(s[_ALONE])
             if alone >= 0:
                 if byte == 13:
-                    if alone & 2:
+                    if alone == _CALLED:
                         s[_AT] = at
                         return _INTERRUPTED
+                    if alone == 0:
+                        s[_ALONE] = _RETURNS
+                    elif alone == _CONTROLS:
+                        s[_ALONE] = _RETURNED
                 elif byte and byte <= 4:
-                    s[_ALONE] = alone | (3 if byte == 3 else 1)
+                    s[_ALONE] = _CALLED if byte == 3 and alone >= _RETURNS else _CONTROLS
                 else:
                     # The end of what came after a long wait may be meant so.
                     s[_ALONE] = int(s[_STALLED]) - 1
@@ -661,10 +676,28 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
         s[_AT] = 0
         s[_COUNT] = 0
         s[_STALLED] = 0
+        if int(s[_ALONE]) < 0 and int(s[_AT_REST]) == 0:
+            # Within a frame, on the REPL's line: what is sure to come is read without asking whether it is there.
+            wanted = block + 1
+            if size and f[0] == _MSG_SAMPLE and int(s[_WHOLE]) - size > wanted:
+                wanted = int(s[_WHOLE]) - size
+            if wanted > _SLICE_BYTES:
+                wanted = _SLICE_BYTES
+            got = readinto(data, wanted)
+            if not got:
+                return _ENDED
+            s[_COUNT] = int(got)
+            before = last
+            last = int(now())
+            if last - before >= _SILENCE_MS:
+                s[_ALONE] = 0
+                s[_STALLED] = 1
+            continue
         ready = False
         for _ in ipoll(_SILENCE_MS):
             ready = True
         if ready:
+            s[_QUIET] = 0
             wanted = 1
             if int(s[_COUNTS]):
                 wanted = int(waiting())
@@ -672,27 +705,21 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
                     wanted = 1
                 if wanted > _DATA_BYTES:
                     wanted = _DATA_BYTES
-            else:
-                # After a block comes another or the end.
-                wanted = block + 1
-                if size and f[0] == _MSG_SAMPLE and int(s[_WHOLE]) - size > wanted:
-                    wanted = int(s[_WHOLE]) - size
-                if wanted > _SLICE_BYTES:
-                    wanted = _SLICE_BYTES
-            before = int(now())
             got = readinto(data, wanted)
             if got:
                 s[_COUNT] = int(got)
             elif not int(s[_COUNTS]):
                 return _ENDED
-            if int(now()) - before >= _SILENCE_MS:
-                s[_ALONE] = s[_AT_REST]
-                s[_STALLED] = 1 + int(s[_AT_REST])
+            last = int(now())
         else:
+            quiet = int(s[_QUIET]) + 1
             alone = int(s[_ALONE])
-            if alone > 0 and alone & 1:
+            if alone <= 0 or alone == _RETURNS:
+                s[_ALONE] = s[_AT_REST]
+            elif quiet < _SILENCES:
+                s[_QUIET] = quiet
+            else:
                 return _INTERRUPTED
-            s[_ALONE] = s[_AT_REST]
 
 
 # Whether the CRC at the end of a frame is right.

@@ -1,6 +1,13 @@
-# Runs at every start: the model answers a host on the line of the REPL. `edgelearn stream --port PORT` speaks to it.
+# Runs at every start: the model answers a host on the line of the REPL, to which `edgelearn stream --port PORT` speaks.
 #
 # Ctrl-C from a terminal, or any tool such as mpremote, ends it and gets the REPL; Ctrl-D there starts it again.
+import micropython
+
+# A host may be talking already, and Ctrl-C is one of its bytes.
+try:
+    micropython.kbd_intr(-1)
+except KeyboardInterrupt:
+    micropython.kbd_intr(-1)
 
 
 def main():
@@ -16,6 +23,8 @@ def main():
         print("The model on this board cannot be loaded:", error or type(error).__name__)
         print("Put it there again with `edgelearn flash`.")
         return
+    finally:
+        micropython.kbd_intr(3)
     link.run()
 
 

@@ -19,10 +19,14 @@ class Store:
     def __init__(self, folder, identity):
         self._paths = (folder + "/head.0", folder + "/head.1")
         self._identity = identity
-        self.sequence = 0  # of the newest save, 0 without one
+        self.sequence = 0  # of the newest file
         self._newest = None  # which of the files it is in
         self._is_forgotten = True
         self._crc = array("I", (0,))
+
+    # Number of the newest save; 0 without one, or after it was forgotten.
+    def number(self):
+        return 0 if self._is_forgotten else self.sequence
 
     # Whether there is room for a save: not where the file system cannot be written.
     def can_save(self, parts):
@@ -85,8 +89,9 @@ class Store:
 
     # From now on there is no save.
     def forget(self):
-        self._write(_FORGOTTEN, ())
-        self._is_forgotten = True
+        if self._newest is not None:
+            self._write(_FORGOTTEN, ())
+            self._is_forgotten = True
 
     def _write(self, length, parts):
         number = 0 if self._newest else 1

@@ -278,7 +278,7 @@
 #define ELEARN_STATISTICS_REPLY_SENSOR_SAMPLES 68u /* u32: samples since the sensor was started */
 #define ELEARN_STATISTICS_REPLY_SENSOR_LEARNED 72u /* u32: of these, how many were learned */
 #define ELEARN_STATISTICS_REPLY_SENSOR_UNTOLD 76u /* u32: SENSOR_EVENTs not sent because the other side took no more bytes */
-#define ELEARN_STATISTICS_REPLY_HEAP_FREE_BYTES 80u /* u32: free in the heap, with MicroPython; C has none, and leaves this and what follows out */
+#define ELEARN_STATISTICS_REPLY_HEAP_FREE_BYTES 80u /* u32: free in the heap; C has none, and sends neither this nor what follows */
 #define ELEARN_STATISTICS_REPLY_HEAP_ALLOCATED_BYTES 84u /* u32: taken in the heap, garbage included */
 #define ELEARN_STATISTICS_REPLY_HEAP_LARGEST_FREE_BYTES 88u /* u32: the largest block that can be had, within 64 */
 #define ELEARN_STATISTICS_REPLY_COLLECTIONS 92u /* u32: collections of garbage that were noticed since the link began */

@@ -3,6 +3,13 @@
 # Nothing is allocated in predict() and learn() where x is bytes and y a number. What is of this model alone stands in
 # facts.py and the .bin files; this file is the same for every model.
 import gc
+
+# What imports leave behind lies between what stays, until no large piece fits any more: it is collected at once, up to
+# the end of load().
+_usual_threshold = gc.threshold()
+gc.collect()
+gc.threshold(2048)
+
 import math
 import os
 import struct
@@ -23,7 +30,10 @@ def load():
     """The network with what it learned last, as far as it was saved."""
     folder = __file__.rsplit("/", 1)[0]
     # In ROM nothing can be saved: what was learned lies beside main.py then.
-    return Model(folder, os.getcwd().rstrip("/") if folder.startswith("/rom/") else folder)
+    model = Model(folder, os.getcwd().rstrip("/") if folder.startswith("/rom/") else folder)
+    gc.collect()
+    gc.threshold(_usual_threshold)
+    return model
 
 
 class Model:
@@ -37,6 +47,10 @@ class Model:
     """
 
     def __init__(self, folder, saves):
+        from .runner import prepare, run
+
+        # The largest first.
+        gc.collect()
         self._tables = bytearray(facts.TABLES_BYTES)
         self._ram = bytearray(facts.RAM_BYTES)
         self._weights = _weights(folder + "/weights.bin")
@@ -47,8 +61,6 @@ class Model:
         self.outputs = self._ends(facts.OUTPUTS)
         self.prediction = 0
         self._input = address(self.inputs[0])
-        from .runner import prepare, run
-
         self._run = run
         self._predict = prepare(self._tables, facts.PREDICT)
         self.counters = array("I", (0,) * 8)
