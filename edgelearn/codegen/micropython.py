@@ -117,7 +117,7 @@ def check_heap(board: Board, needed: PackageNeed) -> None:
     python = board.micropython
     available = python.heap_bytes if python else 0
     heap = dict(needed.heap)
-    if python and python.romfs_bytes > heap["weights"]:
+    if python and heap["weights"] <= python.romfs_bytes:
         heap["weights"] = 0
     needed_bytes = sum(heap.values())
     if needed_bytes <= available:
