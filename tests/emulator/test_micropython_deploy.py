@@ -241,6 +241,8 @@ def test_weights_stay_in_rom_where_the_heap_is_small(board: EmulatedBoard, folde
         assert files(line) == {"rom", "main.py", "edgelearn.json", "head.1"}
     text = refused(lambda: put(board.url, package, heap_bytes=free + 10**6), Failure.TOO_LARGE)
     assert f"needs {free + 10**6 - len(weights):,} bytes of heap, on {EMULATED} {free:,} are free" in text
+    text = refused(lambda: put(board.url, package, heap_bytes=need, romfs=False), Failure.TOO_LARGE)
+    assert "its weights cannot be read in place: --no-romfs" in text
 
 
 def test_what_was_learned_goes_with_the_package(board: EmulatedBoard, little: Package) -> None:

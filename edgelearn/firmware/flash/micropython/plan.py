@@ -183,7 +183,7 @@ def plan(
     why_not = _why_not_rom(found, there, image, force=force)
     takes_rom = _takes_rom(found, board, heap_bytes, romfs, why_not)
     saved_bytes = len(contents[weights]) if takes_rom else 0
-    _check_heap(found, board, heap_bytes - saved_bytes, "" if takes_rom or romfs is False else why_not)
+    _check_heap(found, board, heap_bytes - saved_bytes, "" if takes_rom else why_not or "--no-romfs")
     wanted = {path: data for path, data in contents.items() if not (takes_rom and path in in_rom)}
     _check_shadows(there, wanted, takes_rom=takes_rom)
     wanted[LIST] = _list(wanted, takes_rom=takes_rom)
