@@ -462,9 +462,10 @@ def _report_package(folder: Path, plan: Plan) -> None:
 
     python = plan.board.micropython
     available = f" of {python.heap_bytes:,}" if python else ""
+    in_place = " with its weights, which are read in place in ROM" if python and python.romfs_bytes else ""
     click.echo(
         f"wrote {folder} for MicroPython on {plan.board.title}: "
-        f"heap about {read_project(folder).heap_bytes:,}{available} bytes"
+        f"heap about {read_project(folder).heap_bytes:,}{available} bytes{in_place}"
     )
     click.echo(f"put it on the board with `edgelearn flash {shlex.quote(str(folder))}`; main.py there speaks the link")
 

@@ -49,7 +49,8 @@ class Deployed(Struct, frozen=True, kw_only=True):
         output: what was generated.
         port: where the program said hello; `emulate` for an emulated board, empty where nobody could ask.
         model_hash: of the model that runs.
-        flash_bytes, ram_bytes: of the image; the stack is not in them. 0 where it is built by other tools.
+        flash_bytes, ram_bytes: of the image; the stack is not in them. 0 where other tools build it, and
+            for MicroPython.
         learns: whether the model has a trainable layer.
         notes: what a person should know.
     """
@@ -119,6 +120,8 @@ def deploy(
     target = output or board.outputs[0]
     pipeline.check_output(board, target)
     emulated = port == pipeline.EMULATE
+    if emulated and target is Output.MICROPYTHON:
+        raise OptionError("MicroPython is not emulated", hint="name the port of a board where it runs")
     if emulated and method:
         raise OptionError(f"an emulated board is not flashed with {method}", hint="leave --method out, or name a port")
     if emulated:
@@ -133,7 +136,9 @@ def deploy(
             bundle, board, residual=residual, learning_rate=learning_rate, output=output, senses=senses
         )
         say(
-            f"flash about {plan.flash_bytes:,} of {board.flash_bytes:,} bytes, "
+            count(len(plan.steps), "layer")
+            if target is Output.MICROPYTHON
+            else f"flash about {plan.flash_bytes:,} of {board.flash_bytes:,} bytes, "
             f"RAM about {plan.ram_bytes:,} of {board.ram_bytes:,}"
         )
     project = folder / "project"
@@ -143,8 +148,14 @@ def deploy(
         words = (str(project), unkept_words(plan, board), left_out and f"no longer with {left_out}: --sensor adds it")
         say("; ".join(filter(None, words)))
     with step("build") as say:
-        built = pipeline.build(project, toolchain=toolchain)
-        say(f"{built.flash_bytes:,} bytes of flash, {built.ram_bytes:,} of RAM")
+        flash_bytes, ram_bytes = 0, 0
+        if target is Output.MICROPYTHON:
+            files = pipeline.build_package(project).package.files
+            say(f"{sum(files.values()):,} bytes of files, about {read_project(project).heap_bytes:,} of heap")
+        else:
+            built = pipeline.build(project, toolchain=toolchain)
+            flash_bytes, ram_bytes = built.flash_bytes, built.ram_bytes
+            say(f"{flash_bytes:,} bytes of flash, {ram_bytes:,} of RAM")
     done = Deployed(
         bundle=str(path),
         project=str(project),
@@ -152,9 +163,9 @@ def deploy(
         output=plan.output.value,
         port="",
         model_hash=bundle.model_hash,
-        flash_bytes=built.flash_bytes,
-        ram_bytes=built.ram_bytes,
-        learns=built.project.trains,
+        flash_bytes=flash_bytes,
+        ram_bytes=ram_bytes,
+        learns=read_project(project).trains,
     )
     return _emulate(done, project, step) if emulated else _flash(done, project, port, method, force=force, step=step)
 

@@ -1,5 +1,8 @@
 """flash(folder): a project onto a real board, until the program there has said which model it runs.
 
+A MicroPython package goes another way in the place of image and flash: it is compiled, and put onto the board through
+its raw REPL (`edgelearn.firmware.flash.micropython`).
+
     image    built where there is none, and checked against the board's memory     edgelearn.firmware.flash.guard
     way      found from what is plugged in and installed                           edgelearn.firmware.flash.choose
     flash    with somebody's flasher, again where the board vanished midway        edgelearn.firmware.flash.run
@@ -25,6 +28,7 @@ from edgelearn.errors import (
     DeviceTimeoutError,
     EdgelearnError,
     FlashError,
+    NoFlasherError,
     OptionError,
     PortError,
     ProtocolVersionError,
@@ -37,8 +41,11 @@ from edgelearn.firmware.flash.choose import Candidate, Surroundings
 from edgelearn.firmware.flash.devices import FoundDevice, find_devices
 from edgelearn.firmware.flash.drives import FoundDrive
 from edgelearn.firmware.flash.methods import FIRMWARE_SUFFIXES, firmware_suffixes
+from edgelearn.firmware.flash.micropython import deploy as micropython
+from edgelearn.firmware.flash.micropython.plan import Deployment
 from edgelearn.firmware.flash.ports import SerialPort
 from edgelearn.firmware.flash.tool import Failure, Job, Reach
+from edgelearn.firmware.package import Package
 from edgelearn.host.device import open_device
 from edgelearn.project import Project, read_project
 
@@ -61,6 +68,7 @@ class Flashed(Struct, frozen=True, kw_only=True):
         board: its name.
         method: the way it was flashed.
         commands: the exact command lines; a bootloader may have got the port another name meanwhile.
+        steps: what was done, or would be, where no program is started.
         attempts: how often it was flashed; 0 for a dry run.
         port: where the program said hello; empty where it was not asked.
         model_hash: that it named; empty where it was not asked.
@@ -70,6 +78,7 @@ class Flashed(Struct, frozen=True, kw_only=True):
     board: str
     method: str
     commands: tuple[tuple[str, ...], ...]
+    steps: tuple[str, ...] = ()
     attempts: int = 0
     port: str = ""
     model_hash: str = ""
@@ -93,6 +102,8 @@ def flash(
     method: str = "",
     force: bool = False,
     dry_run: bool = False,
+    firmware: Path | None = None,
+    romfs: bool | None = None,
     say: _Say = lambda text: None,
 ) -> Flashed:
     """Flash a generated project and check that its program runs.
@@ -104,7 +115,10 @@ def flash(
         method: the way, by the name that board files use; by default the first that can be used.
         force: flash although the image is unsafe, or another board is at the port.
         dry_run: check everything, prepare the file for the flasher, and flash nothing; a program or a board that is
-            missing is a note.
+            missing is a note. A MicroPython board is connected to and looked at: its program starts anew.
+        firmware: MicroPython itself, which is flashed first where it does not answer, or is too old.
+        romfs: whether a MicroPython package goes into the board's ROM partition; see
+            `edgelearn.firmware.flash.micropython.plan`.
         say: takes what a person should see as it happens.
 
     Raises:
@@ -121,6 +135,14 @@ def flash(
     output = Output(project.output)
     if output is Output.LIBRARY:
         raise pipeline.library_refusal(folder)
+    if output is Output.MICROPYTHON:
+        wish = _Wish(port=port, method=method, force=force, dry_run=dry_run, firmware=firmware, romfs=romfs)
+        return _flash_package(folder, project, board, wish, say)
+    if firmware is not None or romfs is not None:
+        raise OptionError(
+            f"{folder} is a project for {output.value}, not for MicroPython",
+            hint="leave --firmware and --romfs out, or `edgelearn generate --target micropython`",
+        )
     here = choose.look()
     notes = []
     try:
@@ -157,7 +179,8 @@ def flash(
     # A port that the board is flashed by is no adapter's at its pins.
     hello_port = "" if asked.spare_port and candidate.port == asked.spare_port else asked.hello_port
     before = look_before(board, output, hello_port, candidate)
-    done = replace(done, attempts=_flash(board, candidate, job, say))
+    attempts, _ = _flash(board, candidate, job, say, lambda at: run.flash(candidate, at))
+    done = replace(done, attempts=attempts)
     why_not = "" if hello_port else _unasked(board, output)
     if why_not:
         return replace(done, notes=(*done.notes, why_not))
@@ -204,8 +227,138 @@ def flash_firmware(
         board=board.name,
         method=candidate.method,
         commands=candidate.tool.commands(job),
-        attempts=0 if dry_run else _flash(board, candidate, job, say),
+        attempts=0 if dry_run else _flash(board, candidate, job, say, lambda at: run.flash(candidate, at))[0],
         notes=tuple(notes),
+    )
+
+
+class _Wish(Struct, frozen=True, kw_only=True):
+    """What a person asks of a MicroPython deployment; see `flash`."""
+
+    port: str
+    method: str
+    force: bool
+    dry_run: bool
+    firmware: Path | None
+    romfs: bool | None
+
+
+def _flash_package(folder: Path, project: Project, board: Board, wish: _Wish, say: _Say) -> Flashed:
+    """Compile a MicroPython package and put it onto a board, MicroPython itself first where that is needed."""
+    if wish.firmware is not None:
+        _check_firmware(wish.firmware, board, "", force=wish.force)
+    say(f"compiling {folder}")
+    package = pipeline.build_package(folder).package
+    if wish.dry_run and wish.firmware is not None:
+        first = flash_firmware(wish.firmware, board, port=wish.port, force=wish.force, dry_run=True)
+        done = _deploy(folder, project, board, package, wish, say)
+        note = f"where MicroPython does not answer, {wish.firmware.name} is flashed first"
+        return replace(done, commands=first.commands, notes=(note, *done.notes))
+    try:
+        return _deploy(folder, project, board, package, wish, say)
+    except (FlashError, NoFlasherError) as error:
+        if wish.firmware is None or not _wants_firmware(error):
+            raise
+        say(f"{error.message}: {wish.firmware.name} goes there first")
+    first = flash_firmware(wish.firmware, board, port=wish.port, force=wish.force, say=say)
+    ports.wait_for(lambda: _is_back(board, wish.port), ports.RETURN_S)
+    done = _deploy(folder, project, board, package, wish, say)
+    return replace(done, commands=first.commands, notes=(*first.notes, *done.notes))
+
+
+def _wants_firmware(error: FlashError | NoFlasherError) -> bool:
+    """Whether MicroPython itself may be what is missing."""
+    if isinstance(error, NoFlasherError):
+        return True
+    return (error.step, error.failure) in (
+        ("connect", Failure.NO_ANSWER.value),
+        ("look", Failure.NOT_SUPPORTED.value),
+    )
+
+
+def _is_back(board: Board, port: str) -> bool:
+    there = ports.serial_ports()
+    return any(one.device == port for one in there) if port else bool(ports.ports_of(board, there))
+
+
+def _deploy(folder: Path, project: Project, board: Board, package: Package, wish: _Wish, say: _Say) -> Flashed:
+    """Put a compiled package onto a board where MicroPython runs, and wait for its hello."""
+    output = Output.MICROPYTHON
+    here = choose.look()
+    notes: list[str] = []
+    try:
+        asked = _check_asked(board, output, here, port=wish.port, method=wish.method, force=wish.force)
+    except PortError as error:
+        if not wish.dry_run:
+            raise
+        notes.append(f"missing: {error.message}; {error.cause}")
+        asked = _Asked()
+    candidate = choose.choose(
+        board,
+        here,
+        output=output,
+        method=wish.method,
+        port=asked.flash_port,
+        force=wish.force,
+        anyway=wish.dry_run,
+    )
+    job = run.prepare(board, folder, candidate)
+    done = Flashed(
+        board=board.name,
+        method=candidate.method,
+        commands=(),
+        notes=(*(notes or _unknown(board, candidate)), *_lacking(candidate)),
+    )
+    if not job.port:  # a dry run, and no board is there
+        return replace(done, steps=tuple(f"write {path} ({size:,} bytes)" for path, size in package.files.items()))
+    if not wish.dry_run:
+        for note in done.notes:
+            say(f"note: {note}")
+    before = look_before(board, output, asked.hello_port, candidate)
+    made: list[Deployment] = []
+
+    def write(at: Job) -> None:
+        made.append(
+            micropython.deploy(
+                at,
+                package,
+                heap_bytes=project.heap_bytes,
+                romfs=wish.romfs,
+                force=wish.force,
+                dry_run=wish.dry_run,
+                say=say,
+            )
+        )
+
+    try:
+        if wish.dry_run:
+            attempts = 0
+            write(job)
+        else:
+            attempts, job = _flash(board, candidate, job, say, write)
+    except FlashError as error:
+        raise _answering(error, job.port) from error
+    done = replace(done, steps=made[-1].steps)
+    if wish.dry_run:
+        return done
+    say("waiting for the program's hello")
+    at, model_hash = _hello(board, project, output, asked.hello_port or job.port, before)
+    return replace(done, attempts=attempts, port=at, model_hash=model_hash)
+
+
+def _answering(error: FlashError, port: str) -> FlashError:
+    """The same error, with the program of ours that answers in place of MicroPython."""
+    if (error.step, error.failure) != ("connect", Failure.NO_ANSWER.value):
+        return error
+    program = _program(port)
+    if not program:
+        return error
+    return FlashError(
+        error.message,
+        step=error.step,
+        failure=error.failure,
+        cause=f"firmware of edgelearn that is no MicroPython runs there: {program}",
+        hint=error.hint,
     )
 
 
@@ -277,7 +430,7 @@ def _check_asked(board: Board, output: Output, here: Surroundings, *, port: str,
     _check_emulated(port)
     choose.ways_for(board, output=output, method=method)
     if not port or "://" in port:
-        return _Asked(hello_port=port)
+        return _Asked(flash_port=port if output is Output.MICROPYTHON else "", hello_port=port)
     port = choose.find_port(here, port)
     asked = _asked(board, output, here, port)
     if asked.flash_port and not force:
@@ -323,7 +476,7 @@ def _lacking(candidate: Candidate) -> list[str]:
 
 def _unknown(board: Board, candidate: Candidate) -> list[str]:
     """That a board is flashed by a port which only a person knows as its."""
-    if not candidate.named:
+    if not candidate.named or "://" in candidate.port:
         return []
     return [f"{candidate.port} is not known as a {board.name} by its USB identifier; it is taken because you name it"]
 
@@ -332,22 +485,22 @@ def _usb_port(device: str) -> SerialPort | None:
     return next((one for one in ports.serial_ports() if one.device == device and one.vid), None)
 
 
-def _flash(board: Board, candidate: Candidate, job: Job, say: _Say) -> int:
-    """Flash, again where the board vanished meanwhile and came back; how often it was."""
+def _flash(board: Board, candidate: Candidate, job: Job, say: _Say, write: Callable[[Job], None]) -> tuple[int, Job]:
+    """Flash, again where the board vanished meanwhile and came back; how often it was, and where at last."""
     attempt = 1
     while True:
         say(f"flashing {board.name} with {candidate.tool.title}" + (f", attempt {attempt}" if attempt > 1 else ""))
         known = _usb_port(job.port)
         others = [one for one in ports.serial_ports() if one != known]
         try:
-            run.flash(candidate, job)
+            write(job)
         except FlashError as error:
             if error.failure != Failure.VANISHED.value or attempt == ATTEMPTS:
                 raise
             say(f"{error.message}; waiting for it to come back")
             job = _returned(board, job, known, others, error)
         else:
-            return attempt
+            return attempt, job
         attempt += 1
 
 
@@ -369,8 +522,6 @@ def _returned(board: Board, job: Job, known: SerialPort | None, others: list[Ser
 
 def _unasked(board: Board, output: Output) -> str:
     """Why nobody can ask the program for its hello; empty where its port is on USB."""
-    if output is Output.MICROPYTHON:
-        return "whether the program runs is seen with `mpremote`"
     if output is Output.BARE_METAL and board.uart is None:
         return "its board file does not say where its serial line is: give its port with --port"
     if output is Output.BARE_METAL and board.uart is not None and not board.uart.reaches_usb:

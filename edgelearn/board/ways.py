@@ -138,7 +138,7 @@ class EspTool(_Way, frozen=True, kw_only=True, tag="esptool"):
 
 
 class MpRemote(_Way, frozen=True, kw_only=True, tag="mpremote"):
-    """MicroPython's file system, over its serial port."""
+    """MicroPython's file system or ROM partition, over its serial port, with mpremote's transport."""
 
 
 Way: TypeAlias = PyOcd | OpenOcd | StFlash | DfuUtil | Bossac | NrfUtil | Drive | ArduinoCli | EspTool | MpRemote

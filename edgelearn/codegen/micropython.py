@@ -50,6 +50,8 @@ _CONSTANTS_MARKER = "# Constants of the protocol\n"
 
 #: Bytes of a block of the heap, of which every object takes whole ones.
 _BLOCK_BYTES = 16
+#: A line of link.py in whose place the constants of the protocol come.
+_CONSTANTS_MARKER = "# Constants of the protocol\n"
 
 
 #: Whose machine code a core runs: see `edgelearn.machine_code`. Not what the firmware's own .mpy architecture tells: a
@@ -113,18 +115,23 @@ def _blocks(size_bytes: int) -> int:
 
 
 def check_heap(board: Board, needed: PackageNeed) -> None:
-    """Refuse what a board's heap cannot hold.
+    """Refuse what a board's heap cannot hold, without the weights where the board reads them in place, in ROM.
 
     Raises:
         DoesNotFitError: with both numbers and what is largest.
     """
-    available = board.micropython.heap_bytes if board.micropython else 0
-    if needed.heap_bytes <= available:
+    python = board.micropython
+    available = python.heap_bytes if python else 0
+    heap = dict(needed.heap)
+    if python and heap["weights"] <= python.romfs_bytes:
+        heap["weights"] = 0
+    needed_bytes = sum(heap.values())
+    if needed_bytes <= available:
         return
-    part, size = max(needed.heap.items(), key=lambda item: item[1])
+    part, size = max(heap.items(), key=lambda item: item[1])
     raise DoesNotFitError(
         memory="MicroPython's heap",
-        needed_bytes=needed.heap_bytes,
+        needed_bytes=needed_bytes,
         available_bytes=available,
         board=board.name,
         cause=f"the largest part is {part}: {size:,} bytes",

@@ -22,8 +22,19 @@ _METHODS = "pyocd, openocd, st-flash, dfu-util, bossac, adafruit-nrfutil, drive,
     "on pins.",
 )
 @click.option("--method", "-m", default="", help=f"Instead of the first way that can be used: {_METHODS}.")
-@click.option("--firmware", type=EXISTING, default=None, help="Flash MicroPython itself: its .bin or .uf2 file.")
-@click.option("--board", "-b", "board_name", default="", help="With --firmware: the board.")
+@click.option(
+    "--firmware",
+    type=EXISTING,
+    default=None,
+    help="MicroPython itself, its .bin or .uf2 file: before DIR where it does not answer, or alone with --board.",
+)
+@click.option("--board", "-b", "board_name", default="", help="With --firmware and no DIR: the board.")
+@click.option(
+    "--romfs/--no-romfs",
+    default=None,
+    help="MicroPython: put the package into the board's ROM partition, where weights take nothing of the heap; by "
+    "default where the heap could not hold it otherwise.",
+)
 @click.option("--force", is_flag=True, help="Flash an image that is unsafe for the board, or a board that is not its.")
 @click.option("--dry-run", is_flag=True, help="Check all, print the commands and what is missing, flash nothing.")
 @JSON
@@ -33,6 +44,7 @@ def flash(
     method: str,
     firmware: Path | None,
     board_name: str,
+    romfs: bool | None,
     force: bool,
     dry_run: bool,
     as_json: bool,
@@ -41,6 +53,9 @@ def flash(
 
     Builds the project where it has no image, checks the image against the board's memory and bootloader, flashes it in
     the first way that can be used now, and waits until the program says which model it runs.
+
+    A MicroPython project is compiled and put onto the board over its serial port: only what differs, each file
+    verified on the board. Interrupted, the same command goes on.
     """
     from edgelearn import flashing
     from edgelearn.board import load_board
@@ -48,12 +63,21 @@ def flash(
     def say(text: str) -> None:
         click.echo(text, err=True)
 
-    if (folder is None) == (firmware is None):
+    if folder is None and (firmware is None or not board_name):
         raise click.UsageError("give the folder of a project, or --board and --firmware")
-    if bool(board_name) != (firmware is not None):
-        raise click.UsageError("--board goes with --firmware, and --firmware with --board")
+    if folder is not None and board_name:
+        raise click.UsageError("--board goes with --firmware alone: a project says its board")
     if folder is not None:
-        done = flashing.flash(folder, port=port, method=method, force=force, dry_run=dry_run, say=say)
+        done = flashing.flash(
+            folder,
+            port=port,
+            method=method,
+            force=force,
+            dry_run=dry_run,
+            firmware=firmware,
+            romfs=romfs,
+            say=say,
+        )
     elif firmware is not None:
         board = load_board(board_name)
         done = flashing.flash_firmware(firmware, board, port=port, method=method, force=force, dry_run=dry_run, say=say)
@@ -64,6 +88,8 @@ def flash(
         click.echo(f"{done.board} would be flashed with {done.method}:")
         for argv in done.commands:
             click.echo(f"  {shlex.join(argv)}")
+        for one in done.steps:
+            click.echo(f"  {one}")
     else:
         click.echo(f"flashed {done.board} with {done.method}")
     for note in done.notes:

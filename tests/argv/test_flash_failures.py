@@ -497,26 +497,6 @@ FAILURES: list[tuple[str, Failure, int, str, str]] = [
         "([Errno 16] could not open port /dev/ttyUSB0: [Errno 16] Device or resource busy: '/dev/ttyUSB0')\n",
         "busy",
     ),
-    # mpremote 1.29.0: seen
-    (
-        "mpremote",
-        F.BUSY,
-        1,
-        "mpremote: failed to access /dev/ttyACM9 (it may be in use by another program)\n",
-        "in use",
-    ),
-    # commands.py, transport_serial.py
-    ("mpremote", F.NO_DEVICE, 1, "mpremote: no device found\n", "no device"),
-    ("mpremote", F.PROTECTED, 1, "mpremote: cp: model.mpy: Read-only file system.\n", "Read-only"),
-    ("mpremote", F.NO_ANSWER, 1, "mpremote: could not enter raw repl\n", "raw repl"),
-    ("mpremote", F.TOO_LARGE, 1, "cp project/ :\nmpremote: cp: model.mpy: No space left on device.\n", "No space left"),
-    (
-        "mpremote",
-        F.VANISHED,
-        1,
-        "cp project/ :\nmpremote: Error with transport:\ndevice reports readiness to read but returned no data\n",
-        "readiness",
-    ),
 ]
 
 

@@ -31,7 +31,6 @@ EXPECTED = {
     "adafruit-nrfutil": {Failure.NO_DEVICE},
     "arduino-cli": {Failure.NOT_SUPPORTED, Failure.UNKNOWN},
     "esptool": {Failure.NO_DEVICE},
-    "mpremote": {Failure.BUSY},
 }
 
 

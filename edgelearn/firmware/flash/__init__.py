@@ -9,8 +9,9 @@
     choose.py   which way can be used now
     run.py      flashes
 
-One module stands for each flasher: pyocd, openocd, stlink, dfu_util, bossac, nrfutil, drive, arduino_cli, esptool,
-mpremote. Each gives its exact command and the failures that it is known to print; `methods.py` lists them all.
+One module stands for each flasher: pyocd, openocd, stlink, dfu_util, bossac, nrfutil, drive, arduino_cli, esptool. Each
+gives its exact command and the failures that it is known to print; `methods.py` lists them all. micropython/ puts
+packages onto boards where MicroPython runs, without a program.
 
 Nothing here erases a whole chip. Flashers write the pages that the image covers; where one erases more, its module says
 so. A chip that is locked against debuggers stays locked: the message names the command with which a person may

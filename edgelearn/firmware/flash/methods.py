@@ -27,7 +27,7 @@ from edgelearn.firmware.flash import (
     dfu_util,
     drive,
     esptool,
-    mpremote,
+    micropython,
     nrfutil,
     openocd,
     pyocd,
@@ -45,7 +45,7 @@ _TOOLS: Mapping[type[msgspec.Struct], Tool] = {
     Drive: drive.TOOL,
     ArduinoCli: arduino_cli.TOOL,
     EspTool: esptool.TOOL,
-    MpRemote: mpremote.TOOL,
+    MpRemote: micropython.TOOL,
 }
 
 

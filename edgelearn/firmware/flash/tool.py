@@ -144,7 +144,7 @@ class Job(Struct, frozen=True, kw_only=True):
         way: how, an entry of the board's file.
         project: folder of the project.
         address: where the image begins; 0 where the flasher knows by itself.
-        file: that holds the image in the flasher's format; of mpremote the folder whose contents are copied.
+        file: that holds the image in the flasher's format.
         port: its serial port, where it has one.
         serial_number: of the debug probe or the board, where several are there.
         drive: its drive, where it is flashed by one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -25,6 +26,10 @@ from edgelearn.errors import (
 from edgelearn.firmware.flash import ports, run
 from edgelearn.firmware.flash.image import make_image
 from edgelearn.firmware.flash.methods import METHODS
+from edgelearn.firmware.flash.micropython.found import Found
+from edgelearn.firmware.flash.micropython.plan import Deployment
+from edgelearn.firmware.flash.tool import Failure, Job
+from edgelearn.firmware.package import Package
 from tests.support.fake_device import FakeDevice, Model
 from tests.support.flashing import Bench, boards_with, image_for, port, usb, write_project
 
@@ -482,6 +487,47 @@ def test_a_library_is_not_flashed_with_the_words_of_build(bench: Bench, tmp_path
     assert invoke("flash", folder, "--dry-run", code=OptionError.exit_code).stderr.startswith(said)
 
 
+def test_micropython_itself_goes_first_where_it_does_not_answer(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firmware = tmp_path / "mp.bin"
+    firmware.write_bytes(b"\xe9" + bytes(5000))
+    folder = project(tmp_path, SERIAL, Output.MICROPYTHON)
+    package = Package(folder=folder / "build", files={"model/weights.bin": 10, "main.py": 20}, compiler="")
+    monkeypatch.setattr("edgelearn.pipeline.build_package", lambda folder: SimpleNamespace(package=package))
+    bench.program("esptool", ("esptool v5.6.0\n5.6.0\n", 0), ("Hash of data verified.\n", 0))
+    found = Found(name="micropython", version=(1, 25, 0), mpy=0, machine="", build="", heap_free_bytes=0)
+    made = Deployment(
+        found=found, in_rom=False, aside="", remove=(), moved=(), image=b"", write=(), files={}, listed=(), folder=""
+    )
+    asked: list[str] = []
+
+    def deploy(job: Job, given: Package, **options: object) -> Deployment:
+        assert given is package
+        asked.append(job.port)
+        if not any("write-flash" in call for call in bench.calls("esptool")):
+            raise FlashError("no MicroPython answers", step="connect", failure=Failure.NO_ANSWER.value, hint="press")
+        return made
+
+    monkeypatch.setattr("edgelearn.firmware.flash.micropython.deploy.deploy", deploy)
+    # Nothing is there yet: what would be done is shown.
+    dry = invoke("flash", folder, "--firmware", firmware, "--dry-run", "--force").stdout
+    assert "where MicroPython does not answer, mp.bin is flashed first" in dry
+    assert "write model/weights.bin (10 bytes)" in dry
+    assert "write-flash" in dry
+    with FakeDevice(Model(board=SERIAL.name)) as device:
+        plug(bench, SERIAL, SERIAL.usb[0].mode.value, device.url)
+        error = invoke("flash", folder, code=FlashError.exit_code).stderr
+        assert f"firmware of edgelearn that is no MicroPython runs there: {SERIAL.name}" in error
+        done = invoke("flash", folder, "--firmware", firmware, "--force")
+        assert "no MicroPython answers: mp.bin goes there first" in done.stderr
+        assert "write-flash" in bench.calls("esptool")[-1]
+        assert f"it runs the model {HASH}" in done.stdout
+        assert asked == [device.url] * 3
+    error = invoke("flash", folder, "--firmware", folder, code=OptionError.exit_code).stderr
+    assert "is a folder, not a firmware's file" in error
+
+
 def test_a_dry_run_of_micropython_itself(bench: Bench, tmp_path: Path) -> None:
     firmware = tmp_path / "mp.bin"
     firmware.write_bytes(b"\xe9" + bytes(5000))
@@ -494,7 +540,7 @@ def test_a_dry_run_of_micropython_itself(bench: Bench, tmp_path: Path) -> None:
     invoke(*words, "--port", "/dev/absent", code=PortError.exit_code)
 
 
-@pytest.mark.parametrize("argv", [["flash"], ["flash", "x", "--firmware", "y"], ["flash", "x", "--board", "y"]])
+@pytest.mark.parametrize("argv", [["flash"], ["flash", "--firmware", "y"], ["flash", "x", "--board", "y"]])
 def test_wrong_usage(argv: list[str]) -> None:
     invoke(*argv, code=2)
 

@@ -11,6 +11,7 @@ gc.collect()
 gc.threshold(2048)
 
 import math
+import os
 import struct
 from array import array
 
@@ -27,7 +28,9 @@ _BYTES = (bytes, bytearray, memoryview, array)
 
 def load():
     """The network with what it learned last, as far as it was saved."""
-    model = Model(__file__.rsplit("/", 1)[0])
+    folder = __file__.rsplit("/", 1)[0]
+    # In ROM nothing can be saved: what was learned lies beside main.py then.
+    model = Model(folder, os.getcwd().rstrip("/") if folder.startswith("/rom/") else folder)
     gc.collect()
     gc.threshold(_usual_threshold)
     return model
@@ -43,7 +46,7 @@ class Model:
         saved: the same as they were saved last; zeros without a save.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, saves):
         from .runner import prepare, run
 
         # The largest first.
@@ -68,7 +71,7 @@ class Model:
         self.store = None
         self._head = None
         if facts.OUTPUTS_OF_HEAD:
-            self._prepare_head(folder, prepare, begin)
+            self._prepare_head(saves, prepare, begin)
         else:
             self.counters[BOOT] = 1
 
@@ -88,7 +91,7 @@ class Model:
         ram = memoryview(self._ram)
         return tuple(ram[offset : offset + size] for offset, size, _, _, _ in places)
 
-    def _prepare_head(self, folder, prepare, begin):
+    def _prepare_head(self, saves, prepare, begin):
         tables = memoryview(self._tables)
         self._loss = prepare(self._tables, facts.LOSS)
         self._learn = prepare(self._tables, facts.LEARN)
@@ -118,7 +121,7 @@ class Model:
         self.reset_all()
         from .store import Store
 
-        self.store = Store(folder, facts.IDENTITY)
+        self.store = Store(saves, facts.IDENTITY)
         if self.store.load(self._parts):
             self.set_rate(self.counters[MANTISSA], self.counters[EXPONENT])
             self._note_saved()
