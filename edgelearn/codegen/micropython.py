@@ -58,6 +58,7 @@ _CONSTANTS_MARKER = "# Constants of the protocol\n"
 #: firmware for a Cortex-M3 loads code with instructions of a Cortex-M4, and faults when it comes to one.
 _MACHINE_CODE = {
     Core.CORTEX_M0: "cortex-m0",
+    Core.CORTEX_M0PLUS: "cortex-m0",
     Core.CORTEX_M3: "cortex-m3",
     Core.CORTEX_M4F: "cortex-m4",
     Core.CORTEX_M7F: "cortex-m4",

