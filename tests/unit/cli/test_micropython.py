@@ -147,7 +147,8 @@ def test_the_reference_predicts_and_learns_in_plain_python(bundle, tmp_path):
 
     generate(bundle, tmp_path / "p", "--kernels", "viper")
     spec = importlib.util.spec_from_file_location("reference_of_a_package", tmp_path / "p" / "reference.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     reference = module.load(str(tmp_path / "p" / "model"))
