@@ -33,7 +33,8 @@ from tests.support.micropython.emulated import EmulatedBoard, Repl
 C_BOARD = "mps2-an386"
 #: A board with the same core on which MicroPython is at home.
 BOARD = "nano33ble"
-_SAMPLES, _TRAIN_STEPS = 4, 32
+#: Viper takes minutes for the larger models.
+_SAMPLES, _TRAIN_STEPS = 2, 8
 _HEAP_BYTES = 1 << 20
 COLUMNS = ("model", "kernels", "inference", "of C", "for each MAC", "training step", "of C", "heap", "predicted")
 

@@ -17,10 +17,11 @@ from edgelearn import pipeline
 from edgelearn.board import Board, Core, Output
 from edgelearn.bundle import Bundle
 from edgelearn.codegen import Plan, package_need
-from edgelearn.codegen.plan import WITH_MACHINE_CODE, plan_on
+from edgelearn.codegen.plan import plan_on
 from edgelearn.errors import UnsupportedOpError
 from edgelearn.inspection import fit
 from edgelearn.ir import LossKind
+from edgelearn.machine_code import LIBRARIES
 from edgelearn.recipe import Residual
 
 #: Outputs that have a board to themselves; what becomes part of somebody's own firmware shares it.
@@ -115,7 +116,7 @@ def fit_boards(bundle: Bundle, boards: Iterable[Board], *, residual: Residual = 
 
     def plan(core: Core, residual: Residual, *, for_python: bool = False) -> Plan:
         # With machine code the kernels are those of C.
-        for_python = for_python and core not in WITH_MACHINE_CODE
+        for_python = for_python and core not in LIBRARIES
         key = (core, residual, for_python)
         if key not in planned:
             output = Output.MICROPYTHON if for_python else None

@@ -15,8 +15,18 @@ from pathlib import Path
 import msgspec
 
 from edgelearn import resources
+from edgelearn.board import Core
 from edgelearn.errors import BuildError
 
+#: Core -> the library that holds code for it. Not what the firmware's own .mpy architecture tells: a firmware for a
+#: Cortex-M3 loads code with instructions of a Cortex-M4, and faults when it comes to one.
+LIBRARIES: Mapping[Core, str] = {
+    Core.CORTEX_M0: "cortex-m0",
+    Core.CORTEX_M0PLUS: "cortex-m0",
+    Core.CORTEX_M3: "cortex-m3",
+    Core.CORTEX_M4F: "cortex-m4",
+    Core.CORTEX_M7F: "cortex-m4",
+}
 #: The reach of a BL instruction.
 _BL_LIMIT_BYTES = 1 << 24
 

@@ -240,6 +240,8 @@ def verify_device(
             )
         training = NO_TRAINING
         if info.is_trainable:
+            if info.autosave_steps:
+                device.set_autosave(0)
             device.reset_head()
             training = plan_training(
                 bundle.graph,
@@ -247,18 +249,23 @@ def verify_device(
                 learning_rate=info.learning_rate,
                 learned=bundle.learned,
             )
-        run = _start(bundle, training, device, data, samples=samples, train_steps=train_steps)
-        if run.head_differences():
-            raise OptionError(
-                f"the head of the device at {port} does not start as that of {bundle_path}",
-                cause="both belong to the same model, but its program was generated from another bundle",
-                hint="give that bundle, or generate and flash anew",
-            )
-        steps = train_steps if training.layers else 0
-        run.all(samples, steps, progress)
-        different = run.head_differences()
-        if info.is_trainable:
-            device.reset_head()
+        try:
+            run = _start(bundle, training, device, data, samples=samples, train_steps=train_steps)
+            if run.head_differences():
+                raise OptionError(
+                    f"the head of the device at {port} does not start as that of {bundle_path}",
+                    cause="both belong to the same model, but its program was generated from another bundle",
+                    hint="give that bundle, or generate and flash anew",
+                )
+            steps = train_steps if training.layers else 0
+            run.all(samples, steps, progress)
+            different = run.head_differences()
+        finally:
+            # What it has learned meanwhile is nothing that anybody wants.
+            if info.is_trainable:
+                device.reset_head()
+                if info.autosave_steps:
+                    device.set_autosave(info.autosave_steps)
         milliseconds = 1000 / info.counter_hz if info.counter_hz else None
     return DeviceVerification(
         board=info.board,

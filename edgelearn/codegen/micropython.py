@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from edgelearn import __version__, resources
-from edgelearn.board import Board, Core
+from edgelearn.board import Board
 from edgelearn.codegen.emit import comment, describe
 from edgelearn.codegen.plan import WINDOW, End, Kernels, Plan
 from edgelearn.codegen.render import render
@@ -23,7 +23,7 @@ from edgelearn.codegen.tables import Region, Tables, make_tables
 from edgelearn.codegen.viper import MODULE_HEAP_BYTES, file_of
 from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
 from edgelearn.ir import LossKind
-from edgelearn.machine_code import Linked, link, load_layouts, load_library
+from edgelearn.machine_code import LIBRARIES, Linked, link, load_layouts, load_library
 from edgelearn.project import FILE_NAME, encode_project
 from edgelearn.protocol import CRC_BYTES, HEADER_BYTES, LossCode, ResidualCode, TensorType, constant_values, pack_record
 from edgelearn.recipe import Residual
@@ -44,25 +44,12 @@ _ENTRY_BYTES = 14
 _PYTHON_BYTES, _PYTHON_LEARNING_BYTES = 29_250, 1_600
 #: With viper: the list of kernels and calls, and what each module takes beside its code.
 _FUNCTIONS_BYTES, _MODULE_BYTES = 1_800, 230
-#: A line of link.py in whose place the constants of the protocol come.
-_CONSTANTS_MARKER = "# Constants of the protocol\n"
 
 
 #: Bytes of a block of the heap, of which every object takes whole ones.
 _BLOCK_BYTES = 16
 #: A line of link.py in whose place the constants of the protocol come.
 _CONSTANTS_MARKER = "# Constants of the protocol\n"
-
-
-#: Whose machine code a core runs: see `edgelearn.machine_code`. Not what the firmware's own .mpy architecture tells: a
-#: firmware for a Cortex-M3 loads code with instructions of a Cortex-M4, and faults when it comes to one.
-_MACHINE_CODE = {
-    Core.CORTEX_M0: "cortex-m0",
-    Core.CORTEX_M0PLUS: "cortex-m0",
-    Core.CORTEX_M3: "cortex-m3",
-    Core.CORTEX_M4F: "cortex-m4",
-    Core.CORTEX_M7F: "cortex-m4",
-}
 
 
 class PackageNeed(Struct, frozen=True, kw_only=True):
@@ -146,7 +133,7 @@ def link_kernels(plan: Plan, tables: Tables) -> Linked:
     Raises:
         UnsupportedOpError: a kernel has no machine code, for it computes in floating point and the core cannot.
     """
-    library = load_library(_MACHINE_CODE[plan.board.core])
+    library = load_library(LIBRARIES[plan.board.core])
     missing = [name for name in tables.functions if name not in library.functions]
     if missing:
         ops = tuple(
@@ -339,15 +326,15 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
         files[_REFERENCE] = (folder / _REFERENCE).read_text(encoding="utf-8")
     runner = f"runner_{plan.kernels.value}.py"
     files[f"{PACKAGE}/runner.py"] = (folder / runner).read_text(encoding="utf-8")
-    check_heap(plan.board, _need(plan, tables, linked))
+    needed = _need(plan, tables, linked)
+    check_heap(plan.board, needed)
     files[f"{PACKAGE}/facts.py"] = _facts(plan, tables, name)
     files[f"{PACKAGE}/tables.bin"] = _tables_file(tables, contents)
     files[f"{PACKAGE}/weights.bin"] = tables.weights
     files["package.json"] = _package(files)
-    heap_bytes = _need(plan, tables, linked).heap_bytes
-    files["README.md"] = _readme(plan, name, heap_bytes)
+    files["README.md"] = _readme(plan, name, needed.heap_bytes)
     project = describe(plan, files, name=name, bundle_sha256=bundle_sha256)
-    files[FILE_NAME] = encode_project(replace(project, heap_bytes=heap_bytes))
+    files[FILE_NAME] = encode_project(replace(project, heap_bytes=needed.heap_bytes))
     return dict(sorted(files.items()))
 
 

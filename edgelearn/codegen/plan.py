@@ -22,6 +22,7 @@ from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
 from edgelearn.ir import AnyOp, DType, Graph, LossKind, Tensor
 from edgelearn.ir.dense import FullyConnected
 from edgelearn.ir.edges import Dequantize, Quantize
+from edgelearn.machine_code import LIBRARIES
 from edgelearn.project import Buffer
 from edgelearn.protocol import (
     CRC_BYTES,
@@ -67,10 +68,6 @@ class Kernels(enum.Enum):
 
     NATIVE = "native"
     VIPER = "viper"
-
-
-#: Cores for whose machine code no compiler is needed on MicroPython: see `edgelearn.machine_code`.
-WITH_MACHINE_CODE = (Core.CORTEX_M0, Core.CORTEX_M0PLUS, Core.CORTEX_M3, Core.CORTEX_M4F, Core.CORTEX_M7F)
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -428,7 +425,7 @@ def _kernels(board: Board, output: Output, kernels: Kernels | None) -> Kernels:
         if kernels not in (None, Kernels.NATIVE):
             raise OptionError(f"{kernels.value} kernels are MicroPython's", hint="add --target micropython")
         return Kernels.NATIVE
-    has_machine_code = board.core in WITH_MACHINE_CODE
+    has_machine_code = board.core in LIBRARIES
     if kernels is Kernels.NATIVE and not has_machine_code:
         raise OptionError(
             f"there is no machine code for the {board.core.value} of {board.name}", hint="--kernels viper"

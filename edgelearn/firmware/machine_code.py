@@ -36,7 +36,7 @@ _PROGRAM = "arm-none-eabi-gcc"
 _FLAGS = (
     *("-std=c99", "-g", "-O2", "-mthumb", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"),
     *("-ffunction-sections", "-fdata-sections", "-fPIE", "-fvisibility=hidden"),
-    *("-fno-optimize-sibling-calls", "-fno-jump-tables", "-fno-tree-loop-distribute-patterns"),
+    *("-fno-optimize-sibling-calls", "-fno-jump-tables", "-fno-tree-loop-distribute-patterns", "-fstack-usage"),
 )
 #: How a trainable layer keeps its weights is chosen when it is compiled. Floating point exists in C firmware only.
 RESIDUALS = ("int8", "none", "stochastic")
@@ -44,6 +44,8 @@ _HEAD_SOURCES = ("elearn_head.c", "elearn_head_loss.c")
 _OWN_SOURCES = ("elearn_calls.c", "elearn_support.c")
 #: What computes in floating point for which the core has no instructions.
 _IN_FLOAT64, _IN_FLOAT32 = "elearn_fully_connected_double_s8.c", "elearn_edges_s8.c"
+#: What a function may take of the stack, which is MicroPython's own and holds some kilobytes. Kernels call three deep.
+_MOST_FRAME_BYTES = 256
 #: Of Arm's ELF, IHI0044, 4.6.1.
 _R_ARM_REL32, _R_ARM_THM_CALL = 3, 10
 #: Index files of exceptions, which C has none of.
@@ -133,6 +135,12 @@ def _compile(core: str, source: Path, residual: str, work: Path) -> Path:
     target.parent.mkdir(exist_ok=True)
     include = (f"-I{config.parent}", f"-I{work}", f"-I{resources.firmware_folder() / 'runtime'}", f"-I{folder()}")
     process.run([_PROGRAM, *_FLAGS, *CORES[core], *include, "-c", str(source), "-o", str(target)])
+    for line in target.with_suffix(".su").read_text(encoding="utf-8").splitlines():
+        function, size, _ = line.split("\t")
+        if int(size) > _MOST_FRAME_BYTES:
+            raise BuildError(
+                f"{function.rpartition(':')[2]} takes {size} bytes of the stack, {_MOST_FRAME_BYTES} are left"
+            )
     return target
 
 

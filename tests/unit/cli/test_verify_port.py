@@ -53,6 +53,27 @@ def test_a_device_is_compared_as_generated(bundle, url):
     assert "exact" in run("verify", bundle, "--port", url, "--samples", 1, "--train-steps", 1).output
 
 
+def test_what_was_saved_stays_saved(bundle, url):
+    with open_device(url) as device:
+        device.train(np.zeros(device.info.input_elements, np.int8), label=1)
+        device.save()
+        device.set_autosave(5)
+    run("verify", bundle, "--port", url, "--samples", 1, "--train-steps", 30)
+    with open_device(url) as device:
+        info = device.info
+    assert (info.saves, info.saved_step, info.autosave_steps, info.step) == (1, 1, 5, 0)
+
+
+def test_a_device_that_cannot_be_compared_is_left_as_generated(bundle, url, tmp_path):
+    data = tmp_path / "no-labels.npz"
+    with open_device(url) as device:
+        np.savez(data, x=np.zeros((4, device.info.input_elements), np.int8))
+        device.set_autosave(5)
+    run("verify", bundle, "--port", url, "--data", data, code=20, says=("no labels",))
+    with open_device(url) as device:
+        assert (device.info.step, device.info.autosave_steps) == (0, 5)
+
+
 def test_what_was_learned_is_not_forgotten_unasked(bundle, url):
     with open_device(url) as device:
         device.train(np.zeros(device.info.input_elements, np.int8), label=1)
