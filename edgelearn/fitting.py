@@ -17,6 +17,7 @@ from edgelearn import pipeline
 from edgelearn.board import Board, Core, Output
 from edgelearn.bundle import Bundle
 from edgelearn.codegen import Plan, package_need
+from edgelearn.codegen.micropython import HEAP_RESERVE_BYTES
 from edgelearn.codegen.plan import plan_on
 from edgelearn.errors import UnsupportedOpError
 from edgelearn.inspection import fit
@@ -188,7 +189,8 @@ def _micropython_fit(board: Board, residual: Residual, plan: _Plans) -> OutputFi
     parts = package_need(plan_on(plan(board.core, residual, for_python=True), board, Output.MICROPYTHON)).heap
     weights_bytes = parts["weights"]
     read_in_place = python is not None and weights_bytes <= python.romfs_bytes
-    need = _need("heap", sum(parts.values()) - (weights_bytes if read_in_place else 0), heap_bytes)
+    needed_bytes = sum(parts.values()) + HEAP_RESERVE_BYTES - (weights_bytes if read_in_place else 0)
+    need = _need("heap", needed_bytes, heap_bytes)
     problem = hint = ""
     if need.margin_bytes < 0:
         largest = sorted(parts.items(), key=lambda part: -part[1])[:2]

@@ -35,7 +35,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         files: SHA-256, in hex, of each generated file by its path, so that what a person changed is never lost.
         stack_bytes: reserved for the stack.
         output: what the project is, see `edgelearn.board.Output`.
-        heap_bytes: of MicroPython's heap, with all that is imported; 0 for C.
+        heap_bytes: of MicroPython's heap that must be free, with all that is imported and a reserve; 0 for C.
     """
 
     format_version: int

@@ -48,6 +48,8 @@ _FUNCTIONS_BYTES, _MODULE_BYTES = 1_800, 230
 
 #: Bytes of a block of the heap, of which every object takes whole ones.
 _BLOCK_BYTES = 16
+#: What must stay free beside it all, for files that are open and programs of somebody's own.
+HEAP_RESERVE_BYTES = 4_096
 #: A line of link.py in whose place the constants of the protocol come.
 _CONSTANTS_MARKER = "# Constants of the protocol\n"
 
@@ -113,7 +115,7 @@ def check_heap(board: Board, needed: PackageNeed) -> None:
     heap = dict(needed.heap)
     if python and heap["weights"] <= python.romfs_bytes:
         heap["weights"] = 0
-    needed_bytes = sum(heap.values())
+    needed_bytes = sum(heap.values()) + HEAP_RESERVE_BYTES
     if needed_bytes <= available:
         return
     part, size = max(heap.items(), key=lambda item: item[1])
@@ -122,7 +124,7 @@ def check_heap(board: Board, needed: PackageNeed) -> None:
         needed_bytes=needed_bytes,
         available_bytes=available,
         board=board.name,
-        cause=f"the largest part is {part}: {size:,} bytes",
+        cause=f"the largest part is {part}: {size:,} bytes; {HEAP_RESERVE_BYTES:,} stay free to work in",
         hint="generate C for it, whose weights stay in flash, or choose a board with more RAM",
     )
 
@@ -334,7 +336,7 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
     files["package.json"] = _package(files)
     files["README.md"] = _readme(plan, name, needed.heap_bytes)
     project = describe(plan, files, name=name, bundle_sha256=bundle_sha256)
-    files[FILE_NAME] = encode_project(replace(project, heap_bytes=needed.heap_bytes))
+    files[FILE_NAME] = encode_project(replace(project, heap_bytes=needed.heap_bytes + HEAP_RESERVE_BYTES))
     return dict(sorted(files.items()))
 
 

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from msgspec import Struct
@@ -61,6 +62,9 @@ def compile_package(folder: Path, *, architecture: str) -> Package:
             _compile(program, folder / source, target / path, source, architecture)
         else:
             shutil.copyfile(folder / source, target / path)
+            if path.endswith(".py"):  # is compiled on the board, where nobody sees its mistakes
+                with tempfile.TemporaryDirectory() as name:
+                    _compile(program, folder / source, Path(name) / "checked.mpy", source, architecture)
     sizes = {path: (target / path).stat().st_size for path in installed}
     return Package(
         folder=target,

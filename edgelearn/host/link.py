@@ -89,6 +89,9 @@ REPEAT_ANSWERED_S = 0.5
 #: While `Link.silence` listens, nothing is waited for longer than this at a time.
 LISTEN_S = 0.2
 
+#: Ctrl-B, upon which MicroPython's prompt shows its version. To firmware of ours it is noise.
+_ASK_FOR_PROMPT = b"\r\x02"
+_PROMPT_S = 1.0
 #: What was learned and not saved is kept up to this size, to send it again after a reset.
 MOST_JOURNAL_BYTES = 64 * 2**20
 #: What the device has said unasked is kept up to so many frames; then the oldest go.
@@ -797,12 +800,33 @@ class Link:
         self._naked = expected
         self._go_back(expected, self._clock())
 
+    def _prompt(self) -> str:
+        """What MicroPython says of itself where its prompt is at the other end; empty where it is not."""
+        said = b""
+        try:
+            self.transport.write(_ASK_FOR_PROMPT)
+            end_s = self._clock() + _PROMPT_S
+            while self._clock() < end_s and not said.rstrip().endswith(b">>>"):
+                said += self.transport.read(LISTEN_S)
+        except PortError:
+            return ""
+        lines = said.decode(errors="replace").splitlines()
+        return next((line.strip() for line in lines if line.startswith("MicroPython v")), "")
+
     def _silence(self, pending: Pending) -> DeviceTimeoutError:
         seconds = self._clock() - pending.first_sent_s
         what = pending.type.name.lower().replace("_", " ")
         heard = (
             f"; {count(self.bad_frames, 'broken frame was', 'broken frames were')} received" if self.bad_frames else ""
         )
+        prompt = self._prompt() if pending.type is MessageType.HELLO else ""
+        if prompt:
+            return DeviceTimeoutError(
+                f"MicroPython's prompt answers at {self.transport.name}, no program of edgelearn",
+                cause=prompt,
+                hint=f"`mpremote connect {self.transport.name} reset`, or Ctrl-D at the prompt, starts main.py; "
+                "`edgelearn flash DIR` puts it there",
+            )
         return DeviceTimeoutError(
             f"the device at {self.transport.name} does not answer",
             cause=f"{what} was sent {count(pending.attempts, 'time')} in {seconds:.1f} s without a reply{heard}",

@@ -19,7 +19,8 @@ from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
 from edgelearn.codegen import Kernels, package_need
 from edgelearn.convert.litert import ReferenceInterpreter
-from edgelearn.errors import DoesNotFitError
+from edgelearn.errors import DeviceTimeoutError, DoesNotFitError
+from edgelearn.host.device import open_device
 from edgelearn.training import make_head, plan_training
 from edgelearn.verification import verify_device
 from tests.support.bundles import write_model
@@ -192,3 +193,11 @@ def test_a_model_that_the_heap_cannot_hold_is_refused(tmp_path: Path):
     assert refused.value.needed_bytes > 2 * heap_bytes()
     assert "weights" in refused.value.cause
     assert not (tmp_path / "p").exists()
+
+
+def test_the_prompt_is_told_from_a_board_that_is_silent():
+    with EmulatedBoard(heap_bytes=heap_bytes(), count=False) as board:
+        with pytest.raises(DeviceTimeoutError, match="prompt") as told:
+            open_device(board.url, hello_timeout_s=1.5)
+    assert told.value.cause.startswith("MicroPython v")
+    assert "reset" in told.value.hint

@@ -11,6 +11,7 @@ from edgelearn import convert, pipeline
 from edgelearn.board import Arduino, Board, Core, MemoryKind, MicroPython, Output, board_names, load_board
 from edgelearn.bundle import Bundle
 from edgelearn.codegen import package_need
+from edgelearn.codegen.micropython import HEAP_RESERVE_BYTES
 from edgelearn.codegen.plan import plan_on
 from edgelearn.fitting import OutputFit, fit_boards
 from edgelearn.inspection import fit
@@ -158,7 +159,7 @@ def test_micropython_needs_weights_head_and_arena(bundles: dict[str, Bundle]) ->
     board = bare(bundles, 131_072)
     python = with_micropython(board, heap_bytes=0)
     parts = package_need(pipeline.plan(bundles["small"], python, output=Output.MICROPYTHON)).heap
-    heap_bytes, weights_bytes = sum(parts.values()), parts["weights"]
+    heap_bytes, weights_bytes = sum(parts.values()) + HEAP_RESERVE_BYTES, parts["weights"]
 
     def told(**memory: int) -> OutputFit:
         return only(bundles["small"], with_micropython(board, **memory))[Output.MICROPYTHON]

