@@ -196,8 +196,8 @@ def test_a_model_that_the_heap_cannot_hold_is_refused(tmp_path: Path):
 
 
 def test_the_prompt_is_told_from_a_board_that_is_silent():
-    with EmulatedBoard(heap_bytes=heap_bytes(), count=False) as board:
-        with pytest.raises(DeviceTimeoutError, match="prompt") as told:
-            open_device(board.url, hello_timeout_s=1.5)
+    board = EmulatedBoard(heap_bytes=heap_bytes(), count=False)
+    with board, pytest.raises(DeviceTimeoutError, match="prompt") as told:
+        open_device(board.url, hello_timeout_s=1.5)
     assert told.value.cause.startswith("MicroPython v")
     assert "reset" in told.value.hint
