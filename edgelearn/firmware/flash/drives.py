@@ -58,7 +58,7 @@ class FoundDrive(Struct, frozen=True, kw_only=True):
     def is_called(self, volume: str) -> bool:
         """Whether that may be its label: a system adds a number to the folder of a second drive of the same label.
 
-        That of Linux (udisks) is `MICROBIT1`, that of macOS `MICROBIT 1`.
+        That of Linux (udisks) is `LABEL1`, that of macOS `LABEL 1`.
         """
         return re.fullmatch(rf"{re.escape(volume)}(?: ?\d+)?", self.label) is not None
 
