@@ -136,7 +136,7 @@ def _outputs(board: Board, path: Path) -> Iterator[Fault]:
             yield Fault(cause=f"{method_of(way)} can flash it, but it has no micropython")
         if isinstance(way, Drive):
             yield from _drive(board, way)
-    if board.emulator is None and Output.BARE_METAL in board.outputs and len(board.outputs) == 2 and not board.flash:
+    if not board.engines and Output.BARE_METAL in board.outputs and len(board.outputs) == 2 and not board.flash:
         yield Fault(cause="there is no way to flash it and no emulator")
 
 

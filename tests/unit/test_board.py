@@ -460,6 +460,15 @@ def test_a_driver_may_handle_the_nmi(tmp_path: Path) -> None:
     assert caught.value.hint == "did you mean `elearn_flash_nmi`?"
 
 
+def test_there_is_a_way_to_run_what_is_made(tmp_path: Path) -> None:
+    text = VALID.partition("[[flash]]")[0]
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(write(tmp_path, text))
+    assert caught.value.cause == "there is no way to flash it and no emulator"
+    renode = '[renode]\nplatform = "p"\nuart = "u"\n'
+    assert load_board_file(write(tmp_path, text + renode)).engines == ("renode",)
+
+
 def test_firmware_that_learns_nothing_has_all_flash(tmp_path: Path) -> None:
     with_nvm = load_board_file(write(tmp_path, KEEPING))
     without = with_nvm.without_nvm()
