@@ -161,7 +161,7 @@ def _port(board: Board, path: Path) -> Iterator[Fault]:
     known = drivers.driver_names()
     for source in board.port.sources:
         if source not in known:
-            yield Fault(cause=f"there is no driver firmware/port/{source}", hint=_meant(source, known, "drivers"))
+            yield Fault(cause=f"there is no driver firmware/port/{source}", hint=meant(source, known, "drivers"))
     for source in board.port.sources:
         for header in sorted(drivers.driver(source).includes & set(known)):
             if header not in board.port.sources:
@@ -203,7 +203,8 @@ def _defines(board: Board) -> Iterator[Fault]:
     taken = drivers.defines_of(board.port.sources)
     given = board.port.defines
     strange = [name for name in given if name not in taken]
-    for name, (define, takers) in taken.items():
+    for name, takers in taken.items():
+        define = next(iter(takers.values()))
         if name not in given and define.required:
             numbers = f" ({define.numbers})" if define.numbers else ""
             close = difflib.get_close_matches(name, strange, n=1)
@@ -220,11 +221,9 @@ def _defines(board: Board) -> Iterator[Fault]:
             else "leave it out; docs/drivers.md lists what each driver takes",
         )
     for name, value in given.items():
-        define, takers = taken[name]
         if not 0 <= value < 1 << 32:
             yield Fault(cause=f"{name} is {value}, which is no unsigned 32-bit number")
-        for taker in takers:
-            wanted = next(one for one in drivers.driver(taker).defines if one.name == name)
+        for taker, wanted in taken[name].items():
             if not wanted.allows(value):
                 yield Fault(cause=f"{name} is {value}; {taker} takes {wanted.numbers}: {wanted.meaning}")
 
@@ -245,7 +244,9 @@ def _interrupts(board: Board) -> Iterator[Fault]:
         if handler not in defined:
             yield Fault(
                 cause=f"{handler} is a handler, but none of port.sources defines that function",
-                hint=_meant(handler, [name for name in defined if name.endswith(("_interrupt", "_nmi"))], "theirs"),
+                hint=meant(
+                    handler, sorted(name for name in defined if name.endswith(("_interrupt", "_nmi"))), "theirs"
+                ),
             )
     number = port.defines.get("ELEARN_UART_INTERRUPT")
     if number is not None and number not in numbers:
@@ -301,7 +302,7 @@ def _nvm_driver(board: Board, nvm: NonVolatileMemory) -> Iterator[Fault]:
     known = [name for name in drivers.driver_names() if "elearn_nvm.h" in drivers.driver(name).includes]
     if nvm.source not in known:
         yield Fault(
-            cause=f"there is no driver of nvm firmware/port/{nvm.source}", hint=_meant(nvm.source, known, "drivers")
+            cause=f"there is no driver of nvm firmware/port/{nvm.source}", hint=meant(nvm.source, known, "drivers")
         )
     driver = drivers.driver(nvm.source)
     if nvm.mapped and "elearn_nvm_read" in driver.defined:
@@ -390,11 +391,11 @@ def _emulators(board: Board, path: Path) -> Iterator[Fault]:
     known = sorted(path.name for path in pieces.iterdir())
     for piece in board.renode.additions if board.renode else ():
         if piece not in known:
-            yield Fault(cause=f"there is no piece firmware/renode_parts/{piece}", hint=_meant(piece, known, "pieces"))
+            yield Fault(cause=f"there is no piece firmware/renode_parts/{piece}", hint=meant(piece, known, "pieces"))
 
 
-def _meant(name: str, known: Iterable[str], what: str) -> str:
-    """The one that was probably meant, else all of them."""
-    known = sorted(known)
+def meant(name: str, known: Iterable[str], what: str) -> str:
+    """The one that was probably meant, else all of them; empty where there are none."""
+    known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean `{close[0]}`?" if close else f"{what}: {', '.join(known)}" if known else ""

@@ -123,13 +123,12 @@ def runtime_functions(header: str) -> frozenset[str]:
     return _read(resources.firmware_folder() / "runtime" / header).declared
 
 
-def defines_of(sources: Iterable[str]) -> dict[str, tuple[Define, tuple[str, ...]]]:
-    """The constants that a board built from these drivers gives, each with the drivers that take it."""
-    found: dict[str, tuple[Define, tuple[str, ...]]] = {}
+def defines_of(sources: Iterable[str]) -> dict[str, dict[str, Define]]:
+    """The constants that a board built from these drivers gives, by name, as each driver that takes one has it."""
+    found: dict[str, dict[str, Define]] = {}
     for source in sources:
         for define in driver(source).defines:
-            first, takers = found.get(define.name, (define, ()))
-            found[define.name] = (first, (*takers, source))
+            found.setdefault(define.name, {})[source] = define
     return found
 
 

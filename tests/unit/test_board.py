@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgelearn import resources
-from edgelearn.board import COMPILERS, Core, MemoryKind, Output, board_names, load_board, load_board_file
+from edgelearn.board import COMPILERS, Board, Core, MemoryKind, Output, board_names, load_board, load_board_file
 from edgelearn.codegen.board_files import board_files
 from edgelearn.errors import BoardFileError, UnknownBoardError
 
@@ -458,6 +458,26 @@ def test_a_driver_may_handle_the_nmi(tmp_path: Path) -> None:
         load_board_file(write(tmp_path, text.replace("elearn_flash_nmi", "elearn_flash_nmy")))
     assert "elearn_flash_nmy" in caught.value.cause
     assert caught.value.hint == "did you mean `elearn_flash_nmi`?"
+
+
+def test_a_file_that_is_not_valid_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, VALID.replace("stack_bytes = 1024", "stack_bytes = 1020"))
+    monkeypatch.setattr(resources, "boards_folder", lambda: tmp_path)
+    read: list[Path] = []
+
+    def load(path: Path) -> Board:
+        read.append(path)
+        return load_board_file(path)
+
+    monkeypatch.setattr("edgelearn.board.load.load_board_file", load)
+    for _ in range(3):
+        with pytest.raises(BoardFileError, match="is not a valid board file"):
+            load_board("tiny")
+    assert len(read) == 1
+    # Mended, it is read again.
+    write(tmp_path, VALID)
+    assert load_board("tiny").name == "tiny"
+    assert len(read) == 2
 
 
 def test_there_is_a_way_to_run_what_is_made(tmp_path: Path) -> None:
