@@ -269,14 +269,14 @@ def _by_port(board: Board, way: Way, here: Surroundings, port: str, spare_port: 
 def offers_drive(board: Board, drive: FoundDrive) -> bool:
     """Whether a drive may be a board's: by its label, and by the interface chip's serial number where it says that."""
     chips = [usb for usb in board.usb if usb.mode is UsbMode.INTERFACE]
-    return any(isinstance(way, Drive) and drive.is_called(way.volume) for way in board.flash) and (
+    return any(isinstance(way, Drive) and drive.is_called(*way.volumes) for way in board.flash) and (
         not chips or any(usb.fits(usb.vid, usb.pid, drive.serial_number) for usb in chips)
     )
 
 
 def _by_drive(board: Board, way: Way, here: Surroundings, port: str) -> Candidate:
     wanted = way_as(way, Drive)
-    labelled = [drive for drive in here.drives if drive.is_called(wanted.volume)]
+    labelled = [drive for drive in here.drives if drive.is_called(*wanted.volumes)]
     offered = [drive for drive in labelled if offers_drive(board, drive)]
     found = _of_port(board, here, port, offered)
     if offered and not found:
@@ -290,7 +290,8 @@ def _by_drive(board: Board, way: Way, here: Surroundings, port: str) -> Candidat
         return Candidate(
             way=way, lacks=(f"the drive {other} is another board's: that of {board.name} is {_usb_text(board.usb)}",)
         )
-    lacks = f"its drive {wanted.volume} is not there, or not mounted{f': {wanted.enter}' if wanted.enter else ''}"
+    enter = f": {wanted.enter}" if wanted.enter else ""
+    lacks = f"its drive {' or '.join(wanted.volumes)} is not there, or not mounted{enter}"
     return Candidate(way=way, lacks=(lacks,))
 
 

@@ -55,12 +55,13 @@ class FoundDrive(Struct, frozen=True, kw_only=True):
     serial_number: str = ""
     location: str = ""
 
-    def is_called(self, volume: str) -> bool:
-        """Whether that may be its label: a system adds a number to the folder of a second drive of the same label.
+    def is_called(self, *volumes: str) -> bool:
+        """Whether one of these may be its label.
 
-        That of Linux (udisks) is `LABEL1`, that of macOS `LABEL 1`.
+        A system adds a number to the folder of a second drive of the same label: Linux (udisks) makes it `LABEL1`,
+        macOS `LABEL 1`.
         """
-        return re.fullmatch(rf"{re.escape(volume)}(?: ?\d+)?", self.label) is not None
+        return any(re.fullmatch(rf"{re.escape(volume)}(?: ?\d+)?", self.label) for volume in volumes)
 
 
 def drives() -> tuple[FoundDrive, ...]:

@@ -344,8 +344,19 @@ def test_the_chip_of_another_board_is_not_that_of_a_named_port(bench: Bench) -> 
     assert "S2 is not known as that of the board at /dev/ttyACM0 (serial number S1)" in error.value.cause
 
 
+def test_drives_of_variants_are_not_guessed_between(bench: Bench) -> None:
+    boards = [(board, way) for board in map(load_board, board_names()) for way in board.flash if isinstance(way, Drive)]
+    board, way = next((board, way) for board, way in boards if way.other_volumes)
+    folder = bench.drive(way.other_volumes[0])
+    assert take(board).drive.path == folder  # type: ignore[union-attr]
+    bench.drive(way.volume)
+    with pytest.raises(FlashError, match="several boards"):
+        take(board)
+
+
 def test_no_drive_is_called_like_a_second_one_of_another_board() -> None:
-    volumes = {way.volume for name in board_names() for way in load_board(name).flash if isinstance(way, Drive)}
+    ways = [way for name in board_names() for way in load_board(name).flash if isinstance(way, Drive)]
+    volumes = {volume for way in ways for volume in way.volumes}
     for volume in volumes:
         for name in (volume, f"{volume}1", f"{volume} 1", f"{volume}12"):
             drive = FoundDrive(path=Path(name), label=name)
