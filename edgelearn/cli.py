@@ -430,6 +430,7 @@ def generate(
         sensor=sensor,
         output=Output(target) if target else None,
         kernels=Kernels(kernels) if kernels else None,
+        say=lambda text: click.echo(f"note: {text}"),
     )
     if plan.output is Output.MICROPYTHON:
         _report_package(folder, plan)

@@ -136,7 +136,7 @@ def _outputs(board: Board, path: Path) -> Iterator[Fault]:
             yield Fault(cause=f"{method_of(way)} can flash it, but it has no micropython")
         if isinstance(way, Drive):
             yield from _drive(board, way)
-    if board.emulator is None and Output.BARE_METAL in board.outputs and len(board.outputs) == 2 and not board.flash:
+    if not board.engines and Output.BARE_METAL in board.outputs and len(board.outputs) == 2 and not board.flash:
         yield Fault(cause="there is no way to flash it and no emulator")
 
 
@@ -161,7 +161,7 @@ def _port(board: Board, path: Path) -> Iterator[Fault]:
     known = drivers.driver_names()
     for source in board.port.sources:
         if source not in known:
-            yield Fault(cause=f"there is no driver firmware/port/{source}", hint=_meant(source, known, "drivers"))
+            yield Fault(cause=f"there is no driver firmware/port/{source}", hint=meant(source, known, "drivers"))
     for source in board.port.sources:
         for header in sorted(drivers.driver(source).includes & set(known)):
             if header not in board.port.sources:
@@ -203,7 +203,8 @@ def _defines(board: Board) -> Iterator[Fault]:
     taken = drivers.defines_of(board.port.sources)
     given = board.port.defines
     strange = [name for name in given if name not in taken]
-    for name, (define, takers) in taken.items():
+    for name, takers in taken.items():
+        define = next(iter(takers.values()))
         if name not in given and define.required:
             numbers = f" ({define.numbers})" if define.numbers else ""
             close = difflib.get_close_matches(name, strange, n=1)
@@ -220,11 +221,9 @@ def _defines(board: Board) -> Iterator[Fault]:
             else "leave it out; docs/drivers.md lists what each driver takes",
         )
     for name, value in given.items():
-        define, takers = taken[name]
         if not 0 <= value < 1 << 32:
             yield Fault(cause=f"{name} is {value}, which is no unsigned 32-bit number")
-        for taker in takers:
-            wanted = next(one for one in drivers.driver(taker).defines if one.name == name)
+        for taker, wanted in taken[name].items():
             if not wanted.allows(value):
                 yield Fault(cause=f"{name} is {value}; {taker} takes {wanted.numbers}: {wanted.meaning}")
 
@@ -245,7 +244,9 @@ def _interrupts(board: Board) -> Iterator[Fault]:
         if handler not in defined:
             yield Fault(
                 cause=f"{handler} is a handler, but none of port.sources defines that function",
-                hint=_meant(handler, [name for name in defined if name.endswith(("_interrupt", "_nmi"))], "theirs"),
+                hint=meant(
+                    handler, sorted(name for name in defined if name.endswith(("_interrupt", "_nmi"))), "theirs"
+                ),
             )
     number = port.defines.get("ELEARN_UART_INTERRUPT")
     if number is not None and number not in numbers:
@@ -286,6 +287,7 @@ def _nvm(board: Board, path: Path) -> Iterator[Fault]:
     if nvm.erase_ms < 0:
         yield Fault(cause=f"nvm.erase_ms is {nvm.erase_ms}; it cannot be negative")
     yield from _nvm_place(board, nvm)
+    yield from _nvm_pages(board, nvm)
 
 
 def _nvm_driver(board: Board, nvm: NonVolatileMemory) -> Iterator[Fault]:
@@ -300,7 +302,7 @@ def _nvm_driver(board: Board, nvm: NonVolatileMemory) -> Iterator[Fault]:
     known = [name for name in drivers.driver_names() if "elearn_nvm.h" in drivers.driver(name).includes]
     if nvm.source not in known:
         yield Fault(
-            cause=f"there is no driver of nvm firmware/port/{nvm.source}", hint=_meant(nvm.source, known, "drivers")
+            cause=f"there is no driver of nvm firmware/port/{nvm.source}", hint=meant(nvm.source, known, "drivers")
         )
     driver = drivers.driver(nvm.source)
     if nvm.mapped and "elearn_nvm_read" in driver.defined:
@@ -319,6 +321,26 @@ def _nvm_driver(board: Board, nvm: NonVolatileMemory) -> Iterator[Fault]:
         yield Fault(
             cause=f"arduino saves, but {nvm.source} wants {lacking[0]}, which a sketch does not have",
             hint="leave saves out, or take a driver that wants nothing of port",
+        )
+
+
+def _nvm_pages(board: Board, nvm: NonVolatileMemory) -> Iterator[Fault]:
+    """What the driver is made for."""
+    driver = drivers.driver(nvm.source)
+    pages = driver.pages.get(board.core.value)
+    if pages is None:
+        yield Fault(
+            cause=f"{nvm.source} drives no pages of a {board.core.value}",
+            hint=f"it is for {', '.join(driver.pages)}; docs/drivers.md lists the drivers",
+        )
+        return
+    if pages.sizes_bytes and nvm.page_bytes not in pages.sizes_bytes:
+        sizes = " or ".join(map(str, pages.sizes_bytes))
+        yield Fault(cause=f"nvm.page_bytes is {nvm.page_bytes}; {nvm.source} erases {sizes} of a {board.core.value}")
+    if nvm.write_bytes % pages.unit_bytes:
+        yield Fault(
+            cause=f"nvm.write_bytes is {nvm.write_bytes}; {nvm.source} programs units of {pages.unit_bytes} bytes",
+            hint=f"a multiple of {pages.unit_bytes}",
         )
 
 
@@ -369,11 +391,11 @@ def _emulators(board: Board, path: Path) -> Iterator[Fault]:
     known = sorted(path.name for path in pieces.iterdir())
     for piece in board.renode.additions if board.renode else ():
         if piece not in known:
-            yield Fault(cause=f"there is no piece firmware/renode_parts/{piece}", hint=_meant(piece, known, "pieces"))
+            yield Fault(cause=f"there is no piece firmware/renode_parts/{piece}", hint=meant(piece, known, "pieces"))
 
 
-def _meant(name: str, known: Iterable[str], what: str) -> str:
-    """The one that was probably meant, else all of them."""
-    known = sorted(known)
+def meant(name: str, known: Iterable[str], what: str) -> str:
+    """The one that was probably meant, else all of them; empty where there are none."""
+    known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean `{close[0]}`?" if close else f"{what}: {', '.join(known)}" if known else ""

@@ -10,14 +10,13 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edgelearn import resources
-from edgelearn.board.checks import first_fault
+from edgelearn.board.checks import first_fault, meant
 from edgelearn.board.parts import Board
 from edgelearn.errors import BoardFileError, UnknownBoardError, reason
 
@@ -91,13 +90,22 @@ def _load(name: str) -> Board:
         found = path.stat()
     except OSError:
         return load_board_file(path)
-    return _load_once(path, found.st_mtime_ns, found.st_size)
+    board = _load_once(path, found.st_mtime_ns, found.st_size)
+    if isinstance(board, BoardFileError):
+        raise board.with_traceback(None)
+    return board
 
 
 @functools.cache
-def _load_once(path: Path, changed_ns: int, size_bytes: int) -> Board:
-    """The board of a file that has not changed since: commands that look through all boards do so several times."""
-    return load_board_file(path)
+def _load_once(path: Path, changed_ns: int, size_bytes: int) -> Board | BoardFileError:
+    """The board of a file that has not changed since, or what is wrong with it.
+
+    Commands that look through all boards do so several times.
+    """
+    try:
+        return load_board_file(path)
+    except BoardFileError as error:
+        return error
 
 
 def _is_valid(name: str) -> bool:
@@ -127,12 +135,12 @@ def _hint(cause: str, read: dict[str, Any]) -> str:
         keys = sorted(set(kind.__struct_fields__) | ({"method"} if kind.__struct_config__.tag else set()))
         if place and name in Board.__struct_fields__ and not difflib.get_close_matches(name, keys, n=1):
             return f"`{name}` belongs before the first [section]"
-        return _meant(name, keys, "known keys")
+        return meant(name, keys, "known keys")
     if wrong and place.endswith(".method"):
-        return _meant(wrong.group(1), _ways(_at(place.removesuffix(".method"), read, whole=True)[0]), "methods")
+        return meant(wrong.group(1), _ways(_at(place.removesuffix(".method"), read, whole=True)[0]), "methods")
     if wrong and isinstance(kind, enum.EnumMeta):
         values: list[enum.Enum] = list(kind)
-        return _meant(wrong.group(1), [str(one.value) for one in values], "possible are")
+        return meant(wrong.group(1), [str(one.value) for one in values], "possible are")
     if place.startswith(".flash[") and "missing required field `method`" in cause:
         return f"methods: {', '.join(_ways(_at(place, read, whole=True)[0]))}"
     if place.endswith("[...]") and isinstance(value, dict):
@@ -168,10 +176,3 @@ def _at(place: str, read: dict[str, Any], *, whole: bool = False) -> tuple[Any, 
 def _ways(kind: Any) -> list[str]:
     """The tags of a union of structs, sorted; none where it is no union."""
     return sorted(str(one.__struct_config__.tag) for one in typing.get_args(kind))
-
-
-def _meant(name: str, known: Iterable[str], what: str) -> str:
-    """The one that was probably meant, else all of them."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean `{close[0]}`?" if close else f"{what}: {', '.join(known)}"

@@ -105,6 +105,7 @@ class Drive(_Way, frozen=True, kw_only=True, tag="drive"):
 
     Attributes:
         volume: the drive's label.
+        other_volumes: labels that it has on variants of the board, or with other bootloaders.
         format: of the file.
         family: for UF2, the number of the chip's family.
         enter: what a person does to make the drive appear; empty where it is always there.
@@ -114,11 +115,17 @@ class Drive(_Way, frozen=True, kw_only=True, tag="drive"):
     """
 
     volume: str
+    other_volumes: tuple[str, ...] = ()
     format: DriveFormat
     family: int = 0
     enter: str = ""
     programs_at: dict[str, int] = {}
     earlier: EarlierBootloader | None = None
+
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """All labels that it may have."""
+        return (self.volume, *self.other_volumes)
 
 
 class ArduinoCli(_Way, frozen=True, kw_only=True, tag="arduino-cli"):

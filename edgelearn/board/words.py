@@ -81,7 +81,7 @@ def way_words(board: Board, way: Way) -> str:
         case Drive():
             begins = {memory.origin for memory in board.memory}
             behind = (f"behind SoftDevice {name}" for name, at in way.programs_at.items() if at in begins)
-            detail = ", ".join((way.volume, way.format.value, *behind))
+            detail = ", ".join((" or ".join(way.volumes), way.format.value, *behind))
         case NrfUtil():
             detail = f"SoftDevice 0x{way.softdevice:04X}"
         case EspTool():

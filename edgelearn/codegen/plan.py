@@ -153,8 +153,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def zig_code_estimate_bytes(self) -> int:
-        """The same with zig, whose code is larger."""
-        return self._code_bytes(ZIG)
+        """The same with zig, whose code is larger; 0 where zig does not build it."""
+        return 0 if self.output is Output.ARDUINO else self._code_bytes(ZIG)
 
     def _code_bytes(self, measured: Measured) -> int:
         calls = [step.call for step in self.steps if step.call]

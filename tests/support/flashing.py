@@ -74,6 +74,7 @@ class Bench:
         monkeypatch.setattr(ports, "touch", self._touch)
         monkeypatch.setattr("edgelearn.firmware.flash.run.touch", self._touch)
         monkeypatch.setattr(drives, "ROOTS", (self.media,))
+        monkeypatch.setattr(drives, "BLOCK_DEVICES", folder / "no block devices")
         self.after_touch: list[SimpleNamespace] | None = None
 
     def _comports(self) -> list[SimpleNamespace]:
