@@ -656,7 +656,7 @@ def stream(
     booted = (project or Path()) if port == pipeline.EMULATE else None
     with (
         served(web, web_address, web_port, web_token) as panel,
-        pipeline.connect(port, project=booted, bundle=expected) as device,
+        pipeline.connect(port, project=booted, bundle=expected, may_save=train and save) as device,
     ):
         if booted is not None and train and save and (note := pipeline.unsaved_note(booted)):
             click.echo(note)

@@ -80,8 +80,11 @@ def pull(device: Device, bundle: Bundle, *, run: str = "") -> Bundle:
     )
 
 
-def push(device: Device, bundle: Bundle) -> None:
+def push(device: Device, bundle: Bundle) -> str:
     """Give the device the head, the classes and the names of a bundle; it saves them where it can.
+
+    Returns:
+        Why they are not kept without power, "" where they are.
 
     Raises:
         WrongModelError: the bundle holds another model than the device.
@@ -98,8 +101,7 @@ def push(device: Device, bundle: Bundle) -> None:
         if device.info.label_bytes and (index >= classes or name != device.info.label_name(index)):
             device.set_class(index, name)
     device.write_head(head)
-    if device.info.can_save:
-        device.save()
+    return device.keep()
 
 
 def check_model(device: Device, model_hash: str, name: str) -> None:

@@ -498,6 +498,8 @@ def connect(
     bundle: Bundle | None = None,
     earlier_session: int | None = None,
     engine: str | None = None,
+    survives: bool = True,
+    may_save: bool = False,
 ) -> Iterator[Device]:
     """Open a session with the device at a port: a serial device, `socket://host:port`, or `emulate`.
 
@@ -510,6 +512,8 @@ def connect(
         earlier_session: of a host that crashed, 0 for none. What the device has kept for it is not touched: call
             `Device.survive` when that has been fetched.
         engine: that emulates: `qemu`, `host` or `renode`; None for the board's first one.
+        survives: whether the session goes on after resets of the device and breaks of a port; not with `emulate`.
+        may_save: whether the device is asked to save what it has learned before, without which a reset ends the session.
 
     Raises:
         OptionError: `emulate` without a project.
@@ -521,8 +525,8 @@ def connect(
         with open_device(
             port, expected_model_hash=expected, expected_model_name=name, earlier_session=earlier_session or 0
         ) as device:
-            if earlier_session is None:
-                device.survive(reopener(port))
+            if survives and earlier_session is None:
+                device.survive(reopener(port), save=may_save)
             yield device
         return
     if project is None:
@@ -834,7 +838,8 @@ def resume(
             check_data(run, source)
             found = plan_resumption(run, sent, device)
             if port != EMULATE:
-                found = replace(found, survive=lambda: device.survive(reopener(port)))
+                may_save = manifest.options.train and manifest.options.save
+                found = replace(found, survive=lambda: device.survive(reopener(port), save=may_save))
             return streaming.stream(
                 device,
                 source,

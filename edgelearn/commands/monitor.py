@@ -93,7 +93,13 @@ def monitor(
     booted = (project or Path()) if port == pipeline.EMULATE else None
     with (
         served(web, web_address, web_port, web_token) as panel,
-        pipeline.connect(port, project=booted, bundle=read_bundle(bundle) if bundle else None) as device,
+        pipeline.connect(
+            port,
+            project=booted,
+            bundle=read_bundle(bundle) if bundle else None,
+            survives=not stop,
+            may_save=options.start and options.train,
+        ) as device,
     ):
         if stop:
             check_sensor(device)
