@@ -43,6 +43,7 @@ from edgelearn.commands.common import (
     print_json,
     served,
     status,
+    warn_unsaved,
     web_options,
 )
 from edgelearn.commands.deploy import deploy
@@ -537,6 +538,8 @@ def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str 
     from edgelearn import pipeline
 
     with pipeline.emulate(folder, port=tcp_port, flash=flash, engine=engine) as running:
+        if note := pipeline.emulation_note(running, folder):
+            click.echo(f"warning: {note}", err=True)
         click.echo(f"port {running.url}")
         with contextlib.suppress(KeyboardInterrupt):
             while True:
@@ -634,6 +637,9 @@ def stream(
         raise click.UsageError("--lr goes with --train")
     if (self_label is not None or autosave_steps is not None) and not train:
         raise click.UsageError("--self-label and --autosave-steps go with --train")
+    asked = ["--autosave-steps"] if autosave_steps else []
+    if save and click.get_current_context().get_parameter_source("save") is click.core.ParameterSource.COMMANDLINE:
+        asked.append("--save")
     options = StreamOptions(
         train=train,
         learning_rate=learning_rate,
@@ -673,6 +679,8 @@ def stream(
             table=table,
             panel=panel,
         )
+        if train:
+            warn_unsaved(asked, device.info, summary)
     if summary.ended == "interrupted":
         sys.exit(_INTERRUPTED_EXIT_CODE)
 

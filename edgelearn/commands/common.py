@@ -20,6 +20,8 @@ from edgelearn.words import noun
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgelearn.host.device import DeviceInfo
+    from edgelearn.host.telemetry import StreamSummary
     from edgelearn.host.web.panel import Panel
     from edgelearn.store import FlashLife
 
@@ -148,6 +150,22 @@ def status(text: str) -> Iterator[None]:
     else:
         shown.print(text)
         yield
+
+
+def warn_unsaved(asked: list[str], info: DeviceInfo, summary: StreamSummary) -> None:
+    """Say which options of a run that were to save something the device could not follow.
+
+    Args:
+        asked: the options, as they were given.
+        info: of the device.
+        summary: of the run.
+    """
+    failed = summary.statistics.failed_saves if summary.statistics else 0
+    if not asked or (info.can_save and not failed):
+        return
+    why = "its memory did not take the head" if info.can_save else "it, or its emulator, has no memory that can"
+    where = f"; what it learned is in {summary.run}" if summary.run else ""
+    click.echo(f"warning: {' and '.join(asked)}: the board kept nothing without power: {why}{where}", err=True)
 
 
 def command_line() -> list[str]:

@@ -14,6 +14,7 @@ from edgelearn.commands.common import (
     check_web,
     command_line,
     served,
+    warn_unsaved,
     web_options,
 )
 
@@ -106,7 +107,7 @@ def monitor(
             device.set_sensor(run=False)
             click.echo("the sensor is stopped")
             return
-        pipeline.monitor(
+        summary = pipeline.monitor(
             device,
             options,
             runs=runs,
@@ -117,3 +118,4 @@ def monitor(
             view=choose_view(),
             panel=panel,
         )
+        warn_unsaved(["--autosave-steps"] if autosave_steps else [], device.info, summary)

@@ -2,8 +2,8 @@
 
 A device that was reset comes back with its newest saved head and says up to which request of which session that has
 learned. The link kept what came after and sends it again, in order, so that the head ends up with the same bits as
-without the reset. Where that is impossible, because what the device had learned before the session is not saved, or more
-came than is kept, the session ends with DeviceResetError.
+without the reset. Where that is impossible, because what the device had learned before the session is not saved, or
+because more came than is kept, the session ends with DeviceResetError.
 
 A device that takes samples from its own sensor learns between the host's requests. What it learned by itself since it
 was last saved goes with a reset, and the session goes on: only the host's requests are sent again.

@@ -11,14 +11,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
+from edgelearn import cli, pipeline
+from edgelearn.board import load_board
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
-from edgelearn.errors import LearningRateError, StorageError
+from edgelearn.errors import EmulatorError, LearningRateError, StorageError
 from edgelearn.host.device import open_device
 from edgelearn.project import read_project
 from edgelearn.resources import templates_folder
@@ -450,6 +454,39 @@ def test_emulate_keeps_flash_in_a_file(tmp_path, bundle):
                 device.save()
             child.terminate()
             child.communicate(timeout=20)
+
+
+@pytest.fixture
+def host_that_saves_nothing(tmp_path, bundle, monkeypatch):
+    """A project for this machine, whose emulator cannot write the memory of the board."""
+    require_tool("cc")
+    run("generate", bundle, "--board", "host", "-o", tmp_path / "p")
+    board = load_board("host")
+    unable = replace(board, emulator=replace(board.emulator, saves=False))
+    monkeypatch.setattr(pipeline, "load_board", lambda name: unable)
+    return tmp_path / "p"
+
+
+def test_emulate_says_where_the_emulator_cannot_keep_anything(host_that_saves_nothing, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "time", SimpleNamespace(sleep=interrupt))
+    result = run("emulate", host_that_saves_nothing)
+    assert "warning: host cannot write the " in result.stderr
+    assert result.stdout.startswith("port socket://")
+    result = CliRunner().invoke(main, ["emulate", str(host_that_saves_nothing), "--flash", "flash.bin"])
+    assert result.exit_code == EmulatorError.exit_code
+    assert "does not emulate the memory in which host keeps" in result.output
+
+
+def test_what_was_to_be_saved_and_is_not_is_told_at_the_end(tmp_path, host_that_saves_nothing):
+    np.savez(tmp_path / "d.npz", x=np.zeros((3, 8, 8, 1), np.float32), y=[0, 1, 2])
+    argv = ("stream", "--port", "emulate", "--project", host_that_saves_nothing, "--data", tmp_path / "d.npz")
+    argv = (*argv, "--train", "--runs", tmp_path / "runs")
+    assert "warning: " not in run(*argv).stderr
+    result = run(*argv, "--save", "--autosave-steps", "2")
+    assert "warning: --autosave-steps and --save: the board kept nothing without power" in result.stderr
 
 
 def test_a_file_that_holds_no_flash_is_refused(tmp_path, bundle):
