@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from edgelearn import flashing, pipeline
-from edgelearn.board import Board, Output
+from edgelearn.board import Board, Core, Output
 from edgelearn.bundle import Bundle, read_bundle
 from edgelearn.codegen import unkept_words
 from edgelearn.errors import OptionError
@@ -132,10 +132,10 @@ def deploy(
         plan = pipeline.plan(
             bundle, board, residual=residual, learning_rate=learning_rate, output=output, senses=senses
         )
-        say(
-            f"flash about {plan.flash_bytes:,} of {board.flash_bytes:,} bytes, "
-            f"RAM about {plan.ram_bytes:,} of {board.ram_bytes:,}"
-        )
+        # A program of this machine is much larger than the firmware that is estimated, and lies in no flash.
+        is_host = board.core is Core.HOST
+        flash = "" if is_host else f"flash about {plan.flash_bytes:,} of {board.flash_bytes:,} bytes, "
+        say(f"{flash}RAM with the stack about {plan.ram_bytes:,} of {board.ram_bytes:,} bytes")
     project = folder / "project"
     with step("generate") as say:
         left_out = "" if senses else _sensor_there(project)
@@ -144,7 +144,9 @@ def deploy(
         say("; ".join(filter(None, words)))
     with step("build") as say:
         built = pipeline.build(project, toolchain=toolchain)
-        say(f"{built.flash_bytes:,} bytes of flash, {built.ram_bytes:,} of RAM")
+        ram_bytes = built.ram_bytes + built.project.stack_bytes
+        where = "program" if is_host else "flash"
+        say(f"{built.flash_bytes:,} bytes of {where}, {ram_bytes:,} of RAM with the stack")
     done = Deployed(
         bundle=str(path),
         project=str(project),

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from tests.support.bundles import write_model
 from tests.support.models import reference_model
 from tests.support.tools import require_package, require_tool
 
+ROOT = Path(__file__).parents[3]
 VERIFY_KEYS = [
     "board",
     "engine",
@@ -76,6 +78,16 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "convert" in done.stdout
+
+
+def test_an_interrupt_while_the_program_starts_is_no_traceback(tmp_path):
+    """As Ctrl-C in the first moments: one of the first imports is interrupted."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    scripts = re.search(r'^edgelearn = "([^:"]+):([^"]+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    module, name = scripts.groups()
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from {module} import {name} as begin; begin()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 def test_convert_prints_what_it_did(tmp_path):
