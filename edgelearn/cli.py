@@ -423,6 +423,7 @@ def generate(
         force=force,
         sensor=sensor,
         output=Output(target) if target else None,
+        say=lambda text: click.echo(f"note: {text}"),
     )
     click.echo(
         f"wrote {folder} for {plan.board.title}: arena {plan.arena_bytes:,} bytes, "

@@ -139,8 +139,10 @@ def deploy(
     project = folder / "project"
     with step("generate") as say:
         left_out = "" if senses else _sensor_there(project)
-        pipeline.write_project(plan, bundle, project, force=force, any_project=True, sensor=sensor)
-        words = (str(project), unkept_words(plan, board), left_out and f"no longer with {left_out}: --sensor adds it")
+        changed: list[str] = []
+        pipeline.write_project(plan, bundle, project, force=force, any_project=True, sensor=sensor, say=changed.append)
+        sensor_words = left_out and f"no longer with {left_out}: --sensor adds it"
+        words = (str(project), unkept_words(plan, board), sensor_words, *changed)
         say("; ".join(filter(None, words)))
     with step("build") as say:
         built = pipeline.build(project, toolchain=toolchain)

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from edgelearn import pipeline
-from edgelearn.board import Board, Output, load_board
+from edgelearn.board import Board, Output, UsbMode, load_board
 from edgelearn.board.ways import Drive
 from edgelearn.errors import (
     DeviceTimeoutError,
@@ -37,8 +37,8 @@ from edgelearn.firmware.flash.choose import Candidate, Surroundings
 from edgelearn.firmware.flash.devices import FoundDevice, find_devices
 from edgelearn.firmware.flash.drives import FoundDrive
 from edgelearn.firmware.flash.methods import FIRMWARE_SUFFIXES, firmware_suffixes
-from edgelearn.firmware.flash.ports import SerialPort
-from edgelearn.firmware.flash.tool import Failure, Job, Reach
+from edgelearn.firmware.flash.ports import SerialPort, listed_port
+from edgelearn.firmware.flash.tool import Failure, Job, Reach, which_of_several
 from edgelearn.host.device import open_device
 from edgelearn.project import Project, read_project
 
@@ -99,8 +99,8 @@ def flash(
 
     Args:
         folder: the project; it is built where there is no image yet.
-        port: of the board, where several are there or it is not known by its USB identifier; where its serial line
-            is on pins, of the adapter.
+        port: of the board, where several are there or it is not known by its USB identifier. Where its serial line
+            is on pins, of the adapter; or of the board, where `method` is given and no port is known as its.
         method: the way, by the name that board files use; by default the first that can be used.
         force: flash although the image is unsafe, or another board is at the port.
         dry_run: check everything, prepare the file for the flasher, and flash nothing; a program or a board that is
@@ -264,7 +264,7 @@ class _Asked(Struct, frozen=True, kw_only=True):
     Attributes:
         flash_port: to flash by; empty where it is to be found.
         hello_port: to ask; empty where it is to be found.
-        spare_port: to flash by where the board is not found otherwise: it is probably an adapter's.
+        spare_port: an adapter's, as it seems: to flash by only where that is asked for, see `choose.candidates`.
     """
 
     flash_port: str = ""
@@ -279,10 +279,7 @@ def _check_asked(board: Board, output: Output, here: Surroundings, *, port: str,
     if not port or "://" in port:
         return _Asked(hello_port=port)
     port = choose.find_port(here, port)
-    asked = _asked(board, output, here, port)
-    if asked.flash_port and not force:
-        choose.check_board_at(board, here, port)
-    return asked
+    return _asked(board, output, here, port, force=force)
 
 
 def _check_emulated(port: str) -> None:
@@ -293,14 +290,22 @@ def _check_emulated(port: str) -> None:
         )
 
 
-def _asked(board: Board, output: Output, here: Surroundings, port: str) -> _Asked:
-    """What a serial port is for."""
-    named = next((one for one in here.ports if one.device == port and one.vid), None)
+def _asked(board: Board, output: Output, here: Surroundings, port: str, *, force: bool) -> _Asked:
+    """What a serial port is for.
+
+    Raises:
+        FlashError: it is another board's. That of an interface chip may be an adapter, as many chips are both.
+    """
+    named = listed_port(here.ports, port)
     usb = ports.usb_of(board, named) if named else None
     if usb is not None:  # the board's own: bare-metal firmware is not behind it where that is the processor's USB
         return _Asked(flash_port=port, hello_port=port if usb.mode in serial_modes(output) else "")
-    if output is Output.BARE_METAL and board.uart is not None and not board.uart.reaches_usb:
-        return _Asked(hello_port=port, spare_port=port)
+    others = choose.boards_of(named) if named and not force else ()
+    on_pins = output is Output.BARE_METAL and board.uart is not None and not board.uart.reaches_usb
+    if not (on_pins and all(mode is UsbMode.INTERFACE for _, mode in others)) and not force:
+        choose.check_board_at(board, here, port)
+    if on_pins:
+        return _Asked(hello_port=port, spare_port="" if others else port)
     return _Asked(flash_port=port, hello_port=port)
 
 
@@ -317,7 +322,8 @@ def _lacking(candidate: Candidate) -> list[str]:
     """What keeps a way from being used now."""
     notes = [f"missing: {lack}" for lack in candidate.lacks]
     if candidate.several:
-        notes.append(f"several boards fit: {', '.join(candidate.several)}; --port tells which is meant")
+        which = which_of_several(candidate.tool.reach)
+        notes.append(f"several boards fit: {', '.join(candidate.several)}; {which}")
     return notes
 
 
@@ -328,16 +334,12 @@ def _unknown(board: Board, candidate: Candidate) -> list[str]:
     return [f"{candidate.port} is not known as a {board.name} by its USB identifier; it is taken because you name it"]
 
 
-def _usb_port(device: str) -> SerialPort | None:
-    return next((one for one in ports.serial_ports() if one.device == device and one.vid), None)
-
-
 def _flash(board: Board, candidate: Candidate, job: Job, say: _Say) -> int:
     """Flash, again where the board vanished meanwhile and came back; how often it was."""
     attempt = 1
     while True:
         say(f"flashing {board.name} with {candidate.tool.title}" + (f", attempt {attempt}" if attempt > 1 else ""))
-        known = _usb_port(job.port)
+        known = listed_port(ports.serial_ports(), job.port)
         others = [one for one in ports.serial_ports() if one != known]
         try:
             run.flash(candidate, job)

@@ -144,7 +144,7 @@ def profile(
         )
     require_emulator(board)
     bundle = read_bundle(bundle_path)
-    plan = pipeline.generate(bundle, board, folder, residual=residual)
+    plan = pipeline.generate(bundle, board, folder, residual=residual, any_project=True)
     built = pipeline.build(folder, toolchain=toolchain)
     return measure(folder, plan, built, data=data, samples=samples, progress=progress)
 

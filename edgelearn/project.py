@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -10,6 +11,8 @@ from edgelearn.errors import ProjectError, reason
 
 FORMAT_VERSION = 1
 FILE_NAME = "project.json"
+#: What tells a person about the project.
+README = "README.md"
 #: Where a project keeps the C file that reads the sensor on the board.
 SENSOR_FOLDER = "sensor"
 
@@ -65,6 +68,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return next((path for path in self.files if PurePosixPath(path).parent.name == SENSOR_FOLDER), "")
 
     @property
+    def keeps(self) -> bool:
+        """Whether what is learned is kept in the board's memory over a reset."""
+        return any(PurePosixPath(path).name == "elearn_store.c" for path in self.files)
+
+    @property
     def constants_bytes(self) -> int:
         """Bytes of all constants."""
         return sum(constant.size_bytes for constant in self.constants)
@@ -78,6 +86,14 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 def encode_project(project: Project) -> str:
     """The text of project.json."""
     return msgspec.json.format(msgspec.json.encode(project), indent=1).decode() + "\n"
+
+
+def without_file(files: Mapping[str, str], path: str) -> dict[str, str]:
+    """The text of a project's files without one of them, which project.json then does not list either."""
+    made = msgspec.json.decode(files[FILE_NAME], type=Project)
+    listed = {name: digest for name, digest in made.files.items() if name != path}
+    text = encode_project(msgspec.structs.replace(made, files=listed))
+    return {name: text if name == FILE_NAME else one for name, one in files.items() if name != path}
 
 
 def read_project(folder: Path) -> Project:

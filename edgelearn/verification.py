@@ -145,7 +145,7 @@ def verify(
     require_emulator(board, engine)
     counts = engine is None or engine == board.engines[0]
     bundle = read_bundle(bundle_path)
-    plan = pipeline.generate(bundle, board, folder, residual=residual, learning_rate=learning_rate)
+    plan = pipeline.generate(bundle, board, folder, residual=residual, learning_rate=learning_rate, any_project=True)
     built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)
     with pipeline.connect(pipeline.EMULATE, project=folder, bundle=bundle, engine=engine) as device:
         dataset = load_dataset(data, device.info) if data else random_dataset(device.info, plan.head, max(samples, 1))

@@ -136,7 +136,7 @@ def _outputs(board: Board, path: Path) -> Iterator[Fault]:
             yield Fault(cause=f"{method_of(way)} can flash it, but it has no micropython")
         if isinstance(way, Drive):
             yield from _drive(board, way)
-    if board.emulator is None and Output.BARE_METAL in board.outputs and len(board.outputs) == 2 and not board.flash:
+    if not board.engines and Output.BARE_METAL in board.outputs and len(board.outputs) == 2 and not board.flash:
         yield Fault(cause="there is no way to flash it and no emulator")
 
 
@@ -286,6 +286,7 @@ def _nvm(board: Board, path: Path) -> Iterator[Fault]:
     if nvm.erase_ms < 0:
         yield Fault(cause=f"nvm.erase_ms is {nvm.erase_ms}; it cannot be negative")
     yield from _nvm_place(board, nvm)
+    yield from _nvm_pages(board, nvm)
 
 
 def _nvm_driver(board: Board, nvm: NonVolatileMemory) -> Iterator[Fault]:
@@ -319,6 +320,26 @@ def _nvm_driver(board: Board, nvm: NonVolatileMemory) -> Iterator[Fault]:
         yield Fault(
             cause=f"arduino saves, but {nvm.source} wants {lacking[0]}, which a sketch does not have",
             hint="leave saves out, or take a driver that wants nothing of port",
+        )
+
+
+def _nvm_pages(board: Board, nvm: NonVolatileMemory) -> Iterator[Fault]:
+    """What the driver is made for."""
+    driver = drivers.driver(nvm.source)
+    pages = driver.pages.get(board.core.value)
+    if pages is None:
+        yield Fault(
+            cause=f"{nvm.source} drives no pages of a {board.core.value}",
+            hint=f"it is for {', '.join(driver.pages)}; docs/drivers.md lists the drivers",
+        )
+        return
+    if pages.sizes_bytes and nvm.page_bytes not in pages.sizes_bytes:
+        sizes = " or ".join(map(str, pages.sizes_bytes))
+        yield Fault(cause=f"nvm.page_bytes is {nvm.page_bytes}; {nvm.source} erases {sizes} of a {board.core.value}")
+    if nvm.write_bytes % pages.unit_bytes:
+        yield Fault(
+            cause=f"nvm.write_bytes is {nvm.write_bytes}; {nvm.source} programs units of {pages.unit_bytes} bytes",
+            hint=f"a multiple of {pages.unit_bytes}",
         )
 
 

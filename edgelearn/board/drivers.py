@@ -7,12 +7,19 @@ The first comment of a driver ends with the constants that the board file gives 
      *   ELEARN_NAME (0 to 15): with the numbers that make sense, or (1, 2, 4) with each of them
      *   ELEARN_NAME (may be left out): where the driver does without
 
+The driver of pages of nvm says before that, core by core, which pages it drives:
+
+     * The pages of nvm that it drives:
+     *   cortex-m0, cortex-m3: of any size, programmed in 1
+     *   cortex-m4f: of 2048 or 4096 bytes, programmed in 8
+
 A test compares the list with what the driver's C uses, and `page` is docs/drivers.md.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,6 +30,9 @@ from edgelearn import resources
 
 TITLE = "The board file gives in port.defines:"
 
+PAGES_TITLE = "The pages of nvm that it drives:"
+
+_PAGES = re.compile(r"([\w, -]+): of (any size|[\d or]+ bytes), programmed in (\d+)")
 _ENTRY = re.compile(r"(ELEARN_[A-Z0-9_]+)(?: \(([^)]*)\))?: (.*)")
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _STRING = re.compile(r'"[^"\n]*"')
@@ -57,12 +67,25 @@ class Define(Struct, frozen=True, kw_only=True):
         return value in {int(one) for one in self.numbers.split(", ")}
 
 
+class Pages(Struct, frozen=True, kw_only=True):
+    """Pages of nvm that a driver drives.
+
+    Attributes:
+        sizes_bytes: how large they may be; empty where they may be of any size.
+        unit_bytes: what is programmed at once; a board file may say several times as many.
+    """
+
+    sizes_bytes: tuple[int, ...]
+    unit_bytes: int
+
+
 class Driver(Struct, frozen=True, kw_only=True):
     """A C file or header of `firmware/port/`.
 
     Attributes:
         purpose: the first sentence of its text.
         defines: what it takes from the board file.
+        pages: that it drives, by the name of the core; empty where it drives none.
         includes: headers that it includes, of its own folder and of others.
         declared: functions that it declares for others.
         defined: functions that it gives others.
@@ -73,6 +96,7 @@ class Driver(Struct, frozen=True, kw_only=True):
     name: str
     purpose: str
     defines: tuple[Define, ...]
+    pages: dict[str, Pages]
     includes: frozenset[str]
     declared: frozenset[str]
     defined: frozenset[str]
@@ -131,9 +155,17 @@ def _section(one: Driver) -> str:
     lines = [f"\n## {one.name}\n", f"{one.purpose}\n"]
     if with_it:
         lines.append(f"Wants beside it: {', '.join(f'`{header}`' for header in with_it)}.\n")
+    if one.pages:
+        lines += ["| core | pages of nvm | programmed in |", "|---|---|---|", *map(_pages_row, one.pages.items()), ""]
     if one.defines:
         lines += ["| constant | numbers | what it is |", "|---|---|---|", *map(_row, one.defines), ""]
     return "\n".join(lines)
+
+
+def _pages_row(entry: tuple[str, Pages]) -> str:
+    core, pages = entry
+    sizes = f"{' or '.join(f'{size:,}' for size in pages.sizes_bytes)} bytes" if pages.sizes_bytes else "of any size"
+    return f"| {core} | {sizes} | {pages.unit_bytes} |"
 
 
 def _row(define: Define) -> str:
@@ -151,16 +183,30 @@ def _read(path: Path) -> Driver:
     code = _COMMENT.sub("", text)
     comment = [line.removeprefix(" *").rstrip() for line in text.split("*/", 1)[0].removeprefix("/*").splitlines()]
     begin = comment.index(f" {TITLE}") + 1 if f" {TITLE}" in comment else len(comment)
+    pages = comment.index(f" {PAGES_TITLE}") + 1 if f" {PAGES_TITLE}" in comment else len(comment)
     return Driver(
         name=path.name,
         purpose=_first_sentence(comment),
         defines=_defines(comment[begin:]),
+        pages=_pages(comment[pages:]),
         includes=frozenset(_INCLUDE.findall(code)),
         declared=frozenset(_DECLARED.findall(code)),
         defined=frozenset(_DEFINED.findall(code)),
         named=frozenset(_NAMED.findall(code)),
         macros=frozenset(_MACRO.findall(_STRING.sub("", code))),
     )
+
+
+def _pages(lines: Sequence[str]) -> dict[str, Pages]:
+    """The lines of the list, up to an empty one."""
+    found = {}
+    for line in itertools.takewhile(str.strip, lines):
+        match = _PAGES.fullmatch(line.strip())
+        assert match, line  # noqa: S101  (for the type checker)
+        sizes = tuple(int(size) for size in re.findall(r"\d+", match.group(2)))
+        for core in match.group(1).split(", "):
+            found[core] = Pages(sizes_bytes=sizes, unit_bytes=int(match.group(3)))
+    return found
 
 
 def _first_sentence(comment: Sequence[str]) -> str:

@@ -132,7 +132,7 @@ def show(port: str, project: Path | None, rate_hz: float | None, as_json: bool) 
 @PORT
 @PROJECT
 def save(port: str, project: Path | None) -> None:
-    """Save the head in the device's flash memory."""
+    """Save the head in the device's memory, where it outlives a loss of power."""
     with _device(port, project) as device:
         device.save()
         click.echo(f"saved at step {device.statistics().step:,}")

@@ -567,7 +567,7 @@ class Device:
         return decode_learning_rate(mantissa, exponent)
 
     def save(self) -> None:
-        """Save the head, the names of its classes and the step counter in the device's flash memory.
+        """Save the head, the names of its classes and the step counter in the device's memory that needs no power.
 
         Raises:
             DeviceRefusedError: the board has no such memory, or it failed; then what was saved before is still there.

@@ -74,7 +74,7 @@ STATUS_TEXT: dict[Status, str] = {
     Status.BAD_TARGET: "the targets do not fit its loss",
     Status.BAD_VALUE: "the values are outside what its arithmetic can hold",
     Status.NO_STORE: "it has no memory that keeps a head without power",
-    Status.STORE_FAILED: "its flash memory did not take the head; what was saved before, if anything, is still there",
+    Status.STORE_FAILED: "its memory did not take the head; what was saved before, if anything, is still there",
     Status.BAD_CLASS: "it has no such class, no room for another, or the name is empty or too long",
     Status.SENSOR_RUNS: "it takes its samples from its own sensor just now, which has to be stopped first",
     Status.NO_SENSOR: "its firmware was generated without a sensor",

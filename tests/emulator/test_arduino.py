@@ -173,7 +173,10 @@ def test_stream_learns_over_the_emulated_line(tmp_path):
     )
     assert "240 samples" in result.output
     assert "0 bad frames" in result.output
-    assert f"qemu cannot write the EEPROM of {BOARD.name}: the learned head is kept in the run only" in result.output
+    assert (
+        f"qemu cannot write the memory in which {BOARD.name} saves: the learned head is kept in the run only"
+        in result.output
+    )
 
 
 def test_the_head_moves_between_a_device_and_a_bundle(tmp_path):

@@ -114,7 +114,9 @@ def test_it_stops_at_files_that_a_person_changed(model):
     assert done.exit_code == StorageError.exit_code
     assert "src/model.c" in done.stderr
     assert "/* mine */" in changed.read_text()
-    assert deploy(*words, "--force").exit_code == 0
+    done = deploy(*words, "--force")
+    assert done.exit_code == 0
+    assert "overwritten, although changed since they were generated: src/model.c" in done.output
 
 
 def test_its_folder_takes_another_board_and_another_target(model, nothing_is_plugged_in):

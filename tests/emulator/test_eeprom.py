@@ -169,7 +169,8 @@ def test_a_power_cut_in_a_save_leaves_the_old_head_or_the_new(sketch, saved_once
     save(whole, None)
     comes_back_with(whole, 11, new)
     record = whole.read_bytes()[used : used + sketch.layout.record_bytes]
-    erased = 0 if before == "blank" else sketch.layout.block_bytes
+    # Whatever it looks like, because a power cut may have left a byte weak that reads as erased.
+    erased = sketch.layout.block_bytes
     header = len(record[:HEADER_BYTES]) - record[:HEADER_BYTES].count(0xFF)
     writes = erased + len(record) - record.count(0xFF)
     for cut in {erased // 2, erased, erased + 40, writes - header, writes - 2, writes - 1}:

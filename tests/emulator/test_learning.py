@@ -131,7 +131,7 @@ def test_flash_that_cannot_be_written_is_not_asked_for(tmp_path, bundle, name):
     np.savez(tmp_path / "d.npz", x=np.zeros((12, 8, 8, 1), np.float32), y=np.zeros(12, np.int64))
     at = ("--port", "emulate", "--project", project)
     said = run("stream", *at, "--data", tmp_path / "d.npz", "--train", "--runs", tmp_path / "runs").output
-    assert f"qemu cannot write the flash of {name}: the learned head is kept in the run only" in said
+    assert f"qemu cannot write the memory in which {name} saves: the learned head is kept in the run only" in said
     assert "has not saved" not in said
     (folder,) = (tmp_path / "runs").iterdir()
     assert read_run(folder).summary.notices == ()
@@ -223,7 +223,7 @@ def test_stack_of_each_phase(tmp_path, name):
         teach(device, head, samples=30, seed=2)
         taught = device.statistics()
         if name in READ_ONLY:
-            with pytest.raises(DeviceRefusedError, match="flash memory did not take the head"):
+            with pytest.raises(DeviceRefusedError, match="its memory did not take the head"):
                 device.save()
             # By itself it tries once, and tells; not at each step again.
             device.set_autosave(2)

@@ -130,12 +130,10 @@ bool elearn_nvm_erase(uint32_t page)
         erase_bytes(bytes, ELEARN_NVM_PAGE_BYTES, cut);
     }
     for (uint32_t i = 0; MODEL_IS_EEPROM && i < ELEARN_NVM_PAGE_BYTES; i++) {
-        if (bytes[i] != 0xFF) {
-            cut = begin_operation();
-            erase_bytes(bytes + i, 1, cut);
-            if (cut) {
-                longjmp(power_cut, 1);
-            }
+        cut = begin_operation();
+        erase_bytes(bytes + i, 1, cut);
+        if (cut) {
+            longjmp(power_cut, 1);
         }
     }
     memset(flash.programmed + page * UNITS_IN_PAGE, 0, UNITS_IN_PAGE);

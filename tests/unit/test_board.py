@@ -73,7 +73,7 @@ family = 0x1234_5678
 
 NVM = """
 [nvm]
-source = "nrf5_nvmc.c"
+source = "ram_nvm.c"
 address = 0xF000
 page_bytes = 1024
 pages = 4
@@ -84,10 +84,14 @@ erase_ms = 20
 
 
 #: The same with pages that keep what was learned.
-KEEPING = VALID.replace('"no_watchdog.c",', '"no_watchdog.c", "nrf5_nvmc.c",') + NVM
+KEEPING = VALID.replace('"no_watchdog.c",', '"no_watchdog.c", "ram_nvm.c",') + NVM
 
 #: The same with pages that have no addresses of the processor.
-BEHIND_A_BUS = KEEPING.replace("nrf5_nvmc.c", "avr_eeprom.c") + "mapped = false\n"
+BEHIND_A_BUS = KEEPING.replace("ram_nvm.c", "avr_eeprom.c") + "mapped = false\n"
+
+
+#: What the driver of an STM32L4's flash wants.
+TWO_BANKS = "ELEARN_NVM_BANK_PAGES = 64\nELEARN_NVM_TWO_BANKS_MASK = 0\n"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -186,7 +190,7 @@ def test_unknown_key_far_from_any_lists_the_keys(tmp_path: Path) -> None:
         ('"uart_ring.h",', "", "cmsdk_uart.c includes uart_ring.h", "add it"),
         ('"no_watchdog.c",', "", "elearn_port_feed()", "no_watchdog.c, "),
         ('"no_watchdog.c",', '"no_watchdog.c", "nrf5_watchdog.c",', "both no_watchdog.c and nrf5", "leave one"),
-        ('"no_watchdog.c",', '"no_watchdog.c", "nrf5_nvmc.c",', "there is no nvm", "[nvm]"),
+        ('"no_watchdog.c",', '"no_watchdog.c", "ram_nvm.c",', "there is no nvm", "[nvm]"),
         ("number = 1", "number = 4", "interrupt 4", ""),
         ("number = 1", "number = 2", "ELEARN_UART_INTERRUPT is 1", "{ number = 1,"),
         ("interrupt_count = 4", "interrupts_count = 4", "interrupts_count", "did you mean `interrupt_count`?"),
@@ -302,8 +306,10 @@ def test_nvm_ends_the_flash_that_the_image_may_use(tmp_path: Path) -> None:
     assert "#define ELEARN_NVM_ADDRESS 0x0000F000u\n" in files["src/elearn_board.h"]
     outside = load_board_file(write(tmp_path, KEEPING.replace("0xF000", "0x3000_0000") + "separate = true"))
     assert outside.flash_bytes == 65536
-    behind_a_bus = load_board_file(write(tmp_path, BEHIND_A_BUS.replace("0xF000", "0x3000_0000")))
-    assert behind_a_bus.flash_bytes == 65536
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(write(tmp_path, BEHIND_A_BUS.replace("0xF000", "0x3000_0000")))
+    assert caught.value.cause == "avr_eeprom.c drives no pages of a cortex-m4f"
+    assert caught.value.hint.startswith("it is for avr;")
 
 
 SKETCH = """
@@ -317,10 +323,9 @@ saves = true
 
 
 def test_what_a_sketch_keeps(tmp_path: Path) -> None:
-    keeping = KEEPING.replace("nrf5_nvmc.c", "ram_nvm.c")
-    both = load_board_file(write(tmp_path, keeping + SKETCH))
+    both = load_board_file(write(tmp_path, KEEPING + SKETCH))
     assert [output for output in Output if both.keeps(output)] == [Output.BARE_METAL, Output.LIBRARY, Output.ARDUINO]
-    firmware = load_board_file(write(tmp_path, keeping + SKETCH.replace("saves = true\n", "")))
+    firmware = load_board_file(write(tmp_path, KEEPING + SKETCH.replace("saves = true\n", "")))
     assert [output for output in Output if firmware.keeps(output)] == [Output.BARE_METAL, Output.LIBRARY]
     assert not any(both.without_nvm().keeps(output) for output in Output)
 
@@ -348,11 +353,11 @@ def test_a_driver_of_a_sketch_alone_must_be_there(tmp_path: Path) -> None:
     ("source", "lacking", "given"),
     [
         ("nrf5_nvmc.c", "cortex_m_port.h", ""),
-        ("stm32f4_flash.c", "cortex_m_port.h", "ELEARN_NVM_FIRST_SECTOR = 4\n"),
+        ("stm32l4_flash.c", "cortex_m_port.h", TWO_BANKS),
     ],
 )
 def test_a_sketch_has_no_part_of_bare_metal_firmware(tmp_path: Path, source: str, lacking: str, given: str) -> None:
-    text = KEEPING.replace("nrf5_nvmc.c", source).replace("[port.defines]\n", f"[port.defines]\n{given}")
+    text = KEEPING.replace("ram_nvm.c", source).replace("[port.defines]\n", f"[port.defines]\n{given}")
     with pytest.raises(BoardFileError) as caught:
         load_board_file(write(tmp_path, text + SKETCH))
     assert caught.value.cause == f"arduino saves, but {source} wants {lacking}, which a sketch does not have"
@@ -369,7 +374,7 @@ def test_a_board_without_nvm_says_so_to_the_firmware(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('source = "nrf5_nvmc.c"', 'source = "other.c"', "other.c"),
+        ('source = "ram_nvm.c"', 'source = "other.c"', "other.c"),
         ("write_bytes = 4", "write_bytes = 3", "1, 2, 4, 8, 16, 32"),
         ("page_bytes = 1024", "page_bytes = 1022", "whole units of 4"),
         ("page_bytes = 1024", "page_bytes = 0", "whole units"),
@@ -384,7 +389,7 @@ def test_a_board_without_nvm_says_so_to_the_firmware(tmp_path: Path) -> None:
         (
             "erase_ms = 20",
             "erase_ms = 20\nmapped = false",
-            "nrf5_nvmc.c drives pages that the processor reads like RAM",
+            "ram_nvm.c drives pages that the processor reads like RAM",
         ),
         ("erase_cycles = 10000", "erase_cycles = -1", "erase_cycles is -1"),
         ("erase_ms = 20", "erase_mss = 20", "erase_mss"),
@@ -413,10 +418,37 @@ def test_pages_without_addresses(tmp_path: Path, old: str, new: str, said: str) 
     assert said in caught.value.cause
 
 
+@pytest.mark.parametrize(
+    ("source", "page_bytes", "write_bytes", "said"),
+    [
+        ("nrf5_nvmc.c", 1024, 4, "nvm.page_bytes is 1024; nrf5_nvmc.c erases 4096 of a cortex-m4f"),
+        ("stm32f4_flash.c", 2048, 4, "nvm.page_bytes is 2048; stm32f4_flash.c erases 131072 of a cortex-m4f"),
+        ("stm32l4_flash.c", 8192, 8, "nvm.page_bytes is 8192; stm32l4_flash.c erases 2048 or 4096 of a cortex-m4f"),
+        ("nrf5_nvmc.c", 4096, 2, "nvm.write_bytes is 2; nrf5_nvmc.c programs units of 4 bytes"),
+        ("stm32l4_flash.c", 4096, 4, "nvm.write_bytes is 4; stm32l4_flash.c programs units of 8 bytes"),
+        ("host_nvm.c", 4096, 4, "host_nvm.c drives no pages of a cortex-m4f"),
+    ],
+)
+def test_pages_are_those_that_the_driver_is_made_for(
+    tmp_path: Path, source: str, page_bytes: int, write_bytes: int, said: str
+) -> None:
+    text = KEEPING.replace("ram_nvm.c", source).replace("pages = 4", "pages = 2")
+    text = text.replace("page_bytes = 1024", f"page_bytes = {page_bytes}")
+    text = text.replace("write_bytes = 4", f"write_bytes = {write_bytes}")
+    text = text.replace("0xF000", hex(0x1_0000 - 2 * page_bytes))
+    if source == "stm32l4_flash.c":
+        text = text.replace("[port.defines]\n", "[port.defines]\n" + TWO_BANKS)
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(write(tmp_path, text))
+    assert caught.value.cause == said
+
+
 def test_a_driver_may_handle_the_nmi(tmp_path: Path) -> None:
-    text = KEEPING.replace("nrf5_nvmc.c", "stm32l4_flash.c") + 'nmi_handler = "elearn_flash_nmi"\n'
-    given = "ELEARN_NVM_FIRST_PAGE = 60\nELEARN_NVM_BANK = 0\nELEARN_NVM_TWO_BANKS_MASK = 0\n"
-    text = text.replace("[port.defines]\n", "[port.defines]\n" + given)
+    text = KEEPING.replace("ram_nvm.c", "stm32l4_flash.c") + 'nmi_handler = "elearn_flash_nmi"\n'
+    text = text.replace(
+        "page_bytes = 1024\npages = 4\nwrite_bytes = 4", "page_bytes = 2048\npages = 2\nwrite_bytes = 8"
+    )
+    text = text.replace("[port.defines]\n", "[port.defines]\n" + TWO_BANKS)
     board = load_board_file(write(tmp_path, text))
     files = board_files(board, runtime_sources=[], generated_sources=[], baud=9600, ring_bytes=64)
     assert "        elearn_flash_nmi, /* NMI */\n" in files["src/elearn_vectors.c"]
@@ -428,11 +460,20 @@ def test_a_driver_may_handle_the_nmi(tmp_path: Path) -> None:
     assert caught.value.hint == "did you mean `elearn_flash_nmi`?"
 
 
+def test_there_is_a_way_to_run_what_is_made(tmp_path: Path) -> None:
+    text = VALID.partition("[[flash]]")[0]
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(write(tmp_path, text))
+    assert caught.value.cause == "there is no way to flash it and no emulator"
+    renode = '[renode]\nplatform = "p"\nuart = "u"\n'
+    assert load_board_file(write(tmp_path, text + renode)).engines == ("renode",)
+
+
 def test_firmware_that_learns_nothing_has_all_flash(tmp_path: Path) -> None:
     with_nvm = load_board_file(write(tmp_path, KEEPING))
     without = with_nvm.without_nvm()
     assert without.flash_bytes == 65536
-    assert set(with_nvm.port.sources) - set(without.port.sources) == {"nrf5_nvmc.c"}
+    assert set(with_nvm.port.sources) - set(without.port.sources) == {"ram_nvm.c"}
     assert without.without_nvm() is without
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from edgelearn.board import Board, Output, Usb, UsbMode
 from edgelearn.firmware.flash.choose import Candidate
-from edgelearn.firmware.flash.ports import SerialPort, fitting_ports, ports_of, serial_ports, usb_of
+from edgelearn.firmware.flash.ports import SerialPort, fitting_ports, listed_port, ports_of, serial_ports, usb_of
 
 
 def serial_modes(output: Output) -> tuple[UsbMode, ...]:
@@ -44,7 +44,7 @@ def look_before(board: Board, output: Output, named: str, candidate: Candidate) 
     there = serial_ports()
     own = ports_of(board, there, *serial_modes(output))
     if named or candidate.port:
-        known = next((one for one in there if one.device == (named or candidate.port) and one.vid), None)
+        known = listed_port(there, named or candidate.port)
     else:
         fitting = _same_board(own, candidate.serial_number)
         known = fitting[0] if len(fitting) == 1 else None

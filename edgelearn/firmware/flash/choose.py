@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -25,16 +26,19 @@ from edgelearn.firmware.flash.ports import (
     SerialPort,
     UsbDevice,
     identifier,
+    listed_port,
     ports_of,
     serial_ports,
     usb_devices,
     usb_of,
 )
-from edgelearn.firmware.flash.tool import Failure, Reach, Tool, flash_error, way_as
+from edgelearn.firmware.flash.tool import DOUBLE_RESET, Failure, Reach, Tool, flash_error, way_as, which_of_several
 
 #: What debug probes call themselves on USB.
 _PROBES = re.compile(r"CMSIS-DAP|DAPLink|J-Link|ST-?LINK|Debug Probe|Black Magic", re.IGNORECASE)
 _ST_LINK = re.compile(r"ST-?LINK", re.IGNORECASE)
+
+_Reached = TypeVar("_Reached", UsbDevice, FoundDrive)
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -110,7 +114,8 @@ def candidates(
         ways: of its file.
         here: what is plugged in and installed.
         port: serial port that a person names.
-        spare_port: one that a person names, perhaps an adapter's: the board's where no other port is known as its.
+        spare_port: one that a person names for a board whose serial line is on pins: an adapter's, unless the way was
+            asked for and no port is known as the board's.
         asked: whether a person asked for the way: then the interface chip of another board may be the probe.
     """
     return tuple(_candidate(board, way, here, port, spare_port, asked) for way in ways)
@@ -124,11 +129,11 @@ def _candidate(board: Board, way: Way, here: Surroundings, port: str, spare_port
     reached = (
         _by_probe(board, way, here, port, asked)
         if tool.reach is Reach.PROBE
-        else _by_dfu(way, here)
+        else _by_dfu(board, way, here, port)
         if tool.reach is Reach.DFU
-        else _by_drive(board, way, here)
+        else _by_drive(board, way, here, port)
         if tool.reach is Reach.DRIVE
-        else _by_port(board, way, here, port, spare_port)
+        else _by_port(board, way, here, port, spare_port, asked)
     )
     return Candidate(
         way=way,
@@ -147,13 +152,34 @@ def _device_text(device: UsbDevice) -> str:
     return f"{device.product or identifier(device.vid, device.pid)} {device.serial_number}".strip()
 
 
-def _at_port(devices: Sequence[UsbDevice], here: Surroundings, port: str) -> list[UsbDevice]:
-    """Those that belong to the serial port which a person named; all where that tells nothing."""
-    named = next((one for one in here.ports if one.device == port and one.vid), None)
-    if named is None:
-        return list(devices)
-    found = [one for one in devices if one.serial_number and one.serial_number == named.serial_number]
-    return found or [one for one in devices if one.location == named.location] or list(devices)
+def _is_at(device: UsbDevice | FoundDrive, port: SerialPort) -> bool:
+    """Whether both are of one thing that is plugged in, as far as they say it."""
+    return (device.serial_number != "" and device.serial_number == port.serial_number) or (
+        device.location != "" and device.location == port.location
+    )
+
+
+def _of_port(board: Board, here: Surroundings, port: str, found: Sequence[_Reached]) -> list[_Reached]:
+    """Those of the board whose serial port a person named; all where that is none of the board's.
+
+    What does not say its serial number is taken for the board's where no other board of the kind is there; the
+    bootloader of one that runs its program never is.
+    """
+    named = listed_port(here.ports, port)
+    usb = usb_of(board, named) if named else None
+    if named is None or usb is None:
+        return list(found)
+    same = [one for one in found if _is_at(one, named)]
+    if same or usb.mode is UsbMode.APPLICATION or ports_of(board, here.ports) != (named,):
+        return same
+    return [one for one in found if not (one.serial_number and named.serial_number)]
+
+
+def _not_at(port: str, here: Surroundings, what: str) -> str:
+    """That something is not known to be of the board at a port."""
+    named = listed_port(here.ports, port)
+    serial = f" (serial number {named.serial_number})" if named and named.serial_number else ""
+    return f"{what} is not known as that of the board at {port}{serial}; leave --port out to take it all the same"
 
 
 def is_probe(device: UsbDevice) -> bool:
@@ -176,7 +202,14 @@ def _by_probe(board: Board, way: Way, here: Surroundings, port: str, asked: bool
         probes = [one for one in seen if kind.search(one.product)]
         # That on another board programs that board.
         probes = [one for one in probes if asked or not boards_of(one)]
-    probes = _at_port(probes, here, port)
+    named = listed_port(here.ports, port)
+    usb = usb_of(board, named) if named else None
+    if named and usb and usb.mode is UsbMode.INTERFACE:
+        there, probes = probes, _of_port(board, here, port, probes)
+        if there and not probes:
+            return Candidate(way=way, lacks=(_not_at(port, here, ", ".join(map(_device_text, there))),))
+    elif named:  # a probe of one's own may have a serial port, that of the board does not tell which it is
+        probes = [one for one in probes if _is_at(one, named)] or probes
     if len(probes) == 1:
         return Candidate(way=way, serial_number=probes[0].serial_number)
     if probes:
@@ -189,9 +222,13 @@ def _by_probe(board: Board, way: Way, here: Surroundings, port: str, asked: bool
     return Candidate(way=way, lacks=(what,), maybe=here.usb is None)
 
 
-def _by_dfu(way: Way, here: Surroundings) -> Candidate:
+def _by_dfu(board: Board, way: Way, here: Surroundings, port: str) -> Candidate:
     dfu = way_as(way, DfuUtil)
-    found = [one for one in here.usb or () if (one.vid, one.pid) == (dfu.vid, dfu.pid)]
+    there = [one for one in here.usb or () if (one.vid, one.pid) == (dfu.vid, dfu.pid)]
+    found = _of_port(board, here, port, there)
+    if there and not found:
+        what = f"the bootloader {', '.join(map(_device_text, there))}"
+        return Candidate(way=way, lacks=(_not_at(port, here, what),))
     if len(found) == 1:
         return Candidate(way=way, serial_number=found[0].serial_number)
     if found:
@@ -209,37 +246,45 @@ def _usb_text(kinds: Iterable[Usb]) -> str:
     )
 
 
-def _by_port(board: Board, way: Way, here: Surroundings, port: str, spare_port: str) -> Candidate:
+def _by_port(board: Board, way: Way, here: Surroundings, port: str, spare_port: str, asked: bool) -> Candidate:
     if port:
-        at = _listed(here, port)
+        at = listed_port(here.ports, port)
         return Candidate(way=way, port=port, named=at is None or usb_of(board, at) is None)
     found = ports_of(board, here.ports)
     if len(found) == 1:
         return Candidate(way=way, port=found[0].device)
     if found:
         return Candidate(way=way, several=tuple(f"{one.device} {one.serial_number}".strip() for one in found))
-    if spare_port:
+    if spare_port and asked:
         return Candidate(way=way, port=spare_port, named=True)
     known = _usb_text(board.usb)
-    return Candidate(way=way, lacks=(f"no serial port of it is there{f' ({known})' if known else ''}",))
+    lacks = f"no serial port of it is there{f' ({known})' if known else ''}"
+    if spare_port:
+        lacks += f"; {spare_port} is taken for the adapter at its pins, unless you add `--method {method_of(way)}`"
+    if tool_of(way).touches:
+        lacks += f"; {DOUBLE_RESET}"
+    return Candidate(way=way, lacks=(lacks,))
 
 
 def offers_drive(board: Board, drive: FoundDrive) -> bool:
     """Whether a drive may be a board's: by its label, and by the interface chip's serial number where it says that."""
     chips = [usb for usb in board.usb if usb.mode is UsbMode.INTERFACE]
-    return any(isinstance(way, Drive) and way.volume == drive.label for way in board.flash) and (
+    return any(isinstance(way, Drive) and drive.is_called(way.volume) for way in board.flash) and (
         not chips or any(usb.fits(usb.vid, usb.pid, drive.serial_number) for usb in chips)
     )
 
 
-def _by_drive(board: Board, way: Way, here: Surroundings) -> Candidate:
+def _by_drive(board: Board, way: Way, here: Surroundings, port: str) -> Candidate:
     wanted = way_as(way, Drive)
-    labelled = [drive for drive in here.drives if drive.label == wanted.volume]
-    found = [drive for drive in labelled if offers_drive(board, drive)]
+    labelled = [drive for drive in here.drives if drive.is_called(wanted.volume)]
+    offered = [drive for drive in labelled if offers_drive(board, drive)]
+    found = _of_port(board, here, port, offered)
+    if offered and not found:
+        return Candidate(way=way, lacks=(_not_at(port, here, f"the drive {', '.join(map(_drive_text, offered))}"),))
     if len(found) == 1:
         return Candidate(way=way, drive=found[0], serial_number=found[0].serial_number)
     if found:
-        return Candidate(way=way, several=tuple(f"{one.path} {one.serial_number}".strip() for one in found))
+        return Candidate(way=way, several=tuple(map(_drive_text, found)))
     if labelled:
         other = ", ".join(f"{drive.path} (serial number {drive.serial_number})" for drive in labelled)
         return Candidate(
@@ -249,9 +294,8 @@ def _by_drive(board: Board, way: Way, here: Surroundings) -> Candidate:
     return Candidate(way=way, lacks=(lacks,))
 
 
-def _listed(here: Surroundings, port: str) -> SerialPort | None:
-    """The port of that name where it is on USB."""
-    return next((one for one in here.ports if one.device == port and one.vid), None)
+def _drive_text(drive: FoundDrive) -> str:
+    return f"{drive.path} {drive.serial_number}".strip()
 
 
 def ports_text(here: Surroundings) -> str:
@@ -384,6 +428,7 @@ def choose(
             board=board,
             step="choose",
             cause=f"for {undecided.method} there are: {', '.join(undecided.several)}",
+            hint=which_of_several(undecided.tool.reach),
         )
     others = _others(board, here)
     raise NoFlasherError(
@@ -422,7 +467,7 @@ def check_board_at(board: Board, here: Surroundings, port: str) -> None:
     Raises:
         FlashError: it is.
     """
-    named = _listed(here, port)
+    named = listed_port(here.ports, port)
     known = boards_of(named) if named else ()
     if named and known and board.name not in dict(known):
         names = " or ".join(dict(known))
@@ -442,7 +487,7 @@ def _check_own_port(board: Board, here: Surroundings, port: str, best: Candidate
     Raises:
         FlashError: it is on USB, and not known as the board's.
     """
-    named = _listed(here, port)
+    named = listed_port(here.ports, port)
     if named is None or usb_of(board, named) is not None:
         return
     own = ", ".join(one.device for one in ports_of(board, here.ports))

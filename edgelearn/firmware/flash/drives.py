@@ -10,12 +10,15 @@ import datetime
 import os
 import re
 import string
+import sys
 from pathlib import Path
 
 from msgspec import Struct
 
 #: Below these folders systems show drives by their label: Linux, with a folder for each user or without, and macOS.
 ROOTS = (Path("/media"), Path("/run/media"), Path("/Volumes"))
+#: Where Linux says which device a mounted drive is, by the numbers of its file system.
+BLOCK_DEVICES = Path("/sys/dev/block")
 #: In every UF2 bootloader's drive: Microsoft, USB Flashing Format (UF2), "Embedding sources, readme".
 INFO_UF2 = "INFO_UF2.TXT"
 #: On the drive of interface chips with DAPLink (Arm, DAPLink, docs/MSD_COMMANDS.md).
@@ -36,11 +39,12 @@ class FoundDrive(Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: where it is.
-        label: its name.
+        label: its name, or that of the folder where it is mounted.
         info: what a UF2 bootloader says of itself: `Board-ID`, else `Model`; empty for other drives.
         softdevice: that a UF2 bootloader has found: `S140 6.1.1`, or `not found`; empty where it says nothing of one.
         built: when a UF2 bootloader was made; None where it does not say.
-        serial_number: of the interface chip; empty where that is not known.
+        serial_number: of the interface chip, or on USB; empty where that is not known.
+        location: the connector it is plugged into; empty where that is not known.
     """
 
     path: Path
@@ -49,6 +53,14 @@ class FoundDrive(Struct, frozen=True, kw_only=True):
     softdevice: str = ""
     built: datetime.date | None = None
     serial_number: str = ""
+    location: str = ""
+
+    def is_called(self, volume: str) -> bool:
+        """Whether that may be its label: a system adds a number to the folder of a second drive of the same label.
+
+        That of Linux (udisks) is `LABEL1`, that of macOS `LABEL 1`.
+        """
+        return re.fullmatch(rf"{re.escape(volume)}(?: ?\d+)?", self.label) is not None
 
 
 def drives() -> tuple[FoundDrive, ...]:
@@ -89,14 +101,29 @@ def _windows_drives() -> dict[Path, str]:
 def _drive(path: Path, label: str) -> FoundDrive:
     text = _read(path / INFO_UF2)
     said = _entries(text)
+    usb = _usb_folder(path)
     return FoundDrive(
         path=path,
         label=label,
         info=said.get("Board-ID") or said.get("Model") or "",
         softdevice=_softdevice(said.get("SoftDevice") or text.partition("\n")[0]),
         built=_date(said.get("Date", "")),
-        serial_number=_entries(_read(path / DETAILS)).get("Unique ID", ""),
+        serial_number=_entries(_read(path / DETAILS)).get("Unique ID", "")
+        or (_read(usb / "serial").strip() if usb else ""),
+        location=usb.name if usb else "",
     )
+
+
+def _usb_folder(path: Path) -> Path | None:
+    """Where Linux describes the USB device that a mounted drive is; None where it does not, or it is none."""
+    if sys.platform == "win32":
+        return None
+    try:
+        device = path.stat().st_dev
+        block = (BLOCK_DEVICES / f"{os.major(device)}:{os.minor(device)}").resolve(strict=True)
+    except OSError:
+        return None
+    return next((folder for folder in block.parents if (folder / "idVendor").is_file()), None)
 
 
 def _read(path: Path) -> str:

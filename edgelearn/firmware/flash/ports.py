@@ -117,6 +117,11 @@ def ports_of(board: Board, ports: Iterable[SerialPort], *modes: UsbMode) -> tupl
     return tuple(port for port in ports if (usb := usb_of(board, port)) and (not modes or usb.mode in modes))
 
 
+def listed_port(ports: Iterable[SerialPort], device: str) -> SerialPort | None:
+    """The USB port of that name; None where none is."""
+    return next((port for port in ports if port.device == device and port.vid), None)
+
+
 def fitting_ports(
     known: SerialPort,
     ports: Iterable[SerialPort],

@@ -16,8 +16,18 @@ from edgelearn.firmware.flash.choose import Candidate
 from edgelearn.firmware.flash.guard import check_bootloader, check_firmware, check_image
 from edgelearn.firmware.flash.image import FlashImage, read_image, to_bin, to_hex
 from edgelearn.firmware.flash.methods import erases_of, format_of
-from edgelearn.firmware.flash.ports import RETURN_S, find_again, serial_ports, touch, usb_of, wait_for
-from edgelearn.firmware.flash.tool import Erases, Failure, Format, Job, Reach, flash_error, run_tool, way_as
+from edgelearn.firmware.flash.ports import RETURN_S, find_again, listed_port, serial_ports, touch, usb_of, wait_for
+from edgelearn.firmware.flash.tool import (
+    DOUBLE_RESET,
+    Erases,
+    Failure,
+    Format,
+    Job,
+    Reach,
+    flash_error,
+    run_tool,
+    way_as,
+)
 
 #: The files that flashers are given, in a project's build folder.
 _FILE = "flash"
@@ -170,8 +180,8 @@ def _enter_bootloader(job: Job) -> Job:
         FlashError: the port does not open, or no bootloader comes.
     """
     before = serial_ports()
-    known = next((port for port in before if port.device == job.port), None)
-    if known is None or not known.vid:
+    known = listed_port(before, job.port)
+    if known is None:
         return job
     usb = usb_of(job.board, known)
     if usb is not None and usb.mode is UsbMode.BOOTLOADER:
@@ -194,6 +204,6 @@ def _enter_bootloader(job: Job) -> Job:
             board=job.board,
             step="enter",
             cause=f"no bootloader came within {RETURN_S:g} s after {job.port} was opened at 1200 baud",
-            hint="press the board's reset button twice, fast, which starts its bootloader, and flash again",
+            hint=f"{DOUBLE_RESET}, and flash again",
         )
     return replace(job, port=found)

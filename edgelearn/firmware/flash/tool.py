@@ -23,6 +23,8 @@ _Kind = TypeVar("_Kind", bound=Struct)
 
 #: A flasher that has not ended by then is ended.
 TIMEOUT_S = 300.0
+#: How the bootloaders that are entered at 1200 baud are entered by hand (Arduino, Adafruit: "double tap").
+DOUBLE_RESET = "press the board's reset button twice, fast, which starts its bootloader"
 
 
 class Reach(enum.Enum):
@@ -76,7 +78,7 @@ _MEANINGS: dict[Failure, tuple[str, str]] = {
     ),
     Failure.SEVERAL_DEVICES: (
         "{title} found several boards and does not know which to flash",
-        "unplug all but one, or say which with --port; `edgelearn devices` lists them",
+        "unplug all but one; `edgelearn devices` lists them",
     ),
     Failure.WRONG_CHIP: (
         "the chip that {title} found is not that of {board}",
@@ -196,6 +198,17 @@ class Tool(Struct, frozen=True, kw_only=True):
     touches: bool = False
 
 
+def which_of_several(reach: Reach) -> str:
+    """How a person says which of several boards is meant, where a flasher gets at them in this way."""
+    how = {
+        Reach.PROBE: "say which with --port, the serial port of the board or its probe",
+        Reach.DFU: "bring only one into its bootloader",
+        Reach.PORT: "say which with --port",
+        Reach.DRIVE: "say which with --port, where the board that offers the drive has a serial port",
+    }[reach]
+    return f"unplug all but one, or {how}; `edgelearn devices` lists them"
+
+
 def way_as(way: Way, kind: type[_Kind]) -> _Kind:
     """The way as the class that a flasher is for."""
     if not isinstance(way, kind):
@@ -224,7 +237,9 @@ def explain(tool: Tool, board: Board, output: str) -> FlashError:
     for symptom in tool.symptoms:
         for line in lines:
             if re.search(symptom.pattern, line):
-                return flash_error(symptom.failure, title=tool.title, board=board, cause=line, hint=symptom.hint)
+                several = which_of_several(tool.reach) if symptom.failure is Failure.SEVERAL_DEVICES else ""
+                hint = symptom.hint or several
+                return flash_error(symptom.failure, title=tool.title, board=board, cause=line, hint=hint)
     return flash_error(Failure.UNKNOWN, title=tool.title, board=board, cause="\n".join(lines[-8:]))
 
 

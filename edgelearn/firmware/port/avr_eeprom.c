@@ -1,9 +1,9 @@
 /* The EEPROM of an ATmega, or some bytes of it, from ELEARN_NVM_ADDRESS on; 0x810000 is its first byte, as avr-ld
  * counts.
  *
- * It has no pages: what the store calls one are bytes in a row. A byte is erased to ones or programmed to zeros by
- * itself, and only where that changes it, because it lasts for so many writes. One whose erasing a power cut has left
- * weak, but reading as erased, may so be taken: should it change later, the CRC of its record tells.
+ * It has no pages: what the store calls one are bytes in a row, each erased to ones or programmed to zeros by itself.
+ * All bytes of a page are erased, also one that reads as erased: a power cut may have left it weak. Programmed is only
+ * what that changes.
  *
  * Interrupts are off for the few cycles in which addresses and the two bits that start a write must stay together,
  * not while the hardware works; a handler of the sketch must leave the EEPROM alone. Each wait is bounded, and tells
@@ -11,7 +11,10 @@
  *
  * Where the sketch is compiled for a processor without these registers, or with less EEPROM, nothing is kept.
  * References: Microchip DS40002211A (ATmega640/1280/1281/2560/2561), AVR memories: EEPROM data memory, EEARH and EEARL,
- * EEDR, EECR (timed sequence, EEPM: 1.8 ms to erase or to write). */
+ * EEDR, EECR (timed sequence, EEPM: 1.8 ms to erase or to write).
+ *
+ * The pages of nvm that it drives:
+ *   avr: of any size, programmed in 1 */
 #include <string.h>
 
 #include "elearn_board.h"
@@ -95,9 +98,7 @@ bool elearn_nvm_erase(uint32_t page)
     bool done = wait_until_done();
 
     for (uint32_t i = 0; i < ELEARN_NVM_PAGE_BYTES && done; i++, address++) {
-        if (read_byte(address) != ERASED) {
-            done = write_byte(address, ERASED, ERASE_ONLY);
-        }
+        done = write_byte(address, ERASED, ERASE_ONLY);
     }
     return done;
 }

@@ -2,7 +2,10 @@
  * none; plain memory where the variable is not set. It behaves as flash does: programming clears bits.
  *
  * The file is mapped, so that what was written is there even if the process is killed.
- * References: POSIX.1-2008, open(), ftruncate(), mmap(). */
+ * References: POSIX.1-2008, open(), ftruncate(), mmap().
+ *
+ * The pages of nvm that it drives:
+ *   host: of any size, programmed in 1 */
 #define _DEFAULT_SOURCE
 #define _DARWIN_C_SOURCE
 

@@ -2,7 +2,11 @@
  *
  * The processor stands still while it erases or writes (nRF51 reference manual, 6.1.2 and 6.1.3; nRF52832 product
  * specification, NVMC: "The CPU is halted"), so that the waits end at once; they are bounded all the same.
- * References: nRF51 Series Reference Manual v3.0, 6 (NVMC); nRF52832 Product Specification v1.4, 11 (NVMC). */
+ * References: nRF51 Series Reference Manual v3.0, 6 (NVMC); nRF52832 Product Specification v1.4, 11 (NVMC).
+ *
+ * The pages of nvm that it drives:
+ *   cortex-m0: of 1024 bytes, programmed in 4
+ *   cortex-m4f: of 4096 bytes, programmed in 4 */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_bytes.h"
@@ -11,6 +15,10 @@
 #define NVMC_READY ELEARN_REGISTER(0x4001E400u)
 #define NVMC_CONFIG ELEARN_REGISTER(0x4001E504u)
 #define NVMC_ERASEPAGE ELEARN_REGISTER(0x4001E508u)
+
+#if (ELEARN_NVM_WRITE_BYTES % 4u) != 0u
+#error "nvm.write_bytes: this flash is programmed in units of 4 bytes"
+#endif
 
 #define READY_READY 1u
 

@@ -1,5 +1,8 @@
 /* RAM that takes the place of flash, on boards without any that can be written: it outlives a reset of the processor,
- * not the loss of power. The linker script gives it to nothing else. It behaves as flash does: programming clears bits. */
+ * not the loss of power. The linker script gives it to nothing else. It behaves as flash does: programming clears bits.
+ *
+ * The pages of nvm that it drives:
+ *   cortex-m0, cortex-m0plus, cortex-m3, cortex-m4f, cortex-m7f: of any size, programmed in 1 */
 #include <string.h>
 
 #include "elearn_board.h"

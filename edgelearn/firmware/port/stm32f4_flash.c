@@ -6,8 +6,12 @@
  * and 3.9 (FLASH_ACR, KEYR, SR, CR); RM0385 (STM32F75x, F74x), 3.3.6 to 3.3.9 and 3.7: the same registers, and no
  * data cache at the flash.
  *
- * The board file gives in port.defines:
- *   ELEARN_NVM_FIRST_SECTOR (0 to 23): number of the sector that is the first page of nvm */
+ * Four sectors lie at the beginning, a fourth of the fifth's size each; all others are of twice the fifth's, and those
+ * are its pages. Up to the twelfth: behind it chips of 2 MiB begin anew.
+ *
+ * The pages of nvm that it drives:
+ *   cortex-m4f: of 131072 bytes, programmed in 4
+ *   cortex-m7f: of 262144 bytes, programmed in 4 */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
 #include "elearn_bytes.h"
@@ -20,6 +24,19 @@
 
 #define ACR_DATA_CACHE (1u << 10)
 #define ACR_DATA_CACHE_RESET (1u << 12)
+
+/* The sectors before the first large one are as large as it, all together, and five. */
+#define FLASH_BEGIN 0x08000000u
+#define FIRST_SECTOR ((ELEARN_NVM_ADDRESS - FLASH_BEGIN) / ELEARN_NVM_PAGE_BYTES + 4u)
+#define MOST_SECTORS 12u
+
+#if (ELEARN_NVM_ADDRESS % ELEARN_NVM_PAGE_BYTES) != 0u || FIRST_SECTOR < 5u || FIRST_SECTOR >= MOST_SECTORS \
+    || FIRST_SECTOR + ELEARN_NVM_PAGES > MOST_SECTORS
+#error "nvm.address: the pages are not whole sectors of the large kind"
+#endif
+#if (ELEARN_NVM_WRITE_BYTES % 4u) != 0u
+#error "nvm.write_bytes: this flash is programmed in units of 4 bytes"
+#endif
 
 #define KEY_1 0x45670123u
 #define KEY_2 0xCDEF89ABu
@@ -70,7 +87,7 @@ bool elearn_nvm_erase(uint32_t page)
     bool done = begin();
 
     if (done) {
-        FLASH_CR = CR_SECTOR_ERASE | ((ELEARN_NVM_FIRST_SECTOR + page) << CR_SECTOR_SHIFT) | CR_WORDS;
+        FLASH_CR = CR_SECTOR_ERASE | ((FIRST_SECTOR + page) << CR_SECTOR_SHIFT) | CR_WORDS;
         FLASH_CR |= CR_START;
         __asm volatile("dsb" ::: "memory");
         done = wait_until_done(ERASE_TURNS);

@@ -12,9 +12,11 @@
  * References: RM0351 (STM32L47x, L48x, L49x, L4Ax), 3.3.4 (error code correction), 3.3.5 (page erase), 3.3.7 (standard
  * programming), 3.7 (FLASH_ACR, KEYR, SR, CR, ECCR, OPTR); RM0432 (L4R, L4S, L4P, L4Q), the same sections.
  *
+ * The pages of nvm that it drives:
+ *   cortex-m4f: of 2048 or 4096 bytes, programmed in 8
+ *
  * The board file gives in port.defines:
- *   ELEARN_NVM_FIRST_PAGE (0 to 255): number of the first page of nvm in its bank
- *   ELEARN_NVM_BANK (0 to 1): that bank
+ *   ELEARN_NVM_BANK_PAGES (64, 128, 256): pages of each of the two banks
  *   ELEARN_NVM_TWO_BANKS_MASK: the bit of FLASH_OPTR that says that there are two banks; 0 where there always are */
 #include "cortex_m_port.h"
 #include "elearn_board.h"
@@ -30,6 +32,18 @@
 
 #define ACR_DATA_CACHE (1u << 10)
 #define ACR_DATA_CACHE_RESET (1u << 12)
+
+/* Counted through both banks. */
+#define FLASH_BEGIN 0x08000000u
+#define FIRST_PAGE ((ELEARN_NVM_ADDRESS - FLASH_BEGIN) / ELEARN_NVM_PAGE_BYTES)
+
+#if (ELEARN_NVM_ADDRESS % ELEARN_NVM_PAGE_BYTES) != 0u || FIRST_PAGE >= 2u * ELEARN_NVM_BANK_PAGES \
+    || FIRST_PAGE + ELEARN_NVM_PAGES > 2u * ELEARN_NVM_BANK_PAGES
+#error "nvm.address: the pages are outside of the two banks"
+#endif
+#if (ELEARN_NVM_WRITE_BYTES % 8u) != 0u
+#error "nvm.write_bytes: this flash is programmed in units of 8 bytes"
+#endif
 
 #define KEY_1 0x45670123u
 #define KEY_2 0xCDEF89ABu
@@ -108,12 +122,14 @@ const uint8_t *elearn_nvm_bytes(void)
 bool elearn_nvm_erase(uint32_t page)
 {
     const bool had_data_cache = leave_data_cache();
+    const uint32_t number = FIRST_PAGE + page;
     /* Where an option sets the banks together, pages are larger and this would erase another one too. */
     bool done = (FLASH_OPTR & ELEARN_NVM_TWO_BANKS_MASK) == ELEARN_NVM_TWO_BANKS_MASK && begin();
 
     if (done) {
         FLASH_CR =
-            CR_PAGE_ERASE | ((ELEARN_NVM_FIRST_PAGE + page) << CR_PAGE_SHIFT) | (ELEARN_NVM_BANK << CR_BANK_SHIFT);
+            CR_PAGE_ERASE | ((number % ELEARN_NVM_BANK_PAGES) << CR_PAGE_SHIFT)
+            | ((number / ELEARN_NVM_BANK_PAGES) << CR_BANK_SHIFT);
         FLASH_CR |= CR_START;
         __asm volatile("dsb" ::: "memory");
         done = wait_until_done(ERASE_TURNS);

@@ -52,6 +52,10 @@
 #error "header and pages must be whole units of programming"
 #endif
 
+#if !ELEARN_NVM_MAPPED && HEADER_BYTES > BUFFER_BYTES
+#error "a header is looked at in one piece"
+#endif
+
 typedef struct {
     uint32_t payload_bytes;
     uint32_t record_bytes;

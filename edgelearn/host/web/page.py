@@ -136,7 +136,9 @@ class Page:
     def _dialog(self) -> ui.dialog:
         with ui.dialog() as dialog, ui.card():
             ui.label("The device forgets what it has learned.").classes("font-semibold")
-            ui.label("Its head becomes what it was when the firmware was generated, in its flash memory too.")
+            ui.label(
+                "Its head becomes what it was when the firmware was generated, in the memory where it is saved too."
+            )
             with ui.row().classes("w-full justify-end"):
                 ui.button("Keep", on_click=lambda: dialog.submit(False)).props("flat no-caps")
                 ui.button("Forget", color="negative", on_click=lambda: dialog.submit(True)).props("no-caps")

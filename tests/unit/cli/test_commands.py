@@ -20,11 +20,12 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from edgelearn import cli, pipeline
-from edgelearn.board import load_board
+from edgelearn.board import board_names, load_board
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
 from edgelearn.errors import EmulatorError, LearningRateError, StorageError
 from edgelearn.host.device import open_device
+from edgelearn.pipeline import unsaved_note
 from edgelearn.project import read_project
 from edgelearn.resources import templates_folder
 from tests.support.bundles import write_model
@@ -194,8 +195,63 @@ def test_what_a_person_changed_in_a_project_is_not_lost(tmp_path, bundle):
         assert result.exit_code == 51
         assert "src/model.c" in result.stderr
         assert model.read_text() == changed
-    run("generate", bundle, "--board", "host", "-o", project, "--force")
+    forced = run("generate", bundle, "--board", "host", "-o", project, "--force")
     assert "MY EDIT" not in model.read_text()
+    assert "note: overwritten, although changed since they were generated: src/model.c\n" in forced.output
+    again = run("generate", bundle, "--board", "host", "-o", project, "--force")
+    assert "overwritten" not in again.output
+
+
+def test_a_readme_of_ones_own_stays(tmp_path, bundle):
+    """Projects were generated without one before."""
+    project = tmp_path / "p"
+    run("generate", bundle, "--board", "host", "-o", project)
+    assert "README.md" in read_project(project).files
+    before = json.loads((project / "project.json").read_text())
+    del before["files"]["README.md"]
+    (project / "project.json").write_text(json.dumps(before))
+    (project / "README.md").write_text("mine\n")
+    for more in ((), (), ("--force",)):
+        run("generate", bundle, "--board", "host", "-o", project, *more)
+        assert (project / "README.md").read_text() == "mine\n"
+        assert "README.md" not in read_project(project).files
+    (project / "README.md").unlink()
+    run("generate", bundle, "--board", "host", "-o", project)
+    assert "README.md" in read_project(project).files
+
+
+class Reached(Exception):
+    """A command has come to its build."""
+
+
+@pytest.mark.parametrize("command", ["verify", "profile"])
+def test_a_folder_that_is_kept_takes_another_board(tmp_path, bundle, command, monkeypatch):
+    def build(folder, **options):
+        assert read_project(folder).board == "mps2-an386"
+        raise Reached
+
+    project = tmp_path / "p"
+    run("generate", bundle, "--board", "netduinoplus2", "-o", project)
+    monkeypatch.setattr("edgelearn.pipeline.build", build)
+    for module in ("verification", "profiling"):
+        monkeypatch.setattr(f"edgelearn.{module}.require_emulator", lambda *board: None)
+    monkeypatch.setattr("edgelearn.verification.require_oracle", lambda: None)
+    done = CliRunner().invoke(main, [command, str(bundle), "--board", "mps2-an386", "--keep", str(project)])
+    assert isinstance(done.exception, Reached) or "Reached" in done.stderr, done.output
+
+
+def test_it_is_said_only_of_a_project_that_saves_that_its_emulator_cannot(tmp_path, bundle):
+    """Of a board whose memory an emulator cannot write, by what was generated: a head may not be kept there."""
+    for board in map(load_board, board_names()):
+        if board.nvm and board.emulator and not board.emulator.saves:
+            project = tmp_path / board.name
+            run("generate", bundle, "--board", board.name, "-o", project)
+            note = unsaved_note(project)
+            assert f"cannot write the memory in which {board.name} saves" in note
+            lacking = json.loads((project / "project.json").read_text())
+            lacking["files"] = {path: one for path, one in lacking["files"].items() if "elearn_store.c" not in path}
+            (project / "project.json").write_text(json.dumps(lacking))
+            assert unsaved_note(project) == ""
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgelearn import flashing
-from edgelearn.board import Board, Output, load_board
+from edgelearn.board import Board, Output, board_names, load_board
 from edgelearn.board.ways import Drive, EspTool, method_of
 from edgelearn.cli import main
 from edgelearn.errors import (
@@ -128,7 +128,10 @@ def test_a_dry_run_through_a_port_that_is_not_there(bench: Bench, tmp_path: Path
     plug(bench, SAMBA, "bootloader", "/dev/ttyACM0")
     plug(bench, SAMBA, "bootloader", "/dev/ttyACM1", serial="S2", at="1-2")
     shown = invoke("flash", folder, "--dry-run").stdout
-    assert "note: several boards fit: /dev/ttyACM0 S1, /dev/ttyACM1 S2; --port tells which is meant" in shown
+    assert (
+        "note: several boards fit: /dev/ttyACM0 S1, /dev/ttyACM1 S2; unplug all but one, or say which with --port"
+        in shown
+    )
 
 
 def test_port_and_method_are_looked_at_before_anything_is_built(
@@ -170,7 +173,7 @@ def test_a_board_that_is_not_known_by_its_identifier_is_flashed_by_the_port_that
         port("/dev/ttyACM1", 0x1234, 0x2, "", "1-1:1.0"),
         port("/dev/ttyACM9", 0x1234, 0x1, "C2", "1-2"),
     ]
-    result = invoke("flash", folder, "--port", "/dev/ttyUSB0")
+    result = invoke("flash", folder, "--port", "/dev/ttyUSB0", "--method", "bossac")
     note = f"/dev/ttyUSB0 is not known as a {SAMBA.name} by its USB identifier; it is taken because you name it"
     assert f"note: {note}\n" in result.stderr
     assert f"note: {note}\n" in result.stdout
@@ -179,6 +182,47 @@ def test_a_board_that_is_not_known_by_its_identifier_is_flashed_by_the_port_that
     assert [argv[0] for argv in bench.calls("bossac")] == ["--port=/dev/ttyACM1"]
     # Without the name nothing is guessed.
     assert "no serial port of it is there" in invoke("flash", folder, code=NoFlasherError.exit_code).stderr
+
+
+#: Boards whose serial line is on pins, flashed through a port that is opened at 1200 baud first.
+TOUCHED = [
+    board
+    for name in board_names()
+    if (board := load_board(name)).uart
+    and not board.uart.reaches_usb
+    and any(METHODS[method_of(way)].touches for way in board.flash)
+]
+
+
+@pytest.mark.parametrize("board", TOUCHED, ids=lambda board: board.name)
+def test_the_port_of_another_board_or_of_an_adapter_is_never_flashed(
+    bench: Bench, tmp_path: Path, board: Board
+) -> None:
+    folder = project(tmp_path, board)
+    method = next(method_of(way) for way in board.flash if METHODS[method_of(way)].touches)
+    program = METHODS[method].program
+    bench.program(program, ("Device programmed.\nVerify successful\n", 0))
+    others = [(0x0403, 0x6001)]  # an adapter
+    own = {(one.vid, one.pid) for one in board.usb}
+    others += sorted({(one.vid, one.pid) for name in board_names() for one in load_board(name).usb} - own)
+    for vid, pid in others:
+        bench.ports = [port("/dev/ttyUSB0", vid, pid, "", "1-1")]
+        for more in ((), ("--method", method)):
+            if more and vid == 0x0403:
+                continue  # then the person means it
+            result = CliRunner().invoke(main, ["flash", str(folder), "--port", "/dev/ttyUSB0", *more])
+            assert result.exit_code in (FlashError.exit_code, NoFlasherError.exit_code), result.output
+            assert "/dev/ttyUSB0 is a" in result.stderr or "press the board's reset button twice" in result.stderr
+    assert bench.touched == []
+    assert bench.calls(program) == []
+    # Beside it the board itself is flashed, through its own port.
+    with FakeDevice(Model(board=board.name)) as device:
+        bench.ports = [port(device.url, 0x0403, 0x6001, "A1", "1-1")]
+        plug(bench, board, "bootloader", "/dev/ttyACM0", at="1-2")
+        invoke("flash", folder, "--port", device.url, "--method", method)
+    argv = " ".join(bench.calls(program)[-1])
+    assert "/dev/ttyACM0" in argv
+    assert device.url not in argv
 
 
 def test_an_unsafe_image_is_refused_before_anything_runs(bench: Bench, tmp_path: Path) -> None:

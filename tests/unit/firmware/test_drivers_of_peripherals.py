@@ -230,6 +230,24 @@ def test_an_l4_erases_its_own_pages_and_locks_again(name: str) -> None:
         assert flash.model.values[flash.control] >> 31
 
 
+@pytest.mark.parametrize("name", [*with_driver("stm32f4_flash.c"), *with_driver("stm32l4_flash.c")])
+def test_pages_that_are_none_are_not_compiled(name: str) -> None:
+    nvm = ALL[name].nvm
+    assert nvm is not None
+    for address in (0x0800_0000 - nvm.page_bytes, nvm.address + 8, 0x0800_0000 + (1 << 22)):
+        with pytest.raises(AssertionError, match=r"nvm\.address"):
+            Registers(ALL[name], [nvm.source], {"ELEARN_NVM_ADDRESS": address})
+    if nvm.source == "stm32f4_flash.c":
+        with pytest.raises(AssertionError, match=r"nvm\.address"):
+            Registers(ALL[name], [nvm.source], {"ELEARN_NVM_ADDRESS": 0x0800_0000})
+
+
+@pytest.mark.parametrize("source", ["nrf5_nvmc.c", "stm32f4_flash.c", "stm32l4_flash.c"])
+def test_units_of_programming_that_are_none_are_not_compiled(source: str) -> None:
+    with pytest.raises(AssertionError, match=r"nvm\.write_bytes"):
+        Registers(ALL[with_driver(source)[0]], [source], {"ELEARN_NVM_WRITE_BYTES": 2})
+
+
 def test_an_l4_plus_whose_banks_are_one_is_not_erased() -> None:
     """Its pages have 8 KiB then, and the number would be that of another one."""
     flash = Flash(ALL["nucleo_l4r5zi"], "stm32l4_flash.c", 0x4002_2000, 0x08, 0x10, 0x14)

@@ -12,9 +12,10 @@ from edgelearn import process
 from edgelearn.board import Board, Output, board_names, load_board
 from edgelearn.board.ways import Drive
 from edgelearn.errors import FlashError, NoFlasherError, PortError, ProgramMissingError
-from edgelearn.firmware.flash import choose
+from edgelearn.firmware.flash import choose, drives
 from edgelearn.firmware.flash.choose import Candidate
 from edgelearn.firmware.flash.devices import find_devices
+from edgelearn.firmware.flash.drives import FoundDrive
 from edgelearn.firmware.flash.methods import method_of
 from tests.support.flashing import Bench, boards_with, port, usb
 
@@ -260,6 +261,98 @@ def test_drives_of_twins(bench: Bench) -> None:
     assert take(one, method="drive").drive.path == second  # type: ignore[union-attr]
 
 
+def test_a_named_port_tells_which_drive_is_meant(bench: Bench) -> None:
+    board = TWINS[0]
+    label = next(way.volume for way in board.flash if isinstance(way, Drive))
+    one, other = (f"{usb(board, 'interface').serial_prefixes[-1]}{number:010}" for number in (1, 2))
+    plug(bench, board, serial=one)
+    plug(bench, board, device="/dev/ttyACM1", serial=other)
+    folder = bench.chip_drive(label, other)
+    # Only the other's drive is mounted: it is not that of the port.
+    with pytest.raises(NoFlasherError) as error:
+        take(board, method="drive", port="/dev/ttyACM0")
+    assert f"the drive {folder} {other} is not known as that of the board at /dev/ttyACM0 (serial number {one})" in str(
+        error.value.cause
+    )
+    assert take(board, method="drive", port="/dev/ttyACM1").drive.path == folder  # type: ignore[union-attr]
+    # A second one of the same label is mounted under a name with a number.
+    second = bench.chip_drive(f"{label}1", one)
+    with pytest.raises(FlashError, match="several boards") as several:
+        take(board, method="drive")
+    assert str(folder) in several.value.cause
+    assert str(second) in several.value.cause
+    assert "--port" in several.value.hint
+    assert take(board, method="drive", port="/dev/ttyACM0").drive.path == second  # type: ignore[union-attr]
+    assert take(board, method="drive", port="/dev/ttyACM1").drive.path == folder  # type: ignore[union-attr]
+
+
+def test_a_drive_without_serial_number_is_taken_for_that_of_a_port_only_where_no_other_is_there(bench: Bench) -> None:
+    board = UF2
+    volume = next(way.volume for way in board.flash if isinstance(way, Drive))
+    folder = bench.drive(volume)
+    plug(bench, board, "bootloader", serial="S1")
+    assert take(board, method="drive", port="/dev/ttyACM0").drive.path == folder  # type: ignore[union-attr]
+    plug(bench, board, "application", device="/dev/ttyACM1", serial="S2")
+    # A board that runs its program offers no drive, and of the other nobody knows it any more.
+    for device in ("/dev/ttyACM0", "/dev/ttyACM1"):
+        with pytest.raises(NoFlasherError, match="is not known as that of the board at"):
+            take(board, method="drive", port=device)
+
+
+def test_linux_says_which_device_a_drive_is(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    volume = next(way.volume for way in UF2.flash if isinstance(way, Drive))
+    folder = bench.drive(volume)
+    number = folder.stat().st_dev
+    device = tmp_path / "devices" / "1-5"
+    block = device / "1-5:1.2" / "host0" / "block" / "sda"
+    block.mkdir(parents=True)
+    (device / "idVendor").write_text("239a\n")
+    (device / "serial").write_text("S5\n")
+    (tmp_path / f"{os.major(number)}:{os.minor(number)}").symlink_to(block)
+    monkeypatch.setattr(drives, "BLOCK_DEVICES", tmp_path)
+    found = take(UF2, method="drive")
+    assert found.drive is not None
+    assert (found.drive.serial_number, found.drive.location) == ("S5", "1-5")
+    plug(bench, UF2, "bootloader", serial="S4")
+    with pytest.raises(NoFlasherError, match="is not known as that of the board at"):
+        take(UF2, method="drive", port="/dev/ttyACM0")
+
+
+def test_a_named_port_tells_which_bootloader_is_meant(bench: Bench) -> None:
+    bench.program("dfu-util")
+    bench.plug("1-8", 0x0483, 0xDF11, serial="357A")
+    plug(bench, DFU, "application", serial="357B")
+    with pytest.raises(NoFlasherError) as error:
+        take(DFU, port="/dev/ttyACM0")
+    assert "the bootloader 0483:df11 357A is not known as that of the board at /dev/ttyACM0" in error.value.cause
+    assert take(DFU).serial_number == "357A"
+    bench.plug("1-9", 0x0483, 0xDF11, serial="357B")
+    assert take(DFU, port="/dev/ttyACM0").serial_number == "357B"
+    with pytest.raises(FlashError, match="several boards") as several:
+        take(DFU)
+    assert "--port" not in several.value.hint
+
+
+def test_the_chip_of_another_board_is_not_that_of_a_named_port(bench: Bench) -> None:
+    """Also where ports do not say into which connectors they are plugged."""
+    bench.program("st-flash")
+    one = usb(ST, "interface")
+    bench.ports.append(port("/dev/ttyACM0", one.vid, one.pid, "S1"))
+    bench.plug("1-1", one.vid, one.pid, serial="S2")
+    with pytest.raises(NoFlasherError) as error:
+        take(ST, port="/dev/ttyACM0", method="st-flash")
+    assert "S2 is not known as that of the board at /dev/ttyACM0 (serial number S1)" in error.value.cause
+
+
+def test_no_drive_is_called_like_a_second_one_of_another_board() -> None:
+    volumes = {way.volume for name in board_names() for way in load_board(name).flash if isinstance(way, Drive)}
+    for volume in volumes:
+        for name in (volume, f"{volume}1", f"{volume} 1", f"{volume}12"):
+            drive = FoundDrive(path=Path(name), label=name)
+            assert [one for one in volumes if drive.is_called(one)] == [volume]
+        assert not FoundDrive(path=Path("x"), label=f"{volume}X").is_called(volume)
+
+
 def test_a_method_for_another_kind_of_project(bench: Bench) -> None:
     with pytest.raises(NoFlasherError, match="cannot be flashed with arduino-cli") as error:
         take(ST, method="arduino-cli")
@@ -304,7 +397,12 @@ def test_a_port_that_is_named_is_taken_where_the_board_is_not_known(bench: Bench
     bench.ports.append(port("/dev/ttyACM4", 0x1234, 0x5678))
     found = take(SAMBA, port="/dev/ttyACM4")
     assert (found.port, found.named) == ("/dev/ttyACM4", True)
-    found = take(SAMBA, spare_port="/dev/ttyACM4")
+    # One that is probably an adapter's only where the way is asked for.
+    with pytest.raises(NoFlasherError) as error:
+        take(SAMBA, spare_port="/dev/ttyACM4")
+    assert "/dev/ttyACM4 is taken for the adapter at its pins, unless you add `--method bossac`" in error.value.cause
+    assert "press the board's reset button twice" in error.value.cause
+    found = take(SAMBA, spare_port="/dev/ttyACM4", method="bossac")
     assert (found.port, found.named) == ("/dev/ttyACM4", True)
     # A board that is known goes before.
     plug(bench, SAMBA, "bootloader")
