@@ -789,6 +789,8 @@ def verify(
         _print_figures(found, but="slowest_layers")
         if found.slowest_layers:
             click.echo(f"slowest layers, of the estimated cycles: {_slowest_text(found.slowest_layers)}")
+        if found.instructions_per_inference is None:
+            click.echo(f"note: no instructions: {found.engine} does not count those of {found.board}")
         click.echo("exact: nothing differs from the references" if found.is_exact else "not exact")
         if found.head_weights_different is None and found.train_steps:
             click.echo("note: a float head stands outside the promise of bits; only its features were compared")

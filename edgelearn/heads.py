@@ -17,6 +17,7 @@ from edgelearn.ir import Graph, quantize_array
 from edgelearn.protocol import ResidualCode
 from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, LearnedHead, Residual
 from edgelearn.training import plan_training
+from edgelearn.words import count
 
 
 class RowChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +138,12 @@ def compare(before: HeadState, after: HeadState, names: Sequence[str] = ()) -> l
         HeadError: the heads have other shapes.
     """
     if before.q.shape != after.q.shape:
-        raise HeadError(f"the heads have the shapes {list(before.q.shape)} and {list(after.q.shape)}")
+        shapes = (f"{count(h.q.shape[0], 'output')} of {count(h.q.shape[1], 'feature')}" for h in (before, after))
+        raise HeadError(
+            f"the heads cannot be compared: {' and '.join(shapes)}",
+            cause="they are of different models, or of other --classes",
+            hint="take two heads of one model; `edgelearn inspect` and `edgelearn head show` say which model it is",
+        )
     old, new = before.weights(), after.weights()
     moved, bias = new - old, after.biases() - before.biases()
     return [

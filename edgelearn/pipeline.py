@@ -315,6 +315,10 @@ def _prepare_folder(
     Returns:
         the files that somebody has changed and that are overwritten by force.
     """
+    if folder.is_file():
+        raise StorageError(
+            f"{folder} is a file, and a project is a folder", hint="give another name; nothing was written"
+        )
     try:
         if not folder.exists() or not any(folder.iterdir()):
             return []
@@ -394,7 +398,7 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
 
 
 def library_refusal(folder: Path) -> OptionError:
-    """Why a project that is a library is neither built nor flashed."""
+    """Why a project that is a library is neither built, flashed nor emulated."""
     return OptionError(
         f"{folder} is a library, which becomes part of your own firmware",
         hint=f"its README.md says how; `generate --target {Output.BARE_METAL.value}` makes whole firmware",
@@ -668,7 +672,10 @@ def _booted(
     engine: str | None = None,
 ) -> Iterator[RunningEmulator]:
     """Boot a project's image, building it first if there is none."""
-    board = load_board(read_project(folder).board)
+    made = read_project(folder)
+    if made.output == Output.LIBRARY.value:
+        raise library_refusal(folder)
+    board = load_board(made.board)
     emulator.require_emulator(board, engine)
     image = folder / "build" / "firmware.elf"
     if not image.is_file():

@@ -50,8 +50,10 @@ def flash(
 
     if (folder is None) == (firmware is None):
         raise click.UsageError("give the folder of a project, or --board and --firmware")
-    if bool(board_name) != (firmware is not None):
-        raise click.UsageError("--board goes with --firmware, and --firmware with --board")
+    if board_name and firmware is None:
+        raise click.UsageError("--board goes with --firmware; a project is for the board that it was generated for")
+    if firmware is not None and not board_name:
+        raise click.UsageError("--firmware needs --board")
     if folder is not None:
         done = flashing.flash(folder, port=port, method=method, force=force, dry_run=dry_run, say=say)
     elif firmware is not None:

@@ -240,7 +240,11 @@ def diff(before: Path, after: Path | None, port: str | None, project: Path | Non
     else:
         assert after is not None  # noqa: S101 - one of both is given
         second, more_names = _read_head(after)
-    rows = heads.compare(first, second, more_names or names)
+    try:
+        rows = heads.compare(first, second, more_names or names)
+    except HeadError as error:
+        error.cause = f"{before} and {after or f'the device at {port}'} are of different models, or of other --classes"
+        raise
     if as_json:
         print_json(Difference(before=str(before), after=port or str(after), rows=tuple(rows)))
         return

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from edgelearn.bundle import read_bundle, write_bundle
 from edgelearn.cli import main
-from edgelearn.errors import DeviceRefusedError
+from edgelearn.errors import DeviceRefusedError, HeadError
 from edgelearn.host.device import open_device
 from tests.support.fake_device import FakeDevice, Model
 from tests.support.firmware import HostFirmware
@@ -130,6 +130,11 @@ def test_two_files_are_compared_without_a_device(bundle, tmp_path):
     result = CliRunner().invoke(main, ["head", "diff", str(bundle), str(tmp_path / "same.elb")])
     assert result.exit_code == 0
     assert "0 of 12" in result.output
+    write_bundle(regression_bundle(), tmp_path / "other.elb")
+    result = CliRunner().invoke(main, ["head", "diff", str(bundle), str(tmp_path / "other.elb")])
+    assert result.exit_code == HeadError.exit_code
+    assert f"{bundle} and {tmp_path / 'other.elb'} are of different models" in result.stderr
+    assert "Hint:  take two heads of one model" in result.stderr
     assert CliRunner().invoke(main, ["head", "diff", str(bundle)]).exit_code == 2
     assert CliRunner().invoke(main, ["head", "diff", str(bundle), str(tmp_path / "no.npz")]).exit_code != 0
 
