@@ -160,7 +160,11 @@ def warn_unsaved(asked: list[str], info: DeviceInfo, summary: StreamSummary) -> 
         info: of the device.
         summary: of the run.
     """
-    failed = summary.statistics.failed_saves if summary.statistics else 0
+    statistics = summary.statistics
+    # Only the device's own saves are counted; whether one that was asked for at the end was done shows in its step.
+    failed = statistics is not None and (
+        statistics.failed_saves > 0 or ("--save" in asked and statistics.saved_step != statistics.step)
+    )
     if not asked or (info.can_save and not failed):
         return
     why = "its memory did not take the head" if info.can_save else "it, or its emulator, has no memory that can"

@@ -173,6 +173,9 @@ def test_a_board_that_cannot_write_its_memory_is_of_use_all_the_same(tmp_path):
         result = call(*streams)
         assert result.exit_code == 0, result.output
         assert "could not save what it had learned before, so that a reset would end the session" in result.output
+        assert "warning: --save" not in result.output
+        result = call(*streams, "--save")
+        assert "warning: --save: the board kept nothing without power: its memory did not take" in result.output
         for command, done in ((("rename-class", "zero", "nil"), "class 0 is nil"), (("add-class", "four"), "is four")):
             result = call("head", *command)
             assert result.exit_code == 0, result.output
