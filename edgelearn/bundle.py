@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import tempfile
 import zipfile
 from pathlib import Path
@@ -25,6 +26,7 @@ from edgelearn.ir import Graph, verify
 from edgelearn.recipe import LearnedHead
 
 FORMAT_VERSION = 1
+_MODELS = (".keras", ".h5", ".tflite")
 _MEMBERS = ("manifest.json", "graph.json", "constants.bin", "model.tflite")
 _LEARNED = "learned.json"
 
@@ -234,6 +236,17 @@ def write_bundle(bundle: Bundle, path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _no_bundle(path: Path, cause: str) -> BundleError:
+    """Why a file is no bundle, and how to make one of it where it is a model."""
+    return BundleError(
+        f"{path} is not an edgelearn bundle (.elb)",
+        cause=cause,
+        hint=f"`edgelearn convert {shlex.quote(str(path))} -o {shlex.quote(path.stem)}.elb` makes one of a model"
+        if path.suffix in _MODELS or path.is_dir()
+        else "`edgelearn convert MODEL -o OUT.elb` makes one",
+    )
+
+
 def read_bundle(path: Path) -> Bundle:
     """Read and check a bundle file.
 
@@ -242,18 +255,25 @@ def read_bundle(path: Path) -> Bundle:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            optional = (_LEARNED,) if _LEARNED in archive.namelist() else ()
+            there = archive.namelist()
+            if missing := [name for name in _MEMBERS if name not in there]:
+                raise _no_bundle(path, f"it is an archive without {', '.join(missing)}")
+            optional = (_LEARNED,) if _LEARNED in there else ()
             members = {name: archive.read(name) for name in (*_MEMBERS, *optional)}
     except FileNotFoundError as error:
         raise BundleError(
             f"{path} does not exist", hint="`edgelearn convert MODEL -o OUT.elb` makes a bundle"
         ) from error
-    except (OSError, zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, EOFError) as error:
-        raise BundleError(
-            f"{path} is not an edgelearn bundle",
-            cause=str(error.args[0]) if isinstance(error, KeyError) else str(error),  # str() of a KeyError quotes
-            hint="`edgelearn convert MODEL -o OUT.elb` makes one",
-        ) from error
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+        if path.is_dir():
+            cause = "it is a folder"
+        elif not isinstance(error, zipfile.BadZipFile):
+            cause = reason(error)
+        elif zipfile.is_zipfile(path):
+            cause = f"it is damaged: {error}"
+        else:
+            cause = "its content is not that of an .elb file, or a part of it is lost"
+        raise _no_bundle(path, cause) from error
     try:
         version = msgspec.json.decode(members["manifest.json"])["format_version"]
         if version != FORMAT_VERSION:

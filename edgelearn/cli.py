@@ -43,6 +43,7 @@ from edgelearn.commands.common import (
     print_json,
     served,
     status,
+    warn_unsaved,
     web_options,
 )
 from edgelearn.commands.deploy import deploy
@@ -573,6 +574,8 @@ def emulate(folder: Path, tcp_port: int | None, flash: Path | None, engine: str 
     from edgelearn import pipeline
 
     with pipeline.emulate(folder, port=tcp_port, flash=flash, engine=engine) as running:
+        if note := pipeline.emulation_note(running, folder):
+            click.echo(f"warning: {note}", err=True)
         click.echo(f"port {running.url}")
         with contextlib.suppress(KeyboardInterrupt):
             while True:
@@ -670,6 +673,9 @@ def stream(
         raise click.UsageError("--lr goes with --train")
     if (self_label is not None or autosave_steps is not None) and not train:
         raise click.UsageError("--self-label and --autosave-steps go with --train")
+    asked = ["--autosave-steps"] if autosave_steps else []
+    if save and click.get_current_context().get_parameter_source("save") is click.core.ParameterSource.COMMANDLINE:
+        asked.append("--save")
     options = StreamOptions(
         train=train,
         learning_rate=learning_rate,
@@ -692,7 +698,7 @@ def stream(
     booted = (project or Path()) if port == pipeline.EMULATE else None
     with (
         served(web, web_address, web_port, web_token) as panel,
-        pipeline.connect(port, project=booted, bundle=expected) as device,
+        pipeline.connect(port, project=booted, bundle=expected, may_save=train and save) as device,
     ):
         if booted is not None and train and save and (note := pipeline.unsaved_note(booted)):
             click.echo(note)
@@ -709,6 +715,8 @@ def stream(
             table=table,
             panel=panel,
         )
+        if train:
+            warn_unsaved(asked, device.info, summary)
     if summary.ended == "interrupted":
         sys.exit(_INTERRUPTED_EXIT_CODE)
 
@@ -853,6 +861,9 @@ def _report_verification(found: Verification | DeviceVerification, *, as_json: b
         _print_figures(found, but="slowest_layers")
         if slowest:
             click.echo(f"slowest layers, of the estimated cycles: {_slowest_text(slowest)}")
+        engine = getattr(found, "engine", "")
+        if engine and getattr(found, "instructions_per_inference", None) is None:
+            click.echo(f"note: no instructions: {engine} does not count those of {found.board}")
         click.echo("exact: nothing differs from the references" if found.is_exact else "not exact")
         if found.head_weights_different is None and found.train_steps:
             click.echo("note: a float head stands outside the promise of bits; only its features were compared")

@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from edgelearn import flashing, pipeline
-from edgelearn.board import Board, Output
+from edgelearn.board import Board, Core, Output
 from edgelearn.bundle import Bundle, read_bundle
 from edgelearn.codegen import unkept_words
 from edgelearn.errors import OptionError
@@ -135,11 +135,13 @@ def deploy(
         plan = pipeline.plan(
             bundle, board, residual=residual, learning_rate=learning_rate, output=output, senses=senses
         )
+        # A program of this machine is much larger than the firmware that is estimated, and lies in no flash.
+        is_host = board.core is Core.HOST
+        flash = "" if is_host else f"flash about {plan.flash_bytes:,} of {board.flash_bytes:,} bytes, "
         say(
             count(len(plan.steps), "layer")
             if target is Output.MICROPYTHON
-            else f"flash about {plan.flash_bytes:,} of {board.flash_bytes:,} bytes, "
-            f"RAM about {plan.ram_bytes:,} of {board.ram_bytes:,}"
+            else f"{flash}RAM with the stack about {plan.ram_bytes:,} of {board.ram_bytes:,} bytes"
         )
     project = folder / "project"
     with step("generate") as say:
@@ -157,7 +159,8 @@ def deploy(
         else:
             built = pipeline.build(project, toolchain=toolchain)
             flash_bytes, ram_bytes = built.flash_bytes, built.ram_bytes
-            say(f"{flash_bytes:,} bytes of flash, {ram_bytes:,} of RAM")
+            where = "program" if is_host else "flash"
+            say(f"{flash_bytes:,} bytes of {where}, {ram_bytes + built.project.stack_bytes:,} of RAM with the stack")
     done = Deployed(
         bundle=str(path),
         project=str(project),

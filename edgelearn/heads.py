@@ -17,6 +17,7 @@ from edgelearn.ir import Graph, quantize_array
 from edgelearn.protocol import ResidualCode
 from edgelearn.recipe import DenseHead, FloatRows, IntegerRows, LearnedHead, Residual
 from edgelearn.training import plan_training
+from edgelearn.words import count
 
 
 class RowChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,8 +81,11 @@ def pull(device: Device, bundle: Bundle, *, run: str = "") -> Bundle:
     )
 
 
-def push(device: Device, bundle: Bundle) -> None:
+def push(device: Device, bundle: Bundle) -> str:
     """Give the device the head, the classes and the names of a bundle; it saves them where it can.
+
+    Returns:
+        Why they are not kept without power, "" where they are.
 
     Raises:
         WrongModelError: the bundle holds another model than the device.
@@ -98,8 +102,7 @@ def push(device: Device, bundle: Bundle) -> None:
         if device.info.label_bytes and (index >= classes or name != device.info.label_name(index)):
             device.set_class(index, name)
     device.write_head(head)
-    if device.info.can_save:
-        device.save()
+    return device.keep()
 
 
 def check_model(device: Device, model_hash: str, name: str) -> None:
@@ -135,7 +138,12 @@ def compare(before: HeadState, after: HeadState, names: Sequence[str] = ()) -> l
         HeadError: the heads have other shapes.
     """
     if before.q.shape != after.q.shape:
-        raise HeadError(f"the heads have the shapes {list(before.q.shape)} and {list(after.q.shape)}")
+        shapes = (f"{count(h.q.shape[0], 'output')} of {count(h.q.shape[1], 'feature')}" for h in (before, after))
+        raise HeadError(
+            f"the heads cannot be compared: {' and '.join(shapes)}",
+            cause="they are of different models, or of other --classes",
+            hint="take two heads of one model; `edgelearn inspect` and `edgelearn head show` say which model it is",
+        )
     old, new = before.weights(), after.weights()
     moved, bias = new - old, after.biases() - before.biases()
     return [

@@ -105,6 +105,15 @@ def read_project(folder: Path) -> Project:
         ProjectError: the folder is no generated project, or one of another edgelearn.
     """
     path = folder / FILE_NAME
+    if folder.is_file():
+        made = f"`edgelearn generate {folder} --board BOARD -o DIR` makes one of it"
+        raise ProjectError(
+            f"{folder} is not a generated project",
+            cause="it is a file, and a project is a folder",
+            hint=f"{made}; `edgelearn deploy {folder} --board BOARD` flashes it too"
+            if folder.suffix == ".elb"
+            else "`edgelearn generate OUT.elb --board BOARD -o DIR` makes one",
+        )
     try:
         raw = path.read_bytes()
         version = msgspec.json.decode(raw)["format_version"]

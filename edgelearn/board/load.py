@@ -18,6 +18,7 @@ import msgspec
 from edgelearn import resources
 from edgelearn.board.checks import first_fault, meant
 from edgelearn.board.parts import Board
+from edgelearn.board.wrong_value import example, plain_words
 from edgelearn.errors import BoardFileError, UnknownBoardError, reason
 
 if sys.version_info >= (3, 11):
@@ -39,15 +40,24 @@ def load_board_file(path: Path) -> Board:
     """
     try:
         read = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BoardFileError(f"{path} cannot be read", cause=reason(error)) from error
+    except UnicodeDecodeError as error:
+        raise BoardFileError(
+            f"{path} cannot be read",
+            cause=f"it is not in UTF-8: the byte {error.start + 1:,} is 0x{error.object[error.start]:02X}",
+            hint="save it as UTF-8 text",
+        ) from error
+    except OSError as error:
+        cause = "it is a folder" if path.is_dir() else reason(error)
+        raise BoardFileError(f"{path} cannot be read", cause=cause) from error
     except tomllib.TOMLDecodeError as error:
         raise BoardFileError(f"{path} is not valid TOML", cause=str(error)) from error
     try:
         board = msgspec.convert(read, Board, strict=True)
     except msgspec.ValidationError as error:
         cause = str(error)
-        raise BoardFileError(f"{path} is not a valid board file", cause=cause, hint=_hint(cause, read)) from error
+        raise BoardFileError(
+            f"{path} is not a valid board file", cause=plain_words(cause), hint=_hint(cause, read)
+        ) from error
     fault = first_fault(board, path)
     if fault is not None:
         raise BoardFileError(f"{path} is not a valid board file", cause=fault.cause, hint=fault.hint)
@@ -71,13 +81,25 @@ def load_board(name: str) -> Board:
     """
     names = _file_names()
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        raise UnknownBoardError(
-            f"there is no board {name}",
-            cause=f"known boards: {', '.join(names)}",
-            hint=f"did you mean `{close[0]}`?" if close else "`edgelearn boards` lists them",
-        )
+        raise _unknown(name, names)
     return _load(name)
+
+
+def _unknown(name: str, names: tuple[str, ...]) -> UnknownBoardError:
+    """What to tell somebody who named a board that does not exist."""
+    if name.endswith(".toml") or "/" in name or "\\" in name:
+        stem = Path(name.replace("\\", "/")).stem
+        return UnknownBoardError(
+            f"a board is named, not given as a file such as {name}",
+            cause=f"board files lie in {resources.boards_folder()}",
+            hint=f"give the name, {stem}" if stem in names else f"put the file there, then the board's name is {stem}",
+        )
+    lower = {known.lower(): known for known in names}
+    close = [lower[one] for one in difflib.get_close_matches(name.lower(), lower, n=3)]
+    return UnknownBoardError(
+        f"there is no board {name}",
+        hint=f"did you mean {' or '.join(f'`{one}`' for one in close)}?" if close else "`edgelearn boards` lists them",
+    )
 
 
 def _file_names() -> tuple[str, ...]:
@@ -128,6 +150,7 @@ def _hint(cause: str, read: dict[str, Any]) -> str:
     found = re.search(r" - at `\$(.*)`$", cause)
     place = found.group(1) if found else ""
     kind, value = _at(place, read)
+    missing = re.search(r"missing required field `([^`]+)`", cause)
     unknown = re.search(r"unknown field `([^`]+)`", cause)
     wrong = re.search(r"[Ii]nvalid (?:enum )?value '([^']*)'", cause)
     if unknown:
@@ -143,8 +166,12 @@ def _hint(cause: str, read: dict[str, Any]) -> str:
         return meant(wrong.group(1), [str(one.value) for one in values], "possible are")
     if place.startswith(".flash[") and "missing required field `method`" in cause:
         return f"methods: {', '.join(_ways(_at(place, read, whole=True)[0]))}"
+    if missing:
+        return example(missing.group(1), typing.get_type_hints(kind).get(missing.group(1)))
     if place.endswith("[...]") and isinstance(value, dict):
         return f"not a whole number: {', '.join(name for name, one in value.items() if type(one) is not int)}"
+    if cause.startswith("Expected `int") and not place.endswith("]"):
+        return example(place.rpartition(".")[2], int)
     return ""
 
 

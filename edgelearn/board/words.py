@@ -124,6 +124,8 @@ def memory_map(board: Board) -> tuple[Stretch, ...]:
 def facts(board: Board) -> tuple[tuple[str, str], ...]:
     """Everything else about a board that a person may want to know, as labels and sentences."""
     found = [("outputs", outputs_words(board.outputs)), ("serial line", _serial_sentence(board))]
+    if board.core is Core.AVR:
+        found.append(("addresses", "as avr-ld has them: data memory from 0x800000 on, EEPROM from 0x810000 on"))
     if board.nvm:
         nvm = board.nvm
         wears = f"{nvm.erase_cycles:,} erases each" if nvm.erase_cycles else "which do not wear"

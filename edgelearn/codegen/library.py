@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from edgelearn import resources
 from edgelearn.board import Core
+from edgelearn.board.compilers import COMPILERS
 from edgelearn.codegen.board_files import board_header
 from edgelearn.codegen.emit import comment, describe, device_files, float_literal
 from edgelearn.codegen.plan import BAUD, Plan
@@ -70,6 +71,7 @@ def emit_library(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
         "library_README.md.j2",
         **values,
         saves=plan.store is not None,
+        core_flags=" ".join(COMPILERS[plan.board.core].gnu) if plan.board.core in COMPILERS else "",
         in_flash=plan.board.core is not Core.HOST,
         constants_bytes=sum(constant.size_bytes for constant in plan.constants),
         code_bytes=plan.code_estimate_bytes,

@@ -20,6 +20,8 @@ from edgelearn.words import noun
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgelearn.host.device import DeviceInfo
+    from edgelearn.host.telemetry import StreamSummary
     from edgelearn.host.web.panel import Panel
     from edgelearn.store import FlashLife
 
@@ -148,6 +150,26 @@ def status(text: str) -> Iterator[None]:
     else:
         shown.print(text)
         yield
+
+
+def warn_unsaved(asked: list[str], info: DeviceInfo, summary: StreamSummary) -> None:
+    """Say which options of a run that were to save something the device could not follow.
+
+    Args:
+        asked: the options, as they were given.
+        info: of the device.
+        summary: of the run.
+    """
+    statistics = summary.statistics
+    # Only the device's own saves are counted; whether one that was asked for at the end was done shows in its step.
+    failed = statistics is not None and (
+        statistics.failed_saves > 0 or ("--save" in asked and statistics.saved_step != statistics.step)
+    )
+    if not asked or (info.can_save and not failed):
+        return
+    why = "its memory did not take the head" if info.can_save else "it, or its emulator, has no memory that can"
+    where = f"; what it learned is in {summary.run}" if summary.run else ""
+    click.echo(f"warning: {' and '.join(asked)}: the board kept nothing without power: {why}{where}", err=True)
 
 
 def command_line() -> list[str]:

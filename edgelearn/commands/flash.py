@@ -65,8 +65,8 @@ def flash(
 
     if folder is None and (firmware is None or not board_name):
         raise click.UsageError("give the folder of a project, or --board and --firmware")
-    if folder is not None and board_name:
-        raise click.UsageError("--board goes with --firmware alone: a project says its board")
+    if board_name and (folder is not None or firmware is None):
+        raise click.UsageError("--board goes with --firmware; a project is for the board that it was generated for")
     if folder is not None:
         done = flashing.flash(
             folder,

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from edgelearn.commands.common import EXISTING, JSON, PORT, PROJECT, RATE, flash_life_text, make_console, print_json
-from edgelearn.errors import EdgelearnError, HeadError
+from edgelearn.errors import DeviceRefusedError, EdgelearnError, HeadError
 from edgelearn.store import FlashLife
 from edgelearn.words import count, noun
 
@@ -147,11 +147,18 @@ def reset(port: str, project: Path | None, forget: bool) -> None:
     """Put the head back to what it was when the firmware was generated."""
     with _device(port, project) as device:
         device.reset_head()
-        if device.info.can_save and forget:
+        if not (device.info.can_save and forget):
+            _say_kept("the head is as generated", device)
+            return
+        try:
             device.forget()
-        elif device.info.can_save:
-            device.save()
-        click.echo("the head is as generated" + ("" if device.info.can_save else " until the next reset"))
+        except DeviceRefusedError as error:
+            error.hint = (
+                "the head is as generated until the next reset; of an emulated board it may be that the "
+                "emulator cannot write this board's memory"
+            )
+            raise
+        click.echo("the head is as generated")
 
 
 @head.command("add-class")
@@ -161,9 +168,7 @@ def reset(port: str, project: Path | None, forget: bool) -> None:
 def add_class(name: str, port: str, project: Path | None) -> None:
     """Take a spare output into use as a new class."""
     with _device(port, project) as device:
-        index = device.add_class(name)
-        _save(device)
-        click.echo(f"class {index} is {name}")
+        _say_kept(f"class {device.add_class(name)} is {name}", device)
 
 
 @head.command("rename-class")
@@ -174,9 +179,7 @@ def add_class(name: str, port: str, project: Path | None) -> None:
 def rename_class(old: str, new: str, port: str, project: Path | None) -> None:
     """Give a class, named or numbered OLD, another name."""
     with _device(port, project) as device:
-        index = device.rename_class(old, new)
-        _save(device)
-        click.echo(f"class {index} is {new}")
+        _say_kept(f"class {device.rename_class(old, new)} is {new}", device)
 
 
 @head.command()
@@ -209,9 +212,10 @@ def push(source: Path, port: str, project: Path | None) -> None:
 
     bundle = read_bundle(source)
     with _device(port, project) as device:
-        heads.push(device, bundle)
-        saved = " and saved" if device.info.can_save else ""
-        click.echo(f"the head of {source.name} is on {device.info.board}{saved}")
+        unkept = heads.push(device, bundle)
+        click.echo(f"the head of {source.name} is on {device.info.board}{'' if unkept else ' and saved'}")
+        if unkept:
+            click.echo(f"warning: it is not kept: {unkept}", err=True)
 
 
 @head.command()
@@ -237,7 +241,11 @@ def diff(before: Path, after: Path | None, port: str | None, project: Path | Non
     else:
         assert after is not None  # noqa: S101 - one of both is given
         second, more_names = _read_head(after)
-    rows = heads.compare(first, second, more_names or names)
+    try:
+        rows = heads.compare(first, second, more_names or names)
+    except HeadError as error:
+        error.cause = f"{before} and {after or f'the device at {port}'} are of different models, or of other --classes"
+        raise
     if as_json:
         print_json(Difference(before=str(before), after=port or str(after), rows=tuple(rows)))
         return
@@ -262,7 +270,8 @@ def _device(port: str, project: Path | None, bundle: Bundle | None = None) -> It
     from edgelearn import pipeline
 
     booted = (project or Path()) if port == pipeline.EMULATE else None
-    with pipeline.connect(port, project=booted, bundle=bundle) as device:
+    # Nothing is saved that nobody asked for, also not to survive a reset.
+    with pipeline.connect(port, project=booted, bundle=bundle, survives=False) as device:
         if not device.info.is_trainable:
             raise HeadError(
                 "the model on the device has no trainable head",
@@ -307,9 +316,12 @@ def _sensor_rate_hz(device: Device) -> float:
     return max(learned, 0) / (time.monotonic() - begin_s)
 
 
-def _save(device: Device) -> None:
-    if device.info.can_save:
-        device.save()
+def _say_kept(done: str, device: Device) -> None:
+    """Say what was done, and keep it; where that is not possible, say that too: it is done all the same."""
+    unkept = device.keep()
+    click.echo(f"{done} until the next reset" if unkept else done)
+    if unkept:
+        click.echo(f"warning: it is not kept: {unkept}", err=True)
 
 
 def _read_head(path: Path) -> tuple[HeadState, tuple[str, ...]]:

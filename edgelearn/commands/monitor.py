@@ -14,6 +14,7 @@ from edgelearn.commands.common import (
     check_web,
     command_line,
     served,
+    warn_unsaved,
     web_options,
 )
 
@@ -93,14 +94,20 @@ def monitor(
     booted = (project or Path()) if port == pipeline.EMULATE else None
     with (
         served(web, web_address, web_port, web_token) as panel,
-        pipeline.connect(port, project=booted, bundle=read_bundle(bundle) if bundle else None) as device,
+        pipeline.connect(
+            port,
+            project=booted,
+            bundle=read_bundle(bundle) if bundle else None,
+            survives=not stop,
+            may_save=options.start and options.train,
+        ) as device,
     ):
         if stop:
             check_sensor(device)
             device.set_sensor(run=False)
             click.echo("the sensor is stopped")
             return
-        pipeline.monitor(
+        summary = pipeline.monitor(
             device,
             options,
             runs=runs,
@@ -111,3 +118,4 @@ def monitor(
             view=choose_view(),
             panel=panel,
         )
+        warn_unsaved(["--autosave-steps"] if autosave_steps else [], device.info, summary)

@@ -407,7 +407,11 @@ def _labels(
         if len(labels) > outputs and has_head:
             hint += f"; --classes {len(labels)} makes room for new ones"
         raise LabelError(
-            f"{count(len(labels), 'label does', 'labels do')} not fit {count(outputs, 'output')}", hint=hint
+            f"{count(len(labels), 'label does', 'labels do')} not fit {count(outputs, 'output')}",
+            cause=""
+            if outputs == own_outputs
+            else f"the model itself has {own_outputs}, the others are spare: either its own have names, or all",
+            hint=hint,
         )
     names = (*labels, *(f"class {number}" for number in range(len(labels), outputs)))
     _check_names(names)

@@ -394,10 +394,13 @@ def start(
 def _check_nvm_file(board: Board, path: Path, engine: str) -> None:
     if board.nvm is None:
         raise EmulatorError(f"{board.name} has no non-volatile memory to keep", hint="see [nvm] in its board file")
-    if engine == "qemu" and not board.nvm.mapped:
+    cannot_write = board.emulator is not None and board.emulator.engine == engine and not board.emulator.saves
+    if cannot_write or (engine == "qemu" and not board.nvm.mapped):
         raise EmulatorError(
             f"{engine} does not emulate the memory in which {board.name} keeps what it has learned",
-            cause="it has no addresses of the processor: an EEPROM, or flash behind a bus",
+            cause="it cannot write that flash"
+            if board.nvm.mapped
+            else "it has no addresses of the processor: an EEPROM, or flash behind a bus",
             hint="run it without a file for that; a host keeps the head (`edgelearn head pull`)",
         )
     try:

@@ -92,6 +92,5 @@ def carry_out(device: Device, command: Command) -> str:
         done = f"the learning rate is {device.set_learning_rate(command.value):.3g}"
     else:
         raise ValueError(f"{command.action} is not the device's")
-    if device.info.can_save:
-        device.save()
-    return done
+    unkept = device.keep() if device.info.can_save else ""
+    return f"{done}, until the next reset: {unkept}" if unkept else done

@@ -385,22 +385,38 @@ class Device:
         if self._max_payload_bytes <= max(_READ_FIXED_BYTES, _WRITE_FIXED_BYTES):
             raise DeviceRefusedError(f"the device takes payloads of {self._max_payload_bytes} bytes, too few to work")
         self._is_open = True
+        #: Why the session would end with a reset of the device, as `survive` has found; "" where it would not.
+        self.end_at_reset = ""
         self.info = self._read_info(hello)
         self._sensor_runs = self.info.sensor_runs
 
-    def survive(self, reopen: Callable[[], Transport] | None = None, *, reopen_timeout_s: float = 60.0) -> None:
+    def survive(
+        self,
+        reopen: Callable[[], Transport] | None = None,
+        *,
+        reopen_timeout_s: float = 60.0,
+        save: bool = True,
+    ) -> None:
         """From now on go on after resets of the device and breaks of the port, see `Session`.
 
-        What the device has learned and not saved is saved first, where the board can.
+        A device that has learned what it has not saved cannot be brought back after a reset. It is asked to save that
+        first; where it refuses, `end_at_reset` says so and only breaks of the port are survived.
 
         Args:
             reopen: opens the port anew; None where it cannot be.
             reopen_timeout_s: how long to try.
+            save: whether the device may be asked to save.
         """
         is_saved = False
-        if self.info.is_trainable and self.info.can_save and self.info.step != self.info.saved_step:
-            self.save()
-            is_saved = True
+        if save and self.info.is_trainable and self.info.can_save and self.info.step != self.info.saved_step:
+            try:
+                self.save()
+                is_saved = True
+            except DeviceRefusedError as error:
+                self.end_at_reset = (
+                    "the device could not save what it had learned before, so that a reset would end the session: "
+                    f"{error.cause or error.message}"
+                )
         self.session.survive(reopen, reopen_timeout_s=reopen_timeout_s, was_saved=is_saved)
 
     @property
@@ -565,7 +581,24 @@ class Device:
         Raises:
             DeviceRefusedError: the board has no such memory, or it failed; then what was saved before is still there.
         """
-        self.link.request(MessageType.SAVE)
+        try:
+            self.link.request(MessageType.SAVE)
+        except DeviceRefusedError as error:
+            error.hint = (
+                f"`edgelearn head pull --port {shlex.quote(self.port)} --bundle MODEL.elb -o LEARNED.elb` keeps it in "
+                "a file; of an emulated board it may be that the emulator cannot write this board's memory"
+            )
+            raise
+
+    def keep(self) -> str:
+        """Save what was just changed where the board can; returns why it is not kept without power, "" where it is."""
+        if not self.info.can_save:
+            return "the board has no memory that keeps the head without power"
+        try:
+            self.save()
+        except DeviceRefusedError as error:
+            return f"{error.message}: {error.cause}; {error.hint}"
+        return ""
 
     def forget(self) -> None:
         """Erase every saved head: after the next reset the device is as generated."""

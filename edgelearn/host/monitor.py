@@ -211,8 +211,9 @@ class _Monitor:
             )
         )
         self._clock.begin()
-        for notice in info.last_start.notices(info.boot):
-            self._diary.note(notice)
+        for notice in (*info.last_start.notices(info.boot), self._device.end_at_reset):
+            if notice:
+                self._diary.note(notice)
         runs = self._options.start or info.sensor_runs
         if not runs:
             self._clock.pause()

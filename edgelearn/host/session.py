@@ -2,8 +2,8 @@
 
 A device that was reset comes back with its newest saved head and says up to which request of which session that has
 learned. The link kept what came after and sends it again, in order, so that the head ends up with the same bits as
-without the reset. Where that is impossible, because the board saves nothing and had learned before the session, or more
-came than is kept, the session ends with DeviceResetError.
+without the reset. Where that is impossible, because what the device had learned before the session is not saved, or
+because more came than is kept, the session ends with DeviceResetError.
 
 A device that takes samples from its own sensor learns between the host's requests. What it learned by itself since it
 was last saved goes with a reset, and the session goes on: only the host's requests are sent again.
@@ -262,7 +262,13 @@ class Session:
         return True
 
     def _go_on_after_reset(self, error: DeviceResetError) -> None:
-        if not self._starts_clean or not self.link.journal_is_whole:
+        if not self._starts_clean:
+            raise DeviceResetError(
+                error.message,
+                cause="it had learned what was not saved before this session, and has lost that",
+                hint="start again; `edgelearn head save`, before a stream that is not to save, keeps what was learned",
+            )
+        if not self.link.journal_is_whole:
             raise error
         ended, saved_before = self._journal_of, self._saved
         hello = self.open()

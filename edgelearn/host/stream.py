@@ -113,6 +113,7 @@ class _Stream:
         self._accuracy_name = self._metrics.accuracy_name
         self._clock = RunClock()
         notices = [*source.notices, *device.info.last_start.notices(device.info.boot)]
+        notices += [device.end_at_reset] if device.end_at_reset else []
         self._diary = Diary(run_folder, view, self._clock, self._metrics, notices)
         self._learning_rate: float | None = None
         #: Of the clock: without pauses when the loop began, with them and their sum when it ended.
@@ -329,6 +330,8 @@ class _Stream:
         # Only now: what changes the device's state makes it forget the oldest result that it has kept.
         if resumption.survive is not None:
             resumption.survive()
+            if self._device.end_at_reset:
+                self._diary.note(self._device.end_at_reset)
         if self._options.train and first == 0 and not resumption.is_set_up:
             self._set_up()
         text = f"carried on after sample {recorded}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,13 @@ def test_an_emulated_board_runs_the_model(board, model):
     assert done.exit_code == 0, done.output + done.stderr
     said = [line.split(":")[0] for line in done.stderr.splitlines()]
     assert said == list(STEPS)
+    # The estimate and what was linked are of the same: with the stack, and on this machine nothing is called flash.
+    planned, built = (next(line for line in done.stderr.splitlines() if line.startswith(w)) for w in ("plan", "build"))
+    about = int(re.search(r"RAM with the stack about ([\d,]+)", planned).group(1).replace(",", ""))
+    linked = int(re.search(r"([\d,]+) of RAM with the stack", built).group(1).replace(",", ""))
+    if board != "host":
+        assert linked == pytest.approx(about, rel=0.2)
+    assert ("flash" in planned, "flash" in built) == ((False, False) if board == "host" else (True, True))
     found = json.loads(done.stdout.splitlines()[-1])
     assert (found["board"], found["port"], found["learns"]) == (board, "emulate", True)
     project = Path(found["project"])

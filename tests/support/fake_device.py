@@ -66,6 +66,8 @@ class Model(Struct, frozen=True, kw_only=True):
     label_bytes: int = 0
     classes: int = 4
     can_save: bool = False
+    #: Its memory refuses every head, as worn flash does, and as some emulators do.
+    store_fails: bool = False
     error_shift: int = 3
     target_shift: int = 2
     #: A sensor of its own: see `sensor_samples`. So many samples a second by itself; 0: only by `take_sensor_samples`.
@@ -167,6 +169,8 @@ class FakeDevice:
     def save(self) -> Status:
         if not self.model.can_save:
             return Status.NO_STORE
+        if self.model.store_fails:
+            return Status.STORE_FAILED
         names = ("q", "l", "bias", "row_t", "row_rho", "step", "learning_rate", "names", "classes", "autosave_steps")
         state = {name: getattr(self, name) for name in (*names, "sensor")}
         saves = self.flash["saves"] + 1 if self.flash else 1

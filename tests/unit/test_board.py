@@ -175,7 +175,18 @@ def test_unknown_key_far_from_any_lists_the_keys(tmp_path: Path) -> None:
         ("cortex-m4f", "cortex-m4", "cortex-m4", "did you mean `cortex-m4f`?"),
         ("stack_bytes = 1024", "stack_bytes = 1020", "stack_bytes is 1020", ""),
         ("stack_bytes = 1024", "stack_bytes = 16384", "16,384 bytes of RAM in all", ""),
-        ("stack_bytes = 1024", 'stack_bytes = "1 KiB"', "int", ""),
+        (
+            "stack_bytes = 1024",
+            'stack_bytes = "1 KiB"',
+            '`stack_bytes` before the first [section] must be a whole number, and is text in "quotes"',
+            "`stack_bytes = 0x1_0000`",
+        ),
+        ("vid = 0x1234", 'vid = "1234"', "`vid` in [[usb]] number 1 must be a whole number", "`vid = 0x1366`"),
+        ('kind = "ram"', "", "`kind` is missing in [[memory]] number 2", "one of flash, ram"),
+        ('volume = "TINY"', "volume = [3]", "`volume` in [[flash]] number 1 ", ""),
+        ('[counter]\nunit = "none"', "", "`counter` is missing", "it is a section, [counter]"),
+        ("[counter]", "[counters]", "`counters` is unknown before the first [section]", "did you mean `counter`?"),
+        ('["its datasheet"]', "[7]", 'a value of `sources` before the first [section] must be text in "quotes"', ""),
         ("clock_hz = 16_000_000", "clock_hz = 0", "clock_hz is 0", ""),
         ('["its datasheet"]', "[]", "sources is empty", "documents"),
         ('name = "RAM"', 'name = "FLASH"', "same name", ""),
@@ -210,7 +221,12 @@ def test_unknown_key_far_from_any_lists_the_keys(tmp_path: Path) -> None:
         ),
         ("ELEARN_UART_ADDRESS = ", "UART = 1\nELEARN_UART_ADDRESS = ", "UART, which none", "leave it out"),
         ("ELEARN_UART_ADDRESS = 0x4000_0000", "ELEARN_UART_ADDRESS = -1", "ELEARN_UART_ADDRESS is -1", ""),
-        ("ELEARN_UART_ADDRESS = 0x4000_0000", 'ELEARN_UART_ADDRESS = "x"', "str", "number: ELEARN_UART_ADDRESS"),
+        (
+            "ELEARN_UART_ADDRESS = 0x4000_0000",
+            'ELEARN_UART_ADDRESS = "x"',
+            "a value of `defines` in [port]",
+            "number: ELEARN_UART_ADDRESS",
+        ),
         ("ELEARN_UART_INTERRUPT = 1", "ELEARN_UART_INTERRUPT = 500", "cmsdk_uart.c takes 0 to 495", ""),
         ('unit = "none"', 'unit = "apples"', "apples", ""),
         ('unit = "none"', 'unit = "cycles"\nhz = 8_000_000', "16,000,000", "cycles_per_tick"),
@@ -244,7 +260,12 @@ def test_unknown_key_far_from_any_lists_the_keys(tmp_path: Path) -> None:
             "0x90000, is not within",
             "",
         ),
-        ("family = 0x1234_5678", 'family = 0x1234_5678\nearlier = { before = "soon", end = 0x100 }', "date", ""),
+        (
+            "family = 0x1234_5678",
+            'family = 0x1234_5678\nearlier = { before = "soon", end = 0x100 }',
+            "be a date, as",
+            "",
+        ),
         ('format = "uf2"', 'format = "elf"', "elf", "possible are: uf2, hex, bin"),
         ("[[flash]]", '[[flash]]\nmethod = "mpremote"\n[[flash]]', "no micropython", ""),
         ("[[flash]]", '[[flash]]\nmethod = "arduino-cli"\n[[flash]]', "no arduino", ""),
@@ -502,6 +523,11 @@ def test_unreadable_files(tmp_path: Path) -> None:
         load_board_file(write(tmp_path, "= ="))
     with pytest.raises(BoardFileError, match="cannot be read"):
         load_board_file(tmp_path / "none.toml")
+    (tmp_path / "tiny.toml").write_bytes(b'title = "caf\xe9"')
+    with pytest.raises(BoardFileError, match="it is not in UTF-8: the byte 13 is 0xE9; save it as UTF-8"):
+        load_board_file(tmp_path / "tiny.toml")
+    with pytest.raises(BoardFileError, match="cannot be read; it is a folder"):
+        load_board_file(tmp_path)
 
 
 def test_unknown_board_names_the_closest() -> None:

@@ -41,6 +41,12 @@ def test_it_holds_everything(wheel):
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)
 
 
+def test_its_program_begins_where_an_interrupt_is_understood(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        assert "edgelearn = edgelearn.__main__:main" in archive.read(path).decode()
+
+
 def test_it_works_from_another_working_directory(wheel, tmp_path):
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
@@ -51,7 +57,7 @@ def test_it_works_from_another_working_directory(wheel, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(site)}
 
     def edgelearn(*argv):
-        code = "import edgelearn.cli; print(edgelearn.cli.__file__); edgelearn.cli.main()"
+        code = "import edgelearn.cli; print(edgelearn.cli.__file__); from edgelearn.__main__ import main; main()"
         done = subprocess.run(
             [sys.executable, "-c", code, *argv], cwd=work, env=environment, capture_output=True, text=True
         )

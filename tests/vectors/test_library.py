@@ -261,7 +261,10 @@ def test_the_example_compiles_for_the_board(board, tmp_path):
         (learner(LossKind.CROSS_ENTROPY), learner(LossKind.SQUARED_ERROR), (frozen()[1], NO_TRAINING))
     ):
         folder = tmp_path / str(number)
-        write_project(emit_library(plan(graph, board=load_board(board), training=training), name='*/ "'), folder)
+        files = emit_library(plan(graph, board=load_board(board), training=training), name='*/ "')
+        assert ("gives the flags of the core" in files["README.md"]) == bool(flags.gnu)
+        assert " ".join(flags.gnu) in files["README.md"]
+        write_project(files, folder)
         sources = [*(folder / "src").glob("*.c"), folder / "examples" / "minimal.c"]
         argv = [flags.program, *flags.gnu, "-O2", *COMPILE_FLAGS, "-fsyntax-only", f"-I{folder / 'src'}"]
         done = subprocess.run([*argv, *map(str, sources)], capture_output=True, text=True, check=False)

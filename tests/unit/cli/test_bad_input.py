@@ -124,6 +124,10 @@ def test_a_float_model_without_calibration(tmp_path):
 def test_labels_that_do_not_fit_the_outputs(tmp_path):
     model = write_model(tmp_path / "small.tflite")
     run("convert", model, "-o", tmp_path / "o.elb", "--labels", "a,b", code=21, says=["2", "4"])
+    argv = ("convert", model, "-o", tmp_path / "o.elb", "--classes", "6", "--labels", "a,b,c,d,e")
+    run(
+        *argv, code=21, says=["5 labels do not fit 6 outputs", "the model itself has 4, the others are spare", "4 or 6"]
+    )
 
 
 def test_a_file_that_is_no_bundle(tmp_path, bundle):
@@ -131,11 +135,33 @@ def test_a_file_that_is_no_bundle(tmp_path, bundle):
     run("generate", model, "--board", "host", "-o", tmp_path / "p", code=15, says=["not an edgelearn bundle"])
     run("generate", tmp_path / "absent.elb", "--board", "host", "-o", tmp_path / "p", code=15, says=["absent.elb"])
     np.savez(tmp_path / "x.npz", x=np.zeros(3))
-    run("inspect", tmp_path / "x.npz", code=15, says=["Cause: There is no item named 'manifest.json' in the archive"])
+    run("inspect", tmp_path / "x.npz", code=15, says=["it is an archive without manifest.json"])
+    run("boards", "--fits", tmp_path, code=15, says=["it is a folder", f"`edgelearn convert {tmp_path} -o"])
+    (tmp_path / "m.keras").write_bytes(b"no model")
+    for argv in (("boards", "--fits"), ("inspect",)):
+        says = ["is not an edgelearn bundle (.elb)", "its content is not that of an .elb file", "m.elb` makes one"]
+        run(*argv, tmp_path / "m.keras", code=15, says=says)
     data = bytearray(bundle.read_bytes())
     data[len(data) // 2] ^= 0xFF
     bundle.write_bytes(bytes(data))
     run("generate", bundle, "--board", "host", "-o", tmp_path / "p", code=15, says=["small.elb"])
+
+
+def test_a_file_where_a_project_is_wanted(tmp_path, bundle):
+    (tmp_path / "junk.txt").write_text("junk")
+    run("flash", tmp_path / "junk.txt", code=36, says=["it is a file, and a project is a folder", "edgelearn generate"])
+    run("flash", bundle, code=36, says=[f"`edgelearn generate {bundle} --board", f"`edgelearn deploy {bundle} --board"])
+    run("generate", bundle, "--board", "host", "-o", bundle, code=51, says=["is a file, and a project is a folder"])
+
+
+def test_a_library_is_not_emulated(tmp_path, bundle, samples):
+    folder = tmp_path / "library"
+    argv = ["generate", str(bundle), "--board", "netduinoplus2", "--target", "library", "-o", str(folder)]
+    assert CliRunner().invoke(main, argv).exit_code == 0
+    says = ["is a library, which becomes part of your own firmware"]
+    run("emulate", folder, code=errors.OptionError.exit_code, says=says)
+    argv = ("stream", "--port", "emulate", "--project", folder, "--data", samples, "--predict")
+    run(*argv, "--runs", tmp_path / "runs", code=errors.OptionError.exit_code, says=says)
 
 
 def test_a_board_that_does_not_exist(tmp_path, bundle):

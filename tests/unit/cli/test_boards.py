@@ -13,7 +13,7 @@ from edgelearn import resources
 from edgelearn.board import Board, Core, Output, board_names, load_board
 from edgelearn.board.ways import Drive, method_of
 from edgelearn.cli import main
-from edgelearn.errors import BoardFileError
+from edgelearn.errors import BoardFileError, UnknownBoardError
 from tests.support.bundles import write_model
 from tests.support.tflite_builder import TfliteBuilder
 
@@ -79,6 +79,23 @@ def test_an_unknown_board_is_named_with_the_closest() -> None:
     result = run(board_names()[0] + "x")
     assert result.exit_code != 0
     assert board_names()[0] in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "absent"),
+    [
+        (board_names()[0].upper(), f"did you mean `{board_names()[0]}`", "known boards"),
+        ("zzzzz", "`edgelearn boards` lists them", board_names()[0]),
+        ("./mine.toml", "then the board's name is mine", board_names()[0]),
+        (f"boards/{board_names()[0]}.toml", f"give the name, {board_names()[0]}", "zzz"),
+    ],
+)
+def test_a_board_of_another_name(name: str, words: str, absent: str) -> None:
+    result = run(name)
+    assert result.exit_code == UnknownBoardError.exit_code
+    assert words in result.stderr
+    assert absent not in result.stderr
+    assert (str(resources.boards_folder()) in result.stderr) == name.endswith(".toml")
 
 
 def test_which_boards_hold_a_small_model(small: Path) -> None:

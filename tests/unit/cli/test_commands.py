@@ -6,20 +6,24 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
+from edgelearn import cli, pipeline
 from edgelearn.board import board_names, load_board
 from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
-from edgelearn.errors import LearningRateError, StorageError
+from edgelearn.errors import EmulatorError, LearningRateError, StorageError
 from edgelearn.host.device import open_device
 from edgelearn.pipeline import unsaved_note
 from edgelearn.project import read_project
@@ -28,6 +32,7 @@ from tests.support.bundles import write_model
 from tests.support.models import reference_model
 from tests.support.tools import require_package, require_tool
 
+ROOT = Path(__file__).parents[3]
 VERIFY_KEYS = [
     "board",
     "engine",
@@ -74,6 +79,16 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "convert" in done.stdout
+
+
+def test_an_interrupt_while_the_program_starts_is_no_traceback(tmp_path):
+    """As Ctrl-C in the first moments: one of the first imports is interrupted."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    scripts = re.search(r'^edgelearn = "([^:"]+):([^"]+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    module, name = scripts.groups()
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from {module} import {name} as begin; begin()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 def test_convert_prints_what_it_did(tmp_path):
@@ -429,7 +444,9 @@ def test_verify_of_a_model_without_a_head(tmp_path):
     require_tool("cc")
     bundle = tmp_path / "plain.elb"
     run("convert", write_model(tmp_path / "small.tflite"), "-o", bundle, "--head", "none")
-    found = json.loads(run("verify", bundle, "--board", "host", "--samples", 5, "--json").output.splitlines()[-1])
+    argv = ("verify", bundle, "--board", "host", "--samples", 5)
+    assert "note: no instructions: host does not count those of host" in run(*argv).output
+    found = json.loads(run(*argv, "--json").output.splitlines()[-1])
     assert found["output_bytes_compared"] == 5 * 4
     assert found["output_bytes_different"] == 0
     assert found["train_steps"] == 0
@@ -507,6 +524,39 @@ def test_emulate_keeps_flash_in_a_file(tmp_path, bundle):
                 device.save()
             child.terminate()
             child.communicate(timeout=20)
+
+
+@pytest.fixture
+def host_that_saves_nothing(tmp_path, bundle, monkeypatch):
+    """A project for this machine, whose emulator cannot write the memory of the board."""
+    require_tool("cc")
+    run("generate", bundle, "--board", "host", "-o", tmp_path / "p")
+    board = load_board("host")
+    unable = replace(board, emulator=replace(board.emulator, saves=False))
+    monkeypatch.setattr(pipeline, "load_board", lambda name: unable)
+    return tmp_path / "p"
+
+
+def test_emulate_says_where_the_emulator_cannot_keep_anything(host_that_saves_nothing, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "time", SimpleNamespace(sleep=interrupt))
+    result = run("emulate", host_that_saves_nothing)
+    assert "warning: host cannot write the " in result.stderr
+    assert result.stdout.startswith("port socket://")
+    result = CliRunner().invoke(main, ["emulate", str(host_that_saves_nothing), "--flash", "flash.bin"])
+    assert result.exit_code == EmulatorError.exit_code
+    assert "does not emulate the memory in which host keeps" in result.output
+
+
+def test_what_was_to_be_saved_and_is_not_is_told_at_the_end(tmp_path, host_that_saves_nothing):
+    np.savez(tmp_path / "d.npz", x=np.zeros((3, 8, 8, 1), np.float32), y=[0, 1, 2])
+    argv = ("stream", "--port", "emulate", "--project", host_that_saves_nothing, "--data", tmp_path / "d.npz")
+    argv = (*argv, "--train", "--runs", tmp_path / "runs")
+    assert "warning: " not in run(*argv).stderr
+    result = run(*argv, "--save", "--autosave-steps", "2")
+    assert "warning: --autosave-steps and --save: the board kept nothing without power" in result.stderr
 
 
 def test_a_file_that_holds_no_flash_is_refused(tmp_path, bundle):

@@ -496,6 +496,12 @@ def test_micropython_itself(bench: Bench, tmp_path: Path) -> None:
     assert "no port of a board" in flash("--port", "socket://127.0.0.1:1", code=OptionError.exit_code).stderr
 
 
+def test_a_project_is_for_its_own_board(tmp_path: Path) -> None:
+    folder = project(tmp_path, PROBED)
+    assert "a project is for the board that it was" in invoke("flash", folder, "--board", PROBED.name, code=2).stderr
+    assert "--firmware needs --board" in invoke("flash", "--firmware", folder, code=2).stderr
+
+
 def test_what_is_no_firmware_is_told_first(bench: Bench, tmp_path: Path) -> None:
     """Nothing is installed or plugged in: what is wrong with the file comes before."""
     drive = next(board for board in map(load_board, boards_with("mpremote")) if isinstance(board.flash[0], Drive))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from edgelearn.bundle import read_bundle, write_bundle
 from edgelearn.cli import main
+from edgelearn.errors import DeviceRefusedError, HeadError
 from edgelearn.host.device import open_device
 from tests.support.fake_device import FakeDevice, Model
 from tests.support.firmware import HostFirmware
@@ -137,5 +139,58 @@ def test_two_files_are_compared_without_a_device(bundle, tmp_path):
     result = CliRunner().invoke(main, ["head", "diff", str(bundle), str(tmp_path / "same.elb")])
     assert result.exit_code == 0
     assert "0 of 12" in result.output
+    write_bundle(regression_bundle(), tmp_path / "other.elb")
+    result = CliRunner().invoke(main, ["head", "diff", str(bundle), str(tmp_path / "other.elb")])
+    assert result.exit_code == HeadError.exit_code
+    assert f"{bundle} and {tmp_path / 'other.elb'} are of different models" in result.stderr
+    assert "Hint:  take two heads of one model" in result.stderr
     assert CliRunner().invoke(main, ["head", "diff", str(bundle)]).exit_code == 2
     assert CliRunner().invoke(main, ["head", "diff", str(bundle), str(tmp_path / "no.npz")]).exit_code != 0
+
+
+def untaught(fake):
+    """The CLI at a device that has learned five samples and saved none."""
+    with open_device(fake.url) as device:
+        for _ in range(5):
+            device.train(np.zeros(16, np.int8), label=1)
+
+    def call(*arguments):
+        return CliRunner().invoke(main, [*map(str, arguments), "--port", fake.url])
+
+    return call
+
+
+def test_nothing_is_saved_unasked(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 16), np.int8), y=np.ones(3, np.int64))
+    with FakeDevice(Model(can_save=True, label_bytes=16)) as fake:
+        call = untaught(fake)
+        streams = ("stream", "--data", tmp_path / "x.npz", "--runs", tmp_path / "runs")
+        for command in (("head", "show"), (*streams, "--predict"), (*streams, "--train", "--no-save")):
+            result = call(*command)
+            assert result.exit_code == 0, result.output
+            assert fake.flash is None
+        assert call(*streams, "--train").exit_code == 0
+        assert fake.flash is not None, "saved where it is asked to learn"
+
+
+def test_a_board_that_cannot_write_its_memory_is_of_use_all_the_same(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 16), np.int8), y=np.ones(3, np.int64))
+    streams = ("stream", "--data", tmp_path / "x.npz", "--runs", tmp_path / "runs", "--train")
+    with FakeDevice(Model(can_save=True, store_fails=True, label_bytes=16, classes=3)) as fake:
+        call = untaught(fake)
+        assert call("head", "show").exit_code == 0
+        result = call(*streams)
+        assert result.exit_code == 0, result.output
+        assert "could not save what it had learned before, so that a reset would end the session" in result.output
+        assert "warning: --save" not in result.output
+        result = call(*streams, "--save")
+        assert "warning: --save: the board kept nothing without power: its memory did not take" in result.output
+        for command, done in ((("rename-class", "zero", "nil"), "class 0 is nil"), (("add-class", "four"), "is four")):
+            result = call("head", *command)
+            assert result.exit_code == 0, result.output
+            assert f"{done} until the next reset" in result.output
+            assert "warning: it is not kept: the device refused save" in result.output
+            assert "head pull" in result.output
+        result = call("head", "save")
+        assert result.exit_code == DeviceRefusedError.exit_code
+        assert "head pull" in result.output

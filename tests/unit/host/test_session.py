@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 from collections import deque
 
+import msgspec
 import numpy as np
 import pytest
 
-from edgelearn.errors import DeviceResetError, PortError, ResultLostError, WrongModelError
+from edgelearn.errors import DeviceRefusedError, DeviceResetError, PortError, ResultLostError, WrongModelError
 from edgelearn.host import link as link_module
 from edgelearn.host.device import open_device
 from edgelearn.host.link import LinkOptions
@@ -82,6 +83,42 @@ def test_what_was_learned_before_is_saved_first():
             assert fake.flash["step"] == 5
             fake.boot()
             assert teach(device, 3, 1) == [6, 7, 8]
+
+
+def test_what_was_learned_before_is_not_saved_unasked_and_then_a_reset_ends_the_session():
+    with FakeDevice(SAVING) as fake:
+        with open_device(fake.url) as device:
+            teach(device, 5)
+        with open_device(fake.url) as device:
+            device.survive(save=False)
+            assert fake.flash is None
+            assert device.end_at_reset == ""
+            fake.boot()
+            with pytest.raises(DeviceResetError) as error:
+                teach(device, 3, 1)
+    assert "was not saved before this session" in error.value.cause
+
+
+def test_a_device_that_refuses_to_save_is_taught_all_the_same_until_it_is_reset():
+    with FakeDevice(msgspec.structs.replace(SAVING, store_fails=True)) as fake:
+        with open_device(fake.url) as device:
+            teach(device, 5)
+        with open_device(fake.url) as device:
+            device.survive()
+            assert "so that a reset would end the session: its " in device.end_at_reset
+            assert "memory did not take the head" in device.end_at_reset
+            assert teach(device, 3, 1) == [6, 7, 8]
+            fake.boot()
+            with pytest.raises(DeviceResetError):
+                teach(device, 1)
+
+
+def test_a_refused_save_says_how_to_keep_the_head():
+    with FakeDevice(msgspec.structs.replace(SAVING, store_fails=True)) as fake, open_device(fake.url) as device:
+        with pytest.raises(DeviceRefusedError) as error:
+            device.save()
+        assert f"`edgelearn head pull --port {fake.url} " in error.value.hint
+        assert "emulator cannot write" in error.value.hint
 
 
 def test_without_flash_all_of_the_session_is_sent_again():
