@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from edgelearn.board import Output, load_board
+from edgelearn.codegen import Kernels, emit_micropython, plan_firmware
+from edgelearn.ir import Graph
+from edgelearn.ir.edges import Edges
+from edgelearn.recipe import NO_TRAINING, TrainingPlan
+from tests.support.bundles import small_model
+from tests.support.firmware import MODEL_HASH, load_graph
 from tests.support.micropython import armhf
+from tests.support.tflite_builder import TfliteBuilder
 from tests.support.viper import DEVICE
+from tests.vectors import test_link as c_link
 
 #: Of the package, without a model.
 _STORE = {
@@ -160,3 +169,130 @@ assert loaded("saved") == 6
 print(os.stat("saved/head.0")[6])
 """
     assert int(_run((_PARTS + script).replace("SIZE", "600"))) > 5000
+
+
+def _package(graph: Graph, training: TrainingPlan = NO_TRAINING, labels: tuple[str, ...] = ()) -> dict[str, bytes]:
+    plan = plan_firmware(
+        graph,
+        load_board("nano33ble"),
+        training,
+        model_hash=MODEL_HASH,
+        labels=labels,
+        output=Output.MICROPYTHON,
+        kernels=Kernels.VIPER,
+    )
+    made = emit_micropython(plan, name="small")
+    return {path: data if isinstance(data, bytes) else data.encode() for path, data in made.items()}
+
+
+_PUT = """\
+from array import array
+import model
+m = model.load()
+def refused(x):
+    try:
+        m.put(x)
+    except ValueError as error:
+        return str(error)
+"""
+
+
+def test_what_goes_into_an_int8_input():
+    graph = load_graph(small_model())
+    tensor = graph.tensor(graph.inputs[0])
+    script = (
+        f"SCALE, ZERO = {tensor.scale!r}, {tensor.zero_point}\n"
+        + _PUT
+        + """\
+whole = bytes(range(100, 164))
+floats = [SCALE * (i - ZERO) for i in range(-20, 44)]
+quantised = bytes(i & 255 for i in range(-20, 44))
+part = memoryview(b"0" + whole)[1:]
+for x in (whole, bytearray(whole), memoryview(whole), part, array("B", whole), array("b", whole)):
+    m.inputs[0][:] = bytes(64)
+    m.put(x)
+    assert bytes(m.inputs[0]) == whole, x
+numbers = array("f", floats)
+part = memoryview(array("f", [7.0] + floats))[1:]
+for x in (floats, tuple(floats), numbers, memoryview(numbers), part, array("d", floats)):
+    m.inputs[0][:] = bytes(64)
+    m.put(x)
+    assert bytes(m.inputs[0]) == quantised, x
+whole_numbers = list(range(64))
+m.put(whole_numbers)
+expected = bytes(m.inputs[0])
+for kind in "hHiI":
+    m.inputs[0][:] = bytes(64)
+    m.put(array(kind, whole_numbers))
+    assert bytes(m.inputs[0]) == expected, kind
+for x in (bytes(63), bytearray(256), b""):
+    assert refused(x) == "input 0 takes 64 bytes, not %d" % len(x)
+for x in (floats[1:], array("f", floats[1:]), array("b", bytes(65)), memoryview(bytes(256)), array("f"), ()):
+    assert refused(x) == "input 0 takes 64 numbers or 64 bytes, not %d items" % len(x), refused(x)
+"""
+    )
+    _run(script, _package(graph))
+
+
+def test_what_goes_into_a_float32_input():
+    script = (
+        _PUT
+        + """\
+import struct
+numbers = [i / 8 for i in range(64)]
+whole = struct.pack("<64f", *numbers)
+floats = array("f", numbers)
+more = memoryview(array("f", [7.0] + numbers))[1:]
+for x in (numbers, floats, memoryview(floats), more, array("d", numbers), whole, memoryview(whole), array("B", whole)):
+    m.inputs[0][:] = bytes(256)
+    m.put(x)
+    assert bytes(m.inputs[0]) == whole, x
+m.put(array("i", range(64)))
+assert bytes(m.inputs[0]) == struct.pack("<64f", *range(64))
+assert refused(bytes(64)) == "input 0 takes 256 bytes, not 64"
+for x in (numbers[1:], array("f", numbers[1:]), memoryview(bytes(255)), array("B", bytes(300))):
+    assert refused(x) == "input 0 takes 64 numbers or 256 bytes, not %d items" % len(x), refused(x)
+"""
+    )
+    builder = TfliteBuilder(1)
+    x = builder.input((1, 64), scale=0.5, zero_point=3, float_edge=True)
+    model = builder.build(builder.fully_connected(x, units=3))
+    _run(script, _package(load_graph(model, edges=Edges.FLOAT)))
+
+
+def test_a_class_is_found_by_its_name():
+    """In place: nothing but the name's bytes is allocated, however many classes there are."""
+    graph, training = c_link._model()
+    labels = ("a", "ab", "b", "longest!", "\u00e4\u00f6")
+    script = """\
+import gc, model
+m = model.load()
+names = ("a", "ab", "b", "longest!", "\u00e4\u00f6")
+x = bytes(len(m.inputs[0]))
+for number, name in enumerate(names):
+    m.set_target(name)
+    for place in m._label_at:
+        assert model.peek16(place) == number
+for name in ("", "c", "abc", "longest", "longest!!", "\u00e4"):
+    try:
+        m.set_target(name)
+    except ValueError as error:
+        assert str(error) == "there is no class " + name
+    else:
+        assert False, name
+for wrong in (None, 1.0, b"a"):
+    try:
+        m.set_target(wrong)
+    except TypeError as error:
+        assert str(error) == "y is the number or the name of a class"
+    else:
+        assert False, wrong
+m.learn(x, "longest!")
+gc.collect()
+gc.disable()
+before = gc.mem_alloc()
+for _ in range(10):
+    m.learn(x, "longest!")
+print((gc.mem_alloc() - before) // 10)
+"""
+    assert int(_run(script, _package(graph, training, labels))) <= 32
