@@ -6,12 +6,14 @@ import pytest
 
 from edgelearn.board import Output, load_board
 from edgelearn.codegen import Kernels, emit_micropython, plan_firmware
+from edgelearn.host.device import open_device
 from edgelearn.ir import Graph
 from edgelearn.ir.edges import Edges
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
 from tests.support.bundles import small_model
 from tests.support.firmware import MODEL_HASH, load_graph
 from tests.support.micropython import armhf
+from tests.support.micropython.armhf import LinkedProgram
 from tests.support.tflite_builder import TfliteBuilder
 from tests.support.viper import DEVICE
 from tests.vectors import test_link as c_link
@@ -171,10 +173,13 @@ print(os.stat("saved/head.0")[6])
     assert int(_run((_PARTS + script).replace("SIZE", "600"))) > 5000
 
 
-def _package(graph: Graph, training: TrainingPlan = NO_TRAINING, labels: tuple[str, ...] = ()) -> dict[str, bytes]:
+def _package(
+    graph: Graph, training: TrainingPlan = NO_TRAINING, *, labels: tuple[str, ...] = (), board: str = "nano33ble"
+) -> dict[str, bytes]:
+    """The files of a model's package as they are generated, with viper kernels."""
     plan = plan_firmware(
         graph,
-        load_board("nano33ble"),
+        load_board(board),
         training,
         model_hash=MODEL_HASH,
         labels=labels,
@@ -295,4 +300,43 @@ for _ in range(10):
     m.learn(x, "longest!")
 print((gc.mem_alloc() - before) // 10)
 """
-    assert int(_run(script, _package(graph, training, labels))) <= 32
+    assert int(_run(script, _package(graph, training, labels=labels))) <= 32
+
+
+#: In place of the module, of which main.py looks for one function.
+_WITHOUT_KBD_INTR = """\
+import sys
+class Small:
+    pass
+sys.modules["micropython"] = Small()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "files", "missing"),
+    [
+        ("", {}, None),
+        ("", {"select.py": b"raise ImportError"}, "select"),
+        ("", {"array.py": b"raise ImportError"}, "array"),
+        (_WITHOUT_KBD_INTR, {}, "micropython.kbd_intr"),
+    ],
+)
+def test_what_a_small_firmware_lacks_is_said(before: str, files: dict[str, bytes], missing: str | None):
+    package = _package(load_graph(small_model()))
+    shown = _run(before + package.pop("main.py").decode(), {**package, **files})
+    expected = (
+        f"MicroPython on this board has no `{missing}`, without which no host can speak to the model.\n"
+        "Install a firmware of it that has that.\n"
+    )
+    assert shown == (expected if missing else "")
+
+
+@pytest.mark.parametrize(("board", "expected"), [("nrf52840dk", 63), ("nano33ble", 256)])
+def test_a_host_is_told_what_the_line_of_the_repl_takes(board: str, expected: int):
+    package = _package(load_graph(small_model()), board=board)
+    script = package.pop("main.py").decode()
+    with (
+        LinkedProgram("import sys\nsys.path.insert(0, '.')\n" + script, heap_bytes=400_000, files=package) as program,
+        open_device(program.url) as device,
+    ):
+        assert device.info.receive_bytes == expected

@@ -72,15 +72,15 @@ class Link:
     Args:
         model: what load() gave.
         stream: what carries the bytes, such as a machine.UART; None takes the REPL's own.
-        receive_bytes: what its buffer takes while the device computes.
+        receive_bytes: what its buffer takes while the device computes; None is what the REPL's takes.
     """
 
-    def __init__(self, model, stream=None, receive_bytes=256):
+    def __init__(self, model, stream=None, receive_bytes=None):
         self._model = model
         self._is_repl = stream is None
         reader = sys.stdin.buffer if stream is None else stream
         self._writer = sys.stdout.buffer if stream is None else stream
-        self._receive_bytes = receive_bytes
+        self._receive_bytes = receive_bytes or facts.RECEIVE_BYTES
         poller = select.poll()
         poller.register(reader, select.POLLIN)
         capacity = 10 + facts.MAX_PAYLOAD_BYTES
