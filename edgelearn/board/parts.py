@@ -231,12 +231,14 @@ class MicroPython(_Part, frozen=True, kw_only=True):
         architecture: of machine code in `.mpy` files.
         heap_bytes: what the firmware leaves for Python, about.
         romfs_bytes: of the partition that is read in place; 0 where there is none.
+        repl_receive_bytes: what the REPL's line takes while Python computes.
     """
 
     board: str
     architecture: str
     heap_bytes: int
     romfs_bytes: int = 0
+    repl_receive_bytes: int = 256
 
 
 class PlatformIo(_Part, frozen=True, kw_only=True):

@@ -140,7 +140,8 @@ def facts(board: Board) -> tuple[tuple[str, str], ...]:
     if board.micropython:
         python = board.micropython
         heap = f"about {python.heap_bytes:,} bytes of heap"
-        found.append(("MicroPython", f"{python.board}, {python.architecture}, {heap}"))
+        line = f"a REPL that takes {python.repl_receive_bytes} bytes while it computes"
+        found.append(("MicroPython", f"{python.board}, {python.architecture}, {heap}, {line}"))
     if board.emulator:
         machine = f" {board.emulator.machine}" if board.emulator.machine else ""
         found.append(("emulator", f"{board.emulator.engine}{machine}"))

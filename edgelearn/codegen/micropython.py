@@ -214,6 +214,7 @@ def _ends(ends: tuple[End, ...], indent: str) -> list[str]:
 
 def _facts(plan: Plan, tables: Tables, name: str) -> str:
     head = plan.head
+    python = plan.board.micropython
     hash_bytes = bytes.fromhex(plan.model_hash)[:8]
     low, high = struct.unpack("<II", hash_bytes)
     values: dict[str, object] = {
@@ -223,6 +224,7 @@ def _facts(plan: Plan, tables: Tables, name: str) -> str:
         "IDENTITY": (low, high, plan.identity),
         "MULTIPLY_ACCUMULATES": sum(step.multiply_accumulates for step in plan.steps),
         "MAX_PAYLOAD_BYTES": plan.max_payload_bytes,
+        "RECEIVE_BYTES": python.repl_receive_bytes if python else 0,
         "INTERFACE": b"".join(pack_record(end.tensor) for end in (*plan.inputs, *plan.outputs)),
         "LABELS": plan.labels,
         "TABLES_BYTES": len(tables.tables),

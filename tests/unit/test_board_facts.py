@@ -194,6 +194,7 @@ def test_arduino_and_micropython_agree_with_the_board(board: Board) -> None:
         assert board.micropython.architecture in MPY[board.core]
         assert re.fullmatch(r"[A-Z0-9_]+", board.micropython.board)
         assert board.micropython.heap_bytes > 0
+        assert 32 <= board.micropython.repl_receive_bytes <= 256
     if any(isinstance(way, MpRemote) for way in board.flash):
         assert board.micropython
 

@@ -72,15 +72,15 @@ class Link:
     Args:
         model: what load() gave.
         stream: what carries the bytes, such as a machine.UART; None takes the REPL's own.
-        receive_bytes: what its buffer takes while the device computes.
+        receive_bytes: what its buffer takes while the device computes; None is what the REPL's takes.
     """
 
-    def __init__(self, model, stream=None, receive_bytes=256):
+    def __init__(self, model, stream=None, receive_bytes=None):
         self._model = model
         self._is_repl = stream is None
         reader = sys.stdin.buffer if stream is None else stream
         self._writer = sys.stdout.buffer if stream is None else stream
-        self._receive_bytes = receive_bytes
+        self._receive_bytes = receive_bytes or facts.RECEIVE_BYTES
         poller = select.poll()
         poller.register(reader, select.POLLIN)
         capacity = 10 + facts.MAX_PAYLOAD_BYTES
@@ -422,7 +422,7 @@ class Link:
         if status == _STATUS_OK:
             count = self._input_bytes - offset
             self._put_inputs(offset, 6 + _SAMPLE_BYTES, count)
-            self._flags = self._learn(flags, label, self._frame_at + 6 + _SAMPLE_BYTES + count)
+            self._flags = self._learn(flags, label, 6 + _SAMPLE_BYTES + count)
         return status
 
     def _check(self, flags, label):
@@ -457,8 +457,8 @@ class Link:
                 count -= size
                 offset = 0
 
-    # Forward pass, loss, and the update that is asked for; returns ResultFlags.
-    def _learn(self, flags, label, targets_at):
+    # Forward pass, loss, and the update that is asked for; returns ResultFlags. The targets begin there in the frame.
+    def _learn(self, flags, label, targets_begin):
         model = self._model
         self._train_ticks = 0
         start = time.ticks_us()
@@ -474,7 +474,10 @@ class Link:
                 model.use_label(label)
                 done = _RESULT_HAS_LOSS
         elif flags & (_SAMPLE_HAS_TARGETS | _SAMPLE_TARGET_IS_INPUT):
-            model.use_targets(targets_at if flags & _SAMPLE_HAS_TARGETS else 0)
+            if flags & _SAMPLE_HAS_TARGETS:
+                model.use_targets(self._frame, targets_begin)
+            else:
+                model.use_targets(None)
             done = _RESULT_HAS_LOSS
         if done:
             model.measure()
@@ -613,6 +616,17 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
     s = ptr32(state)
     d = ptr8(data)
     f = ptr8(frame)
+    # What is stored goes through pointers: see kernels_conv2d.py.
+    at_at = ptr32(int(s) + 4 * _AT)
+    count_at = ptr32(int(s) + 4 * _COUNT)
+    size_at = ptr32(int(s) + 4 * _SIZE)
+    block_at = ptr32(int(s) + 4 * _BLOCK)
+    pending_at = ptr32(int(s) + 4 * _PENDING)
+    bad_at = ptr32(int(s) + 4 * _BAD)
+    started_at = ptr32(int(s) + 4 * _STARTED)
+    stalled_at = ptr32(int(s) + 4 * _STALLED)
+    alone_at = ptr32(int(s) + 4 * _ALONE)
+    quiet_at = ptr32(int(s) + 4 * _QUIET)
     capacity = int(s[_CAPACITY])
     last = int(now())
     while True:
@@ -627,29 +641,29 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
             if alone >= 0:
                 if byte == 13:
                     if alone == _CALLED:
-                        s[_AT] = at
+                        at_at[0] = at
                         return _INTERRUPTED
                     if alone == 0:
-                        s[_ALONE] = _RETURNS
+                        alone_at[0] = _RETURNS
                     elif alone == _CONTROLS:
-                        s[_ALONE] = _RETURNED
+                        alone_at[0] = _RETURNED
                 elif byte and byte <= 4:
-                    s[_ALONE] = _CALLED if byte == 3 and alone >= _RETURNS else _CONTROLS
+                    alone_at[0] = _CALLED if byte == 3 and alone >= _RETURNS else _CONTROLS
                 else:
                     # The end of what came after a long wait may be meant so.
-                    s[_ALONE] = int(s[_STALLED]) - 1
+                    alone_at[0] = int(s[_STALLED]) - 1
             if byte == 0:
                 broken = int(s[_BAD])
                 if block:
                     broken = 1
                 started = int(s[_STARTED])
-                s[_AT] = at
-                s[_SIZE] = 0
-                s[_BLOCK] = 0
-                s[_PENDING] = 0
-                s[_BAD] = 0
-                s[_STARTED] = 0
-                s[_ALONE] = s[_AT_REST]
+                at_at[0] = at
+                size_at[0] = 0
+                block_at[0] = 0
+                pending_at[0] = 0
+                bad_at[0] = 0
+                started_at[0] = 0
+                alone_at[0] = s[_AT_REST]
                 if started:
                     return _BROKEN if broken else size
                 size = 0
@@ -659,23 +673,23 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
                     f[size] = byte
                     size += 1
                 else:
-                    s[_BAD] = 1
+                    bad_at[0] = 1
                 block -= 1
             else:
-                s[_STARTED] = 1
+                started_at[0] = 1
                 if int(s[_PENDING]):
                     if size < capacity:
                         f[size] = 0
                         size += 1
                     else:
-                        s[_BAD] = 1
+                        bad_at[0] = 1
                 block = byte - 1
-                s[_PENDING] = 0 if byte == 255 else 1
-        s[_SIZE] = size
-        s[_BLOCK] = block
-        s[_AT] = 0
-        s[_COUNT] = 0
-        s[_STALLED] = 0
+                pending_at[0] = 0 if byte == 255 else 1
+        size_at[0] = size
+        block_at[0] = block
+        at_at[0] = 0
+        count_at[0] = 0
+        stalled_at[0] = 0
         if int(s[_ALONE]) < 0 and int(s[_AT_REST]) == 0:
             # Within a frame, on the REPL's line: what is sure to come is read without asking whether it is there.
             wanted = block + 1
@@ -686,18 +700,18 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
             got = readinto(data, wanted)
             if not got:
                 return _ENDED
-            s[_COUNT] = int(got)
+            count_at[0] = int(got)
             before = last
             last = int(now())
             if last - before >= _SILENCE_MS:
-                s[_ALONE] = 0
-                s[_STALLED] = 1
+                alone_at[0] = 0
+                stalled_at[0] = 1
             continue
         ready = False
         for _ in ipoll(_SILENCE_MS):
             ready = True
         if ready:
-            s[_QUIET] = 0
+            quiet_at[0] = 0
             wanted = 1
             if int(s[_COUNTS]):
                 wanted = int(waiting())
@@ -707,7 +721,7 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
                     wanted = _DATA_BYTES
             got = readinto(data, wanted)
             if got:
-                s[_COUNT] = int(got)
+                count_at[0] = int(got)
             elif not int(s[_COUNTS]):
                 return _ENDED
             last = int(now())
@@ -715,9 +729,9 @@ def receive(state, data, frame, ipoll, readinto, waiting, now) -> int:
             quiet = int(s[_QUIET]) + 1
             alone = int(s[_ALONE])
             if alone <= 0 or alone == _RETURNS:
-                s[_ALONE] = s[_AT_REST]
+                alone_at[0] = s[_AT_REST]
             elif quiet < _SILENCES:
-                s[_QUIET] = quiet
+                quiet_at[0] = quiet
             else:
                 return _INTERRUPTED
 
@@ -737,10 +751,11 @@ def is_whole(frame, size: int, crc) -> bool:
 # The header of a reply, which begins at 1: at 0 is room for COBS. Its number is that of the request.
 @micropython.viper
 def begin_reply(reply: ptr8, kind: int, fixed: int, frame: ptr8):
-    reply[1] = kind
-    reply[2] = fixed
+    at = 1
+    reply[at] = kind
+    reply[at + 1] = fixed
     for i in range(2, 6):
-        reply[1 + i] = frame[i]
+        reply[at + i] = frame[i]
 
 
 # Put the CRC and COBS to a reply, header and payload of so many bytes; how many bytes to send.
@@ -789,8 +804,9 @@ def count_behind(frame: ptr8, counters: ptr32) -> int:
 
 @micropython.viper
 def count_on(counters: ptr32):
-    number = int(counters[_NEXT_SEQUENCE]) + 1
-    counters[_NEXT_SEQUENCE] = number if number >= 0 else 0
+    place = _NEXT_SEQUENCE
+    number = int(counters[place]) + 1
+    counters[place] = number if number >= 0 else 0
 
 
 # A length of 32 bits; one beyond all memory is cut, so that it needs no object.

@@ -3,29 +3,54 @@
 # Ctrl-C from a terminal, or any tool such as mpremote, ends it and gets the REPL; Ctrl-D there starts it again.
 import micropython
 
-# A host may be talking already, and Ctrl-C is one of its bytes.
-try:
-    micropython.kbd_intr(-1)
-except KeyboardInterrupt:
-    micropython.kbd_intr(-1)
 
-
-def main():
+def open_link():
     # A line of its own instead, with what its buffer takes while the device computes:
     #     stream, receive_bytes = machine.UART(1, 115200, rxbuf=1024), 1024
-    stream, receive_bytes = None, 256
+    stream, receive_bytes = None, None
+    if lacks("array", "select", "struct", "time"):
+        return None
     try:
         import model
         from model.link import Link
 
-        link = Link(model.load(), stream, receive_bytes)
+        return Link(model.load(), stream, receive_bytes)
     except (ImportError, OSError, ValueError, MemoryError, SyntaxError, AttributeError) as error:
         print("The model on this board cannot be loaded:", error or type(error).__name__)
         print("Put it there again with `edgelearn flash`.")
-        return
+
+
+# Small firmwares leave modules out.
+def lacks(*names):
+    for name in names:
+        try:
+            __import__(name)
+        except ImportError:
+            say_missing(name)
+            return True
+    return False
+
+
+def say_missing(name):
+    print("MicroPython on this board has no `%s`, without which no host can speak to the model." % name)
+    print("Install a firmware of it that has that.")
+
+
+def main():
+    # A host may be talking already, and Ctrl-C is one of its bytes.
+    try:
+        micropython.kbd_intr(-1)
+    except KeyboardInterrupt:
+        micropython.kbd_intr(-1)
+    try:
+        link = open_link()
     finally:
         micropython.kbd_intr(3)
-    link.run()
+    if link:
+        link.run()
 
 
-main()
+if hasattr(micropython, "kbd_intr"):
+    main()
+else:
+    say_missing("micropython.kbd_intr")

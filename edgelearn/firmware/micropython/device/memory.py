@@ -32,6 +32,12 @@ def poke(at: ptr32, value: int):
     at[0] = value
 
 
+# An address may be too large a number to be no object, which is why it is formed here.
+@micropython.viper
+def poke_address(at: ptr32, buffer: ptr8, offset: int):
+    at[0] = int(buffer) + offset
+
+
 @micropython.viper
 def peek16(at: ptr16) -> int:
     return int(at[0])
@@ -48,6 +54,24 @@ def largest_s8(values: ptr8, count: int) -> int:
             most = value
             best = i
     return best
+
+
+# The number of a name, of so many bytes, among `count` that take `size` bytes each, filled up with zeros; -1 without.
+@micropython.viper
+def find_name(names: ptr8, size: int, count: int, name: ptr8, name_bytes: int) -> int:
+    for i in range(count):
+        at = i * size
+        same = 0
+        while same < size:
+            wanted = 0
+            if same < name_bytes:
+                wanted = int(name[same])
+            if int(names[at + same]) != wanted:
+                break
+            same += 1
+        if same == size:
+            return i
+    return -1
 
 
 # Copy `count` bytes. Slices of memoryviews would allocate.

@@ -16,14 +16,22 @@ import struct
 from array import array
 
 from . import facts
-from .memory import address, copy, largest_s8, peek16, poke, relocate
+from .memory import address, copy, find_name, largest_s8, peek16, poke, poke_address, relocate
 
 # Counters that are saved with the head: their places in Model.counters.
 STEP, BOOT, AUTOSAVE_STEPS, MANTISSA, EXPONENT, CLASSES, SESSION, NEXT_SEQUENCE = range(8)
 
 _INT8, _INT32, _INT64, _FLOAT32, _LOGITS = range(5)
 _CROSS_ENTROPY = 1
-_BYTES = (bytes, bytearray, memoryview, array)
+
+
+class _Key:
+    def __getitem__(self, key):
+        return key
+
+
+# The key of a whole slice, which would otherwise be allocated each time.
+_ALL = _Key()[:]
 
 
 def load():
@@ -109,7 +117,6 @@ class Model:
         # What the update reads in place of a class: an int16 for each output.
         if facts.LOSS_KIND != _CROSS_ENTROPY:
             self.targets = array("h", (0,) * facts.OUTPUTS_OF_HEAD)
-            self._targets = address(self.targets)
         self.learning_rate_bytes = tables[facts.STATE_RATE : facts.STATE_RATE + 3]
         ram = memoryview(self._ram)
         self.features = ram[facts.FEATURES_OFFSET : facts.FEATURES_OFFSET + facts.FEATURES]
@@ -134,7 +141,8 @@ class Model:
     def put(self, x):
         """Make x the input: bytes as they are, or numbers, which are quantised where the input is int8.
 
-        With several inputs x is a tuple of such.
+        An array or memoryview whose items are bytes is bytes, any other is numbers. With several inputs x is a tuple
+        of such.
         """
         if len(self.inputs) == 1:
             self._put(0, x)
@@ -146,25 +154,38 @@ class Model:
 
     def _put(self, number, x):
         _, size, kind, scale, zero_point = facts.INPUTS[number]
-        if isinstance(x, _BYTES) and not (isinstance(x, array) and kind == _INT8 and len(bytes(x)) != len(x)):
-            self._put_bytes(number, x, size)
-            return
+        if isinstance(x, (bytes, bytearray)):
+            if len(x) != size:
+                raise ValueError("input %d takes %d bytes, not %d" % (number, size, len(x)))
+            copy(self.inputs[number], 0, x, size)
+        elif not (isinstance(x, (array, memoryview)) and self._put_items(number, x, size, kind)):
+            self._put_numbers(number, x, size, kind, scale, zero_point)
+
+    # Take items of an array as they lie in memory, bytes or, where the input is float32, these; whether that goes.
+    def _put_items(self, number, x, size, kind):
         to = self.inputs[number]
-        if len(x) * (1 if kind == _INT8 else 4) != size:
-            raise ValueError(
-                "input %d takes %d numbers, not %d" % (number, size if kind == _INT8 else size // 4, len(x))
-            )
+        if len(x) == size:
+            try:
+                to[_ALL] = x
+                return True
+            except ValueError:
+                return False  # its items are larger than a byte
+        if kind == _FLOAT32 and 4 * len(x) == size and isinstance(x[0], float) and _item_bytes(x) == 4:
+            copy(to, 0, x, size)
+            return True
+        return False
+
+    def _put_numbers(self, number, x, size, kind, scale, zero_point):
+        to = self.inputs[number]
+        count = size if kind == _INT8 else size // 4
+        if len(x) != count:
+            raise ValueError("input %d takes %d numbers or %d bytes, not %d items" % (number, count, size, len(x)))
         if kind == _INT8:
             for i, value in enumerate(x):
                 to[i] = quantise(value, scale, zero_point) & 255
         else:
             for i, value in enumerate(x):
                 struct.pack_into("<f", to, 4 * i, value)
-
-    def _put_bytes(self, number, x, size):
-        if len(x) != size:
-            raise ValueError("input %d takes %d bytes, not %d" % (number, size, len(x)))
-        copy(self.inputs[number], 0, x, size)
 
     # What comes out
 
@@ -225,30 +246,47 @@ class Model:
         """What the last prediction should have been, for loss() and train()."""
         if facts.LOSS_KIND == _CROSS_ENTROPY:
             if not isinstance(y, int):
-                y = self.names.index(y)
+                y = self._number_of(y)
             if not 0 <= y < facts.OUTPUTS_OF_HEAD:
                 raise ValueError("classes are 0 to %d" % (facts.OUTPUTS_OF_HEAD - 1))
             self.use_label(y)
         elif y is None:
             if not facts.INPUT_IS_TARGET:
                 raise ValueError("the input of this model cannot be its target")
-            for at in self._targets_at:
-                poke(at, 0)
+            self.use_targets(None)
         else:
             factor = 1 << max(facts.LOGIT_FRACTION_BITS - facts.TARGET_SHIFT, 0)
             for i in range(facts.OUTPUTS_OF_HEAD):
                 self.targets[i] = max(min(_rounded(y[i] * factor), 32767), -32768)
-            self.use_targets(self._targets)
+            self.use_targets(self.targets)
+
+    # The names are compared where they lie: a list of them would be long.
+    def _number_of(self, name):
+        if not isinstance(name, str):
+            raise TypeError("y is the number or the name of a class")
+        if facts.LABEL_BYTES:
+            wanted = name.encode()
+            number = -1
+            if 0 < len(wanted) <= facts.LABEL_BYTES:
+                number = find_name(self.head["names"], facts.LABEL_BYTES, self.counters[CLASSES], wanted, len(wanted))
+        else:
+            number = facts.LABELS.index(name) if name in facts.LABELS else -1
+        if number < 0:
+            raise ValueError("there is no class " + name)
+        return number
 
     def use_label(self, number):
         """Take a class, one that there is, as what the last prediction should have been."""
         for place in self._label_at:
             poke(place, number)
 
-    def use_targets(self, at):
-        """Read the targets, int16 of each output, at an address; 0 for the input itself."""
+    def use_targets(self, buffer, begin=0):
+        """Read the targets, int16 of each output, from byte `begin` of a buffer; None is the input itself."""
         for place in self._targets_at:
-            poke(place, at)
+            if buffer is None:
+                poke(place, 0)
+            else:
+                poke_address(place, buffer, begin)
 
     def train(self, label=None):
         """One step of gradient descent on the last prediction and what was set as its target."""
@@ -413,6 +451,12 @@ def quantise(value, scale, zero_point):
 
 def _rounded(value):
     return int(value + 0.5) if value >= 0 else -int(0.5 - value)
+
+
+# Of an array or a memoryview: how far it is from one item to the next.
+def _item_bytes(items):
+    view = memoryview(items)
+    return address(view[1:]) - address(view)
 
 
 def _fill(file, data):

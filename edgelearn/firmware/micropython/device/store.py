@@ -1,4 +1,9 @@
-# What was learned, in files: two that take turns, so that whenever power fails the newer whole one is there.
+# What was learned, in files: two that take turns, of which the newer whole one counts.
+#
+# On littlefs power may fail at any time: until a file is closed it stays as it was. FAT promises less. A file that is
+# there is written over in place, which leaves the table that all files share alone; but the directory, which both
+# share, is written too, and flash is erased in blocks that may hold parts of both. A cut in that moment can lose both,
+# or other files.
 #
 # A file is: magic, number of the save, three words that say what its bytes mean (model and layout), bytes that follow,
 # the parts one after another, CRC-32 of all before it. The file with the greater number is the newest.
@@ -28,15 +33,18 @@ class Store:
     def number(self):
         return 0 if self._is_forgotten else self.sequence
 
-    # Whether there is room for a save: not where the file system cannot be written.
+    # Whether there is room for both files, with what they take already: not where the file system cannot be written.
     def can_save(self, parts):
-        if self._newest is not None:
-            return True
         try:
             found = os.statvfs(self._paths[0].rsplit("/", 1)[0] or "/")
         except (AttributeError, OSError):
             return True
-        return found[1] * found[4] >= sum(_bytes(part) for part in parts) + _HEADER_BYTES
+        size = _HEADER_BYTES + sum(_bytes(part) for part in parts) + 4
+        # Blocks of littlefs begin with pointers.
+        wanted = _blocks(size + size // 32, found[1])
+        more = sum(max(wanted - _blocks(_size(path), found[1]), 0) for path in self._paths)
+        # A full littlefs may say that fewer than none are free.
+        return more == 0 or more <= found[4]
 
     # Read the newest save into the parts; whether there is one. On the way nothing is changed until a file is known
     # to be whole.
@@ -97,32 +105,57 @@ class Store:
         number = 0 if self._newest else 1
         path = self._paths[number]
         header = struct.pack(_HEADER, _MAGIC, self.sequence + 1, *self._identity, length)
-        self._crc[0] = 0
-        add_crc(header, 0, len(header), self._crc)
         try:
-            with open(path, "wb") as file:
-                _write_all(file, header)
-                for part in parts:
-                    _write_all(file, part)
-                    add_crc(part, 0, _bytes(part), self._crc)
-                _write_all(file, self._crc)
+            self._put(path, "r+b", header, parts)
         except OSError:
-            # What is half there would take the room that the next save needs.
+            # There is no such file yet; or littlefs, which keeps what is there until the new one is whole, has no room.
+            _remove(path)
             try:
-                os.remove(path)
+                self._put(path, "wb", header, parts)
             except OSError:
-                pass
-            raise
+                # What is half there would take the room that the next save needs.
+                _remove(path)
+                raise
         # Some file systems write when they please.
         if hasattr(os, "sync"):
             os.sync()
         self.sequence += 1
         self._newest = number
 
+    # What follows in a longer file does not count.
+    def _put(self, path, mode, header, parts):
+        self._crc[0] = 0
+        add_crc(header, 0, len(header), self._crc)
+        with open(path, mode) as file:
+            _write_all(file, header)
+            for part in parts:
+                _write_all(file, part)
+                add_crc(part, 0, _bytes(part), self._crc)
+            _write_all(file, self._crc)
+
 
 # Of bytes, or of an array of words.
 def _bytes(part):
     return 4 * len(part) if isinstance(part, array) else len(part)
+
+
+def _blocks(size, block):
+    return (size + block - 1) // block
+
+
+# Of a file; 0 where there is none.
+def _size(path):
+    try:
+        return os.stat(path)[6]
+    except OSError:
+        return 0
+
+
+def _remove(path):
+    try:
+        os.remove(path)
+    except OSError:
+        pass
 
 
 def _write_all(file, data):
