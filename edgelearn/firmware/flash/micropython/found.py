@@ -42,6 +42,16 @@ try:
 except OSError:
  _sizes=(0,)*10
 """
+#: What a firmware may have been built without: to compare files here, for the link there.
+_NEEDED = (("hashlib", "sha256"), ("select", "poll"), ("micropython", "kbd_intr"))
+_PROBE = f"""\
+_missing=[]
+for _module,_name in {_NEEDED}:
+ try:
+  getattr(__import__(_module),_name)
+ except (ImportError,AttributeError):
+  _missing.append(_module+'.'+_name)
+"""
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -58,6 +68,7 @@ class Found(Struct, frozen=True, kw_only=True):
         size_bytes, free_bytes: of the file system there; no size: there is none.
         block_bytes: that a file takes at least one of, unless it is small.
         rom: its ROM partition; None without one.
+        missing: what the package or its deployment needs and the firmware has not.
     """
 
     name: str
@@ -71,6 +82,7 @@ class Found(Struct, frozen=True, kw_only=True):
     free_bytes: int = 0
     block_bytes: int = 0
     rom: Rom | None = None
+    missing: tuple[str, ...] = ()
 
     @property
     def architecture(self) -> str:
@@ -104,8 +116,8 @@ def look(repl: RawRepl) -> Found:
     found = Found(name=name, version=version, mpy=mpy, machine=machine, build=build, heap_free_bytes=free)
     if name != "micropython" or tuple(version) < OLDEST:
         return found
-    repl.exec(_FILES)
-    folder, sizes = repl.value("(_folder,_sizes)")
+    repl.exec(_FILES + _PROBE)
+    folder, sizes, missing = repl.value("(_folder,_sizes,_missing)")
     return Found(
         name=name,
         version=version,
@@ -118,6 +130,7 @@ def look(repl: RawRepl) -> Found:
         free_bytes=sizes[0] * sizes[3],
         block_bytes=sizes[0],
         rom=find_rom(repl),
+        missing=tuple(missing),
     )
 
 
@@ -148,6 +161,13 @@ def check(found: Found, board: Board, package: Package, *, force: bool = False) 
         )
     if not force:
         _check_board(found, board)
+    if found.missing:
+        raise refused(
+            Failure.NOT_SUPPORTED,
+            f"MicroPython {found.version_text} on {found.machine or board.name} lacks {', '.join(found.missing)}",
+            cause="it was built without, or a file on the board has the module's name",
+            hint=f"put one there that has it: {how_to_get(board)}",
+        )
     _check_code(found, board, package)
     if not found.size_bytes:
         raise refused(
@@ -181,7 +201,7 @@ def _plain(chip: str) -> str:
 
 def _check_code(found: Found, board: Board, package: Package) -> None:
     loads = found.mpy >> 10
-    for path in package.files:
+    for path in package.sizes_bytes:
         if not path.endswith(".mpy"):
             continue
         header = (package.folder / path).read_bytes()[:3]
