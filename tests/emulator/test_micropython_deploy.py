@@ -71,7 +71,7 @@ def little(boards: None, tmp_path_factory: pytest.TempPathFactory) -> Package:
     (folder / "model/__init__.py").write_text("from .facts import NAME\n")
     (folder / "model/facts.py").write_text("NAME = 'little'\n")
     noise = hashlib.shake_256(b"weights").digest(2000)
-    for number in range(5):
+    for number in range(3):
         (folder / f"model/part{number}.bin").write_bytes(noise[300 * number : 300 * number + 600])
     (folder / "model/weights.bin").write_bytes(noise)
     (folder / "main.py").write_text("import model\nprint('model', model.NAME)\n")
@@ -189,15 +189,14 @@ def test_it_goes_on_where_it_was_cut(board: EmulatedBoard, little: Package) -> N
     with board.repl() as line:
         line.put("main.py", FOREIGN)
     left = []
-    for after_bytes in (2, 4300, 5300, 6300):
+    for after_bytes in (2, 5200):
         with CutLine(board.url, after_bytes=after_bytes) as cut:
             text = refused(lambda cut=cut: put(cut.url, little), Failure.VANISHED)  # type: ignore[misc]
             assert "flash again: it goes on where it was cut" in text
             assert cut.was_cut
         left.append(put(board.url, little, dry_run=True).write)
-    # Less is left each time, and main.py is always the last.
-    assert [len(one) for one in left] == sorted((len(one) for one in left), reverse=True)
-    assert len(left[-1]) < len(left[0]) - 3
+    # Less is left, and main.py is always the last.
+    assert len(left[-1]) < len(left[0]) - 2
     assert {one[-1] for one in left} == {"main.py"}
     put(board.url, little)
     with repl(board.url) as line:
@@ -319,7 +318,7 @@ def test_what_was_learned_goes_with_the_package_over_cuts(
     refused(lambda: put(board.url, little, romfs=True), Failure.VANISHED)
     monkeypatch.undo()
     # Within the image of the ROM partition: none is mounted.
-    with CutLine(board.url, after_bytes=6500) as cut:
+    with CutLine(board.url, after_bytes=6000) as cut:
         refused(lambda: put(cut.url, little, romfs=True), Failure.VANISHED)
         assert cut.was_cut
     with repl(board.url) as line:

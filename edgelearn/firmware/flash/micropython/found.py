@@ -45,12 +45,12 @@ except OSError:
 #: What a firmware may have been built without: to compare files here, for the link there.
 _NEEDED = (("hashlib", "sha256"), ("select", "poll"), ("micropython", "kbd_intr"))
 _PROBE = f"""\
-_missing=[]
-for _module,_name in {_NEEDED}:
+_found=[]
+for m,n in {_NEEDED}:
  try:
-  getattr(__import__(_module),_name)
+  getattr(__import__(m),n)
  except (ImportError,AttributeError):
-  _missing.append(_module+'.'+_name)
+  _found.append((m,n))
 """
 
 
@@ -110,14 +110,12 @@ def look(repl: RawRepl) -> Found:
     Raises:
         FlashError: it is no MicroPython, or too old to tell; see also `RawRepl.exec`.
     """
-    repl.exec(_LOOK)
-    name, version, mpy, machine, build, free = repl.value("_found")
+    name, version, mpy, machine, build, free = repl.value("_found", after=_LOOK)
     repl.use_heap(free)
     found = Found(name=name, version=version, mpy=mpy, machine=machine, build=build, heap_free_bytes=free)
     if name != "micropython" or tuple(version) < OLDEST:
         return found
-    repl.exec(_FILES + _PROBE)
-    folder, sizes, missing = repl.value("(_folder,_sizes,_missing)")
+    folder, sizes, missing = repl.value("(_folder,_sizes,_found)", after=_FILES + _PROBE)
     return Found(
         name=name,
         version=version,
@@ -130,7 +128,7 @@ def look(repl: RawRepl) -> Found:
         free_bytes=sizes[0] * sizes[3],
         block_bytes=sizes[0],
         rom=find_rom(repl),
-        missing=tuple(missing),
+        missing=tuple(".".join(words) for words in missing),
     )
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from edgelearn.board import Board
 from edgelearn.firmware.flash.micropython.found import Found, refused
-from edgelearn.firmware.flash.micropython.raw_repl import DeviceRaisedError, RawRepl
+from edgelearn.firmware.flash.micropython.raw_repl import RawRepl
 from edgelearn.firmware.flash.micropython.rom import has_image, make_image
 from edgelearn.firmware.flash.tool import Failure
 from edgelearn.firmware.package import Package
@@ -56,13 +56,13 @@ def _hash(p):
  f.close()
  return s,h.digest()
 """
-#: _names(folder): what is in it; _remove(path): remove a file that may not be there; _size(path): 0 without one;
-#: _text(path): None without one.
+#: _names(folder): what is in it, with sizes; _remove(path): remove a file that may not be there; _text(path): None
+#: without one, or where it is none. On a small heap every name counts: each takes some of it until the next reset.
 _TOOLS = """\
 import os
 def _names(p):
  try:
-  return os.listdir(p)
+  return [(e[0],e[3:4]) for e in os.ilistdir(p)]
  except OSError:
   return []
 def _remove(p):
@@ -71,19 +71,12 @@ def _remove(p):
  except OSError as e:
   if e.errno!=2:
    raise
-def _size(p):
- try:
-  return os.stat(p)[6]
- except OSError:
-  return 0
 def _text(p):
  try:
-  f=open(p)
- except OSError:
-  return
- t=f.read()
- f.close()
- return t
+  with open(p) as f:
+   return f.read()
+ except (OSError,ValueError):
+  pass
 """
 
 
@@ -154,7 +147,6 @@ class _There(Struct, frozen=True, kw_only=True):
 
 def _see(repl: RawRepl, found: Found, contents: Mapping[str, bytes], weights: str) -> _There:
     folder = posixpath.dirname(weights)
-    repl.exec(_TOOLS + _HASHER)
     read = _read_list(repl, found)
     listed, was_in_rom = read or ({}, bool(found.rom and folder in found.rom.names))
     paths = list(dict.fromkeys((*contents, *listed, LIST, *map(new_name, (LIST, MAIN)))))
@@ -163,15 +155,16 @@ def _see(repl: RawRepl, found: Found, contents: Mapping[str, bytes], weights: st
     if read is None and weights in files:
         # A package whose list was lost: what has the names of this one is known, and goes where it is not wanted.
         listed = {path: "" for path in contents if path in files and path != MAIN}
-    names = repl.value(f"(_names({found.folder or '/'!r}),_names({on_device(found, folder)!r}))")
-    heads = [on_device(found, posixpath.join(*parts, name)) for parts in ((), (folder,)) for name in _HEADS]
+    names = f"_names({found.folder or '/'!r}),_names({on_device(found, folder)!r})"
+    beside, within = map(dict, repl.value(f"({names})"))
+    repl.exec("del _names,_text\ngc.collect()")
     return _There(
         files=files,
         listed=listed,
         has_list=read is not None,
         was_in_rom=was_in_rom,
-        heads_bytes=tuple(repl.value(f"[_size(p) for p in {heads}]")),
-        names=(frozenset(names[0]), frozenset(names[1])),
+        heads_bytes=tuple(sum(names.get(name, ())) for names in (beside, within) for name in _HEADS),
+        names=(frozenset(beside), frozenset(within)),
         folder=folder,
     )
 
@@ -187,15 +180,16 @@ def new_name(path: str) -> str:
 
 
 def _read_list(repl: RawRepl, found: Found) -> tuple[dict[str, str], bool] | None:
-    """Our files on the device with the beginnings of their hashes, and whether more of them are in ROM.
+    """Our files on the device with the beginnings of their hashes, and whether more of them are in ROM; makes `_TOOLS`.
 
     None where no list can be read. FAT removes the old one before it renames the new one: then that is there alone.
     """
-    for path in (LIST, new_name(LIST)):
+    paths = [on_device(found, path) for path in (LIST, new_name(LIST))]
+    for text in repl.value(f"[_text(p) for p in {paths}]", after=_TOOLS + _HASHER):
         try:
-            read = json.loads(repl.value(f"_text({on_device(found, path)!r})"))
+            read = json.loads(text)
             return {str(path): str(digits) for path, digits in read["files"].items()}, bool(read["rom"])
-        except (DeviceRaisedError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return None
 
