@@ -107,7 +107,7 @@ def _measure_python(
     with EmulatedBoard(heap_bytes=_HEAP_BYTES, timeout_s=1200) as emulated:
         with emulated.repl() as repl:
             repl.exec("import os\nos.mkdir('model')")
-            for name in package.files:
+            for name in package.sizes_bytes:
                 repl.put(name, (package.folder / name).read_bytes())
         with emulated.repl() as repl:
             heap_bytes = int(repl.exec(_LOAD))

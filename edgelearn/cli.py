@@ -496,9 +496,9 @@ def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
             raise OptionError("a MicroPython package is not built with a C compiler", hint="leave the options out")
         with status(f"compiling {folder}"):
             package = pipeline.build_package(folder).package
-        for path, size in package.files.items():
+        for path, size in package.sizes_bytes.items():
             click.echo(f"{size:>9,}  {path}")
-        click.echo(f"{sum(package.files.values()):>9,}  bytes of files for the board, in {package.folder}")
+        click.echo(f"{sum(package.sizes_bytes.values()):>9,}  bytes of files for the board, in {package.folder}")
         return
     with status(f"building {folder}"):
         built = pipeline.build(folder, toolchain=toolchain, sanitize=sanitize)

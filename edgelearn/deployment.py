@@ -154,8 +154,8 @@ def deploy(
     with step("build") as say:
         flash_bytes, ram_bytes = 0, 0
         if target is Output.MICROPYTHON:
-            files = pipeline.build_package(project).package.files
-            say(f"{sum(files.values()):,} bytes of files, about {read_project(project).heap_bytes:,} of heap")
+            sizes_bytes = pipeline.build_package(project).package.sizes_bytes
+            say(f"{sum(sizes_bytes.values()):,} bytes of files, about {read_project(project).heap_bytes:,} of heap")
         else:
             built = pipeline.build(project, toolchain=toolchain)
             flash_bytes, ram_bytes = built.flash_bytes, built.ram_bytes

@@ -248,7 +248,8 @@ class FlashError(EdgelearnError):
     """The board could not be flashed.
 
     Attributes:
-        step: what failed: `choose`, `enter` the bootloader, `write`, or `hello`.
+        step: what failed: `choose`, `enter` the bootloader, `write`, or `hello`; with MicroPython `connect`, `look`,
+            `plan`, `verify` too.
         failure: what went wrong, one of `edgelearn.firmware.flash.tool.Failure`.
     """
 

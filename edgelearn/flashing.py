@@ -42,7 +42,7 @@ from edgelearn.firmware.flash.devices import FoundDevice, find_devices
 from edgelearn.firmware.flash.drives import FoundDrive
 from edgelearn.firmware.flash.methods import FIRMWARE_SUFFIXES, firmware_suffixes
 from edgelearn.firmware.flash.micropython import deploy as micropython
-from edgelearn.firmware.flash.micropython.plan import Deployment
+from edgelearn.firmware.flash.micropython.plan import Deployment, head_file_bytes
 from edgelearn.firmware.flash.ports import SerialPort, listed_port
 from edgelearn.firmware.flash.tool import Failure, Job, Reach, which_of_several
 from edgelearn.firmware.package import Package
@@ -267,7 +267,7 @@ def _flash_package(folder: Path, project: Project, board: Board, wish: _Wish, sa
 
 
 def _wants_firmware(error: FlashError | NoFlasherError) -> bool:
-    """Whether MicroPython itself may be what is missing."""
+    """Whether MicroPython itself may be what is missing, or too old; what `plan` refuses runs on one that works."""
     if isinstance(error, NoFlasherError):
         return True
     return (error.step, error.failure) in (
@@ -310,7 +310,9 @@ def _deploy(folder: Path, project: Project, board: Board, package: Package, wish
         notes=(*(notes or _unknown(board, candidate)), *_lacking(candidate)),
     )
     if not job.port:  # a dry run, and no board is there
-        return replace(done, steps=tuple(f"write {path} ({size:,} bytes)" for path, size in package.files.items()))
+        return replace(
+            done, steps=tuple(f"write {path} ({size:,} bytes)" for path, size in package.sizes_bytes.items())
+        )
     if not wish.dry_run:
         for note in done.notes:
             say(f"note: {note}")
@@ -323,6 +325,7 @@ def _deploy(folder: Path, project: Project, board: Board, package: Package, wish
                 at,
                 package,
                 heap_bytes=project.heap_bytes,
+                head_bytes=head_file_bytes(project),
                 romfs=wish.romfs,
                 force=wish.force,
                 dry_run=wish.dry_run,
@@ -338,7 +341,7 @@ def _deploy(folder: Path, project: Project, board: Board, package: Package, wish
             attempts, job = _flash(board, candidate, job, say, write)
     except FlashError as error:
         raise _answering(error, job.port) from error
-    done = replace(done, steps=made[-1].steps)
+    done = replace(done, steps=made[-1].steps, notes=(*done.notes, *made[-1].notes))
     if wish.dry_run:
         return done
     say("waiting for the program's hello")

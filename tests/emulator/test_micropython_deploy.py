@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import subprocess
@@ -21,6 +22,8 @@ from edgelearn.cli import main
 from edgelearn.errors import FlashError, OptionError
 from edgelearn.firmware.flash.micropython import raw_repl
 from edgelearn.firmware.flash.micropython.deploy import Deployment, deploy
+from edgelearn.firmware.flash.micropython.found import Found, look
+from edgelearn.firmware.flash.micropython.plan import head_file_bytes, plan
 from edgelearn.firmware.flash.micropython.raw_repl import RawRepl
 from edgelearn.firmware.flash.tool import Failure, Job
 from edgelearn.firmware.package import Package, compile_package
@@ -40,6 +43,8 @@ FOREIGN = b"print('mine')\n"
 def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_emulated_board(tmp_path_factory.mktemp("boards") / "boards", monkeypatch)
+        # Compiling takes a second, and gives the same each time.
+        monkeypatch.setattr(pipeline, "build_package", functools.cache(pipeline.build_package))
         yield
 
 
@@ -66,13 +71,13 @@ def little(boards: None, tmp_path_factory: pytest.TempPathFactory) -> Package:
     (folder / "model/__init__.py").write_text("from .facts import NAME\n")
     (folder / "model/facts.py").write_text("NAME = 'little'\n")
     noise = hashlib.shake_256(b"weights").digest(2000)
-    for number in range(5):
+    for number in range(3):
         (folder / f"model/part{number}.bin").write_bytes(noise[300 * number : 300 * number + 600])
     (folder / "model/weights.bin").write_bytes(noise)
     (folder / "main.py").write_text("import model\nprint('model', model.NAME)\n")
     names = ["main.py", *(path.relative_to(folder).as_posix() for path in (folder / "model").iterdir())]
-    urls = [[name.replace(".py", ".mpy") if name != "main.py" else name, ""] for name in names]
-    (folder / "package.json").write_text(json.dumps({"urls": urls}))
+    paths = [name.replace(".py", ".mpy") if name != "main.py" else name for name in names]
+    (folder / "package.json").write_text(json.dumps({"urls": [[path, f"build/{path}"] for path in paths]}))
     return compile_package(folder, architecture="armv7emsp")
 
 
@@ -134,14 +139,23 @@ def test_a_project_is_put_there_and_says_hello(board: EmulatedBoard, folder: Pat
     assert "MicroPython 1.25.0 on mps2-an386 with Cortex-M4F (MPS2_AN385), armv7emsp: of heap " in shown.stderr
     with repl(board.url) as line:
         assert files(line) == {"main.py", "notes.txt", "rom"}
-    first = flash(folder, board.url)
+    # In one go, also over a cut.
+    with CutLine(board.url, after_bytes=6000) as cut:
+        words = ("deploy", str(folder.parent / "small.elb"), "--board", EMULATED, "--target", "micropython", "--json")
+        argv = [*words, "--port", cut.url, "--output", str(tmp_path / "there")]
+        result = CliRunner().invoke(main, argv, catch_exceptions=False)
+        assert cut.was_cut
+    assert result.exit_code == 0, result.output
+    first = json.loads(result.stdout)
+    assert (first["port"], first["output"], first["learns"]) == (cut.url, "micropython", True)
     project = read_project(folder)
-    assert f"it runs the model {project.model_hash[:16]}; stream to it with --port {board.url}" in first.stdout
+    assert first["model_hash"] == project.model_hash
     # What was learned and what others made stays, ours goes where it is no more needed, and only what differs is sent.
     with open_device(board.url) as device:
         device.save()
     with repl(board.url) as line:
         assert line.value("open('main_before.py').read()").encode() == FOREIGN
+        assert line.value("os.stat('model/head.1')[6]") == head_file_bytes(project)
         for path in ("main.py", "model/facts.mpy"):
             line.exec(f"_f=open({path!r},'ab')\n_f.write(b'#')\n_f.close()")
         line.exec("_f=open('model/extra.txt','w')\n_f.write('1')\n_f.close()\n_f=open('model/old.mpy','w')\n_f.close()")
@@ -152,6 +166,7 @@ def test_a_project_is_put_there_and_says_hello(board: EmulatedBoard, folder: Pat
     written = [text.split()[1] for text in again.stderr.splitlines() if text.startswith("writing ")]
     assert written == ["model/facts.mpy", "edgelearn.json", "main.py"]
     assert "keeping main.py, which is not edgelearn's, as main_before_2.py" in again.stderr
+    assert f"it runs the model {project.model_hash[:16]}; stream to it with --port {board.url}" in again.stdout
     with repl(board.url) as line:
         there = files(line, "model")
         assert {"head.1", "extra.txt", "facts.mpy"} <= there
@@ -161,27 +176,27 @@ def test_a_project_is_put_there_and_says_hello(board: EmulatedBoard, folder: Pat
     assert done.steps == ("nothing to write: all is there", "soft reset")
 
 
-def test_mip_installs_it_too(board: EmulatedBoard, folder: Path, package: Package) -> None:
+def test_mip_installs_it_too(board: EmulatedBoard, little: Package, folder: Path, package: Package) -> None:
     argv = (sys.executable, "-m", "mpremote", "connect", board.url, "mip", "install", "--target", "/")
-    subprocess.run((*argv, str(folder / "package.json")), check=True, timeout=60, capture_output=True)
-    assert put(board.url, package, dry_run=True).write == ("edgelearn.json", "main.py")
-    with open_device(board.url) as device:
-        assert device.info.model_hash == read_project(folder).model_hash[:16]
+    subprocess.run((*argv, str(little.folder.parent / "package.json")), check=True, timeout=60, capture_output=True)
+    assert put(board.url, little, dry_run=True).write == ("edgelearn.json", "main.py")
+    # A real package says in the same way where its files are.
+    urls = json.loads((folder / "package.json").read_bytes())["urls"]
+    assert {path: folder / url for path, url in urls} == {path: package.folder / path for path in package.sizes_bytes}
 
 
 def test_it_goes_on_where_it_was_cut(board: EmulatedBoard, little: Package) -> None:
     with board.repl() as line:
         line.put("main.py", FOREIGN)
     left = []
-    for after_bytes in (2, 4300, 5300, 6300):
+    for after_bytes in (2, 5200):
         with CutLine(board.url, after_bytes=after_bytes) as cut:
             text = refused(lambda cut=cut: put(cut.url, little), Failure.VANISHED)  # type: ignore[misc]
             assert "flash again: it goes on where it was cut" in text
             assert cut.was_cut
         left.append(put(board.url, little, dry_run=True).write)
-    # Less is left each time, and main.py is always the last.
-    assert [len(one) for one in left] == sorted((len(one) for one in left), reverse=True)
-    assert len(left[-1]) < len(left[0]) - 3
+    # Less is left, and main.py is always the last.
+    assert len(left[-1]) < len(left[0]) - 2
     assert {one[-1] for one in left} == {"main.py"}
     put(board.url, little)
     with repl(board.url) as line:
@@ -189,18 +204,65 @@ def test_it_goes_on_where_it_was_cut(board: EmulatedBoard, little: Package) -> N
         assert line.value("open('main_before.py').read()").encode() == FOREIGN
 
 
-def test_a_model_goes_there_in_one_go_also_over_a_cut(
-    board: EmulatedBoard, folder: Path, package: Package, tmp_path: Path
-) -> None:
-    with CutLine(board.url, after_bytes=sum(package.files.values()) // 3) as cut:
-        words = ("deploy", str(folder.parent / "small.elb"), "--board", EMULATED, "--target", "micropython", "--json")
-        argv = [*words, "--port", cut.url, "--output", str(tmp_path / "there")]
-        result = CliRunner().invoke(main, argv, catch_exceptions=False)
-        assert cut.was_cut
-    assert result.exit_code == 0, result.output
-    done = json.loads(result.stdout)
-    assert (done["port"], done["output"], done["learns"]) == (cut.url, "micropython", True)
-    assert done["model_hash"] == read_project(folder).model_hash
+def cut_within(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Let power fail when half of a file is written, from now on."""
+    right = RawRepl.write_file
+
+    def half(self: RawRepl, at: str, data: bytes) -> None:
+        right(self, at, data[: len(data) // 2] if at == path else data)
+        if at == path:
+            raise FlashError("cut", step="write", failure=Failure.VANISHED.value, hint="again")
+
+    monkeypatch.setattr(RawRepl, "write_file", half)
+
+
+def test_what_is_there_already_is_known(board: EmulatedBoard, little: Package) -> None:
+    put(board.url, little)
+    with repl(board.url) as line:
+        found = look(line)
+
+        def planned(found: Found = found, **options: object) -> Deployment:
+            wishes = {"heap_bytes": 1000, **options}
+            return plan(line, found, load_board(EMULATED), little, **wishes)  # type: ignore[arg-type]
+
+        # A list of our files that is not there, or not whole, as a power cut leaves it: they are ours all the same.
+        whole = line.value("open('edgelearn.json').read()").encode()
+        ours = {path for path in little.sizes_bytes if path != "main.py"}
+        for damaged in (whole, b"", whole[:40], b"\xff\xfe", None):
+            line.exec("os.remove('edgelearn.json')")
+            if damaged is not None:
+                line.write_file("edgelearn.json", damaged)
+            assert ours <= set(planned(romfs=True).remove), damaged
+            assert planned().write == (() if damaged == whole else ("edgelearn.json", "main.py")), damaged
+        # FAT removes a file before another takes its name.
+        line.write_file("edgelearn.json.new", whole.replace(b"false", b"true").replace(b"part0.bin", b"old.bin"))
+        line.exec("os.rename('model/part0.bin','model/old.bin')")
+        line.write_file("head.0", b"learned")
+        made = planned(romfs=False)
+        assert made.moved == (("head.0", "model/head.0"),)
+        assert {"model/old.bin", "edgelearn.json.new"} <= set(made.remove)
+        line.exec("os.remove('edgelearn.json.new')\nos.rename('model/old.bin','model/part0.bin')")
+        line.write_file("model/else.py", b"")
+        line.write_file("edgelearn.json", b"")
+        text = refused(lambda: planned(romfs=True), Failure.PROTECTED)
+        assert "edgelearn.json, which names edgelearn's files, cannot be read" in text
+        line.exec("os.remove('model/else.py')")
+        line.write_file("edgelearn.json", whole)
+        # Half a main.py is nobody's.
+        main_py = (little.folder / "main.py").read_bytes()
+        for there, aside in ((main_py[:20], ""), (b"", ""), (main_py + b"#", "main_before.py")):
+            line.write_file("main.py", there)
+            assert planned().aside == aside, there
+        line.write_file("main.py", main_py)
+        # Room for what is learned: the files that are there are written over, whose ever they are.
+        full = replace(found, free_bytes=0)
+        assert planned(full).notes == ()
+        (note,) = planned(full, head_bytes=3000).notes
+        assert "two files of 3,000 bytes take 6,000, the file system at / has 7 for them" in note
+        for name in ("head.0", "head.1"):
+            line.write_file(f"model/{name}", bytes(3000))
+        assert planned(full, head_bytes=3000).notes == ()
+        assert planned(full, head_bytes=3004).notes
 
 
 def test_bytes_that_arrive_wrong_are_seen(
@@ -245,14 +307,30 @@ def test_weights_stay_in_rom_where_the_heap_is_small(board: EmulatedBoard, folde
     assert "its weights cannot be read in place: --no-romfs" in text
 
 
-def test_what_was_learned_goes_with_the_package(board: EmulatedBoard, little: Package) -> None:
+def test_what_was_learned_goes_with_the_package_over_cuts(
+    board: EmulatedBoard, little: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(board.url, little)
     with repl(board.url) as line:
         line.write_file("model/head.0", b"learned")
-    there = put(board.url, little, romfs=True)
-    assert (there.in_rom, there.moved) == (True, (("model/head.0", "head.0"),))
-    assert put(board.url, little, romfs=True, dry_run=True).steps[0].startswith("nothing")
+    # Within the list of our files: that of before is there.
+    cut_within(monkeypatch, "/edgelearn.json.new")
+    refused(lambda: put(board.url, little, romfs=True), Failure.VANISHED)
+    monkeypatch.undo()
+    # Within the image of the ROM partition: none is mounted.
+    with CutLine(board.url, after_bytes=6000) as cut:
+        refused(lambda: put(cut.url, little, romfs=True), Failure.VANISHED)
+        assert cut.was_cut
     with repl(board.url) as line:
+        assert files(line) == {"edgelearn.json", "head.0"}
+    # Within main.py: none runs.
+    cut_within(monkeypatch, "/main.py.new")
+    refused(lambda: put(board.url, little, romfs=True), Failure.VANISHED)
+    monkeypatch.undo()
+    there = put(board.url, little, romfs=True)
+    assert (there.in_rom, there.image, there.remove, there.write) == (True, b"", ("main.py.new",), ("main.py",))
+    with repl(board.url) as line:
+        assert line.exec("exec(open('main.py').read())") == "model little\r\n"
         assert files(line) == {"rom", "main.py", "edgelearn.json", "head.0"}
     back = put(board.url, little, romfs=False)
     assert (back.in_rom, back.moved) == (False, (("head.0", "model/head.0"),))
@@ -261,20 +339,14 @@ def test_what_was_learned_goes_with_the_package(board: EmulatedBoard, little: Pa
         assert files(line) == {"rom", "main.py", "edgelearn.json", "model"}
 
 
-def test_a_cut_in_rom_leaves_no_half_image(board: EmulatedBoard, little: Package) -> None:
-    with CutLine(board.url, after_bytes=5000) as cut:
-        refused(lambda: put(cut.url, little, romfs=True), Failure.VANISHED)
-        assert cut.was_cut
-    with repl(board.url) as line:
-        assert files(line) == {"edgelearn.json"}
-    assert put(board.url, little, romfs=True).image
-    assert put(board.url, little, romfs=True).steps[0].startswith("nothing")
-
-
 def test_what_others_have_in_rom_stays(little: Package) -> None:
     with EmulatedBoard(heap_bytes=HEAP_BYTES, rom={"theirs.py": b"x = 1\n"}, count=False) as board:
         text = refused(lambda: put(board.url, little, romfs=True), Failure.NOT_SUPPORTED)
         assert "in the ROM partition lies what is not edgelearn's: theirs.py" in text
+        # Another firmware would not help.
+        with pytest.raises(FlashError) as error:
+            put(board.url, little, romfs=True, dry_run=True)
+        assert error.value.step == "plan"
         text = refused(lambda: put(board.url, little, heap_bytes=10**6), Failure.TOO_LARGE)
         assert f"needs 1,000,000 bytes of heap, on {EMULATED} " in text
         assert "its weights cannot be read in place: in the ROM partition lies" in text
@@ -313,7 +385,7 @@ def test_file_system_full(board: EmulatedBoard, little: Package) -> None:
     with repl(board.url) as line:
         assert line.value("open('main.py').read()").encode() == FOREIGN
         line.exec("os.remove('fill')")
-    assert put(board.url, little).aside == "main_before.py"
+    assert put(board.url, little, dry_run=True).aside == "main_before.py"
 
 
 @pytest.mark.parametrize(
@@ -371,6 +443,14 @@ def test_another_board(board: EmulatedBoard, little: Package) -> None:
     assert "another board answers: mps2-an386 with Cortex-M4F\nits MicroPython is MPS2_AN385" in text
     assert "`--force`" in text
     put(board.url, little, board=other, force=True, dry_run=True)
+
+
+def test_a_firmware_that_lacks_modules(board: EmulatedBoard, little: Package) -> None:
+    with board.repl() as line:
+        line.put("hashlib.py", b"sha1 = 1\n")
+    text = refused(lambda: put(board.url, little), Failure.NOT_SUPPORTED)
+    assert "MicroPython 1.25.0 on mps2-an386 with Cortex-M4F lacks hashlib.sha256\n" in text
+    assert "https://micropython.org/download/MPS2_AN385" in text
 
 
 # Nobody answers

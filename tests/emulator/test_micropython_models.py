@@ -54,7 +54,7 @@ def files(bundle: Path, folder: Path, kernels: Kernels, board: Board | None = No
     board = board or load_board(BOARD)
     pipeline.generate(read_bundle(bundle), board, folder / "p", output=Output.MICROPYTHON, kernels=kernels)
     package = pipeline.build_package(folder / "p").package
-    return {path: (package.folder / path).read_bytes() for path in package.files}
+    return {path: (package.folder / path).read_bytes() for path in package.sizes_bytes}
 
 
 def put(repl: Repl, contents: dict[str, bytes]) -> None:

@@ -543,7 +543,7 @@ def test_micropython_itself_goes_first_where_it_does_not_answer(
     firmware = tmp_path / "mp.bin"
     firmware.write_bytes(b"\xe9" + bytes(5000))
     folder = project(tmp_path, SERIAL, Output.MICROPYTHON)
-    package = Package(folder=folder / "build", files={"model/weights.bin": 10, "main.py": 20}, compiler="")
+    package = Package(folder=folder / "build", sizes_bytes={"model/weights.bin": 10, "main.py": 20}, compiler="")
     monkeypatch.setattr("edgelearn.pipeline.build_package", lambda folder: SimpleNamespace(package=package))
     bench.program("esptool", ("esptool v5.6.0\n5.6.0\n", 0), ("Hash of data verified.\n", 0))
     found = Found(name="micropython", version=(1, 25, 0), mpy=0, machine="", build="", heap_free_bytes=0)
@@ -555,6 +555,8 @@ def test_micropython_itself_goes_first_where_it_does_not_answer(
     def deploy(job: Job, given: Package, **options: object) -> Deployment:
         assert given is package
         asked.append(job.port)
+        if options["romfs"]:
+            raise FlashError("no room in ROM", step="plan", failure=Failure.NOT_SUPPORTED.value, hint="without")
         if not any("write-flash" in call for call in bench.calls("esptool")):
             raise FlashError("no MicroPython answers", step="connect", failure=Failure.NO_ANSWER.value, hint="press")
         return made
@@ -574,6 +576,11 @@ def test_micropython_itself_goes_first_where_it_does_not_answer(
         assert "write-flash" in bench.calls("esptool")[-1]
         assert f"it runs the model {HASH}" in done.stdout
         assert asked == [device.url] * 3
+        # What the package does not fit on is none that lacks MicroPython.
+        count = len(bench.calls("esptool"))
+        error = invoke("flash", folder, "--firmware", firmware, "--force", "--romfs", code=FlashError.exit_code).stderr
+        assert "no room in ROM" in error
+        assert len(bench.calls("esptool")) == count
     error = invoke("flash", folder, "--firmware", folder, code=OptionError.exit_code).stderr
     assert "is a folder, not a firmware's file" in error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from edgelearn.board import Board
 from edgelearn.errors import FlashError
@@ -19,6 +19,7 @@ from edgelearn.firmware.flash.micropython.plan import (
     ROOM_HINT,
     Deployment,
     list_text,
+    new_name,
     on_device,
     plan,
     room_text,
@@ -29,6 +30,8 @@ from edgelearn.firmware.flash.tool import Failure, Job, flash_error
 from edgelearn.firmware.package import Package
 
 _SLOW_S = 60.0
+#: Of which there is never half: the list tells our files from others, and main.py runs at the next start.
+_REPLACED = (LIST, MAIN)
 
 
 def deploy(
@@ -36,6 +39,7 @@ def deploy(
     package: Package,
     *,
     heap_bytes: int,
+    head_bytes: int = 0,
     romfs: bool | None = None,
     force: bool = False,
     dry_run: bool = False,
@@ -47,6 +51,7 @@ def deploy(
         job: board and port.
         package: compiled.
         heap_bytes: that it needs, with its weights.
+        head_bytes: of each of the two files with what it learns; 0 where it learns nothing.
         romfs: see `plan`.
         force: see `plan` and `check`.
         dry_run: only look and say what would be done; what ran is started again.
@@ -62,8 +67,19 @@ def deploy(
             found = look(repl)
             say(str(found))
             check(found, job.board, package, force=force)
-            made = plan(repl, found, job.board, package, heap_bytes=heap_bytes, romfs=romfs, force=force)
+            made = plan(
+                repl,
+                found,
+                job.board,
+                package,
+                heap_bytes=heap_bytes,
+                head_bytes=head_bytes,
+                romfs=romfs,
+                force=force,
+            )
             if not dry_run:
+                for note in made.notes:
+                    say(f"note: {note}")
                 _carry_out(repl, made, job.board, say)
         except DeviceRaisedError as error:
             raise _raised(error, job.board) from error
@@ -83,7 +99,7 @@ def _carry_out(repl: RawRepl, made: Deployment, board: Board, say: Callable[[str
             # All that may be there from now on is ours, wherever this is cut.
             hashes = {**dict.fromkeys(made.files, ""), **dict(made.listed)}
             path = LIST
-            repl.write_file(on_device(found, LIST), list_text(hashes, takes_rom=made.in_rom))
+            _replace(repl, made, LIST, list_text(hashes, takes_rom=made.in_rom or made.was_in_rom), board)
         _remove(repl, found, [one for one in made.remove if one not in (*first, LIST)])
         _move(repl, made, say)
         if made.image:
@@ -92,15 +108,17 @@ def _carry_out(repl: RawRepl, made: Deployment, board: Board, say: Callable[[str
             _write_rom(repl, made, board)
         for path in made.write:
             if path == MAIN:
-                _verify(repl, made, [one for one in made.write if one != MAIN], board)
+                _verify(repl, made, {one: made.files[one] for one in made.write if one not in _REPLACED}, board)
             say(f"writing {path} ({len(made.files[path]):,} bytes)")
-            repl.write_file(on_device(found, path), made.files[path])
-        _verify(repl, made, [one for one in made.write if one == MAIN], board)
+            if path in _REPLACED:
+                _replace(repl, made, path, made.files[path], board)
+            else:
+                repl.write_file(on_device(found, path), made.files[path])
     except DeviceRaisedError as error:
         # What is half there would take the room of what somebody needs, and an old main.py serves its owner.
         with contextlib.suppress(DeviceRaisedError, FlashError):
             if path in made.write:
-                _remove(repl, found, [path])
+                _remove(repl, found, [new_name(path) if path in _REPLACED else path])
             if made.aside:
                 repl.exec(f"os.rename({on_device(found, made.aside)!r},{on_device(found, MAIN)!r})")
         raise _raised(error, board, made, path) from error
@@ -109,6 +127,17 @@ def _carry_out(repl: RawRepl, made: Deployment, board: Board, say: Callable[[str
 def _remove(repl: RawRepl, found: Found, paths: list[str]) -> None:
     if paths:
         repl.exec(f"for _path in {[on_device(found, path) for path in paths]}:\n _remove(_path)")
+
+
+def _replace(repl: RawRepl, made: Deployment, path: str, data: bytes, board: Board) -> None:
+    """Write a file under another name, verify and rename it: at any cut there is no half of it."""
+    new = new_name(path)
+    repl.write_file(on_device(made.found, new), data)
+    _verify(repl, made, {new: data}, board)
+    # Some file systems write when they please.
+    repl.exec(
+        f"if hasattr(os,'sync'):\n os.sync()\nos.rename({on_device(made.found, new)!r},{on_device(made.found, path)!r})"
+    )
 
 
 def _move(repl: RawRepl, made: Deployment, say: Callable[[str], None]) -> None:
@@ -123,13 +152,13 @@ def _move(repl: RawRepl, made: Deployment, say: Callable[[str], None]) -> None:
         repl.exec(f"try:\n os.rmdir({folder!r})\nexcept OSError as e:\n if e.errno!=2:\n  raise")
 
 
-def _verify(repl: RawRepl, made: Deployment, paths: list[str], board: Board) -> None:
+def _verify(repl: RawRepl, made: Deployment, files: Mapping[str, bytes], board: Board) -> None:
     """Compare the hashes of files, on the device; what differs goes."""
-    there = repl.value(f"[_hash(p) for p in {[on_device(made.found, path) for path in paths]}]", timeout_s=_SLOW_S)
+    there = repl.value(f"[_hash(p) for p in {[on_device(made.found, path) for path in files]}]", timeout_s=_SLOW_S)
     wrong = [
         path
-        for path, hash_ in zip(paths, there, strict=True)
-        if hash_ != (len(made.files[path]), hashlib.sha256(made.files[path]).digest())
+        for (path, data), hash_ in zip(files.items(), there, strict=True)
+        if hash_ != (len(data), hashlib.sha256(data).digest())
     ]
     if wrong:
         _remove(repl, made.found, wrong)

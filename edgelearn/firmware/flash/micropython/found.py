@@ -42,6 +42,16 @@ try:
 except OSError:
  _sizes=(0,)*10
 """
+#: What a firmware may have been built without: to compare files here, for the link there.
+_NEEDED = (("hashlib", "sha256"), ("select", "poll"), ("micropython", "kbd_intr"))
+_PROBE = f"""\
+_found=[]
+for m,n in {_NEEDED}:
+ try:
+  getattr(__import__(m),n)
+ except (ImportError,AttributeError):
+  _found.append((m,n))
+"""
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -58,6 +68,7 @@ class Found(Struct, frozen=True, kw_only=True):
         size_bytes, free_bytes: of the file system there; no size: there is none.
         block_bytes: that a file takes at least one of, unless it is small.
         rom: its ROM partition; None without one.
+        missing: what the package or its deployment needs and the firmware has not.
     """
 
     name: str
@@ -71,6 +82,7 @@ class Found(Struct, frozen=True, kw_only=True):
     free_bytes: int = 0
     block_bytes: int = 0
     rom: Rom | None = None
+    missing: tuple[str, ...] = ()
 
     @property
     def architecture(self) -> str:
@@ -98,14 +110,12 @@ def look(repl: RawRepl) -> Found:
     Raises:
         FlashError: it is no MicroPython, or too old to tell; see also `RawRepl.exec`.
     """
-    repl.exec(_LOOK)
-    name, version, mpy, machine, build, free = repl.value("_found")
+    name, version, mpy, machine, build, free = repl.value("_found", after=_LOOK)
     repl.use_heap(free)
     found = Found(name=name, version=version, mpy=mpy, machine=machine, build=build, heap_free_bytes=free)
     if name != "micropython" or tuple(version) < OLDEST:
         return found
-    repl.exec(_FILES)
-    folder, sizes = repl.value("(_folder,_sizes)")
+    folder, sizes, missing = repl.value("(_folder,_sizes,_found)", after=_FILES + _PROBE)
     return Found(
         name=name,
         version=version,
@@ -118,6 +128,7 @@ def look(repl: RawRepl) -> Found:
         free_bytes=sizes[0] * sizes[3],
         block_bytes=sizes[0],
         rom=find_rom(repl),
+        missing=tuple(".".join(words) for words in missing),
     )
 
 
@@ -148,6 +159,13 @@ def check(found: Found, board: Board, package: Package, *, force: bool = False) 
         )
     if not force:
         _check_board(found, board)
+    if found.missing:
+        raise refused(
+            Failure.NOT_SUPPORTED,
+            f"MicroPython {found.version_text} on {found.machine or board.name} lacks {', '.join(found.missing)}",
+            cause="it was built without, or a file on the board has the module's name",
+            hint=f"put one there that has it: {how_to_get(board)}",
+        )
     _check_code(found, board, package)
     if not found.size_bytes:
         raise refused(
@@ -181,7 +199,7 @@ def _plain(chip: str) -> str:
 
 def _check_code(found: Found, board: Board, package: Package) -> None:
     loads = found.mpy >> 10
-    for path in package.files:
+    for path in package.sizes_bytes:
         if not path.endswith(".mpy"):
             continue
         header = (package.folder / path).read_bytes()[:3]

@@ -8,13 +8,16 @@ import posixpath
 from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edgelearn.board import Board
 from edgelearn.firmware.flash.micropython.found import Found, refused
-from edgelearn.firmware.flash.micropython.raw_repl import DeviceRaisedError, RawRepl
+from edgelearn.firmware.flash.micropython.raw_repl import RawRepl
 from edgelearn.firmware.flash.micropython.rom import has_image, make_image
 from edgelearn.firmware.flash.tool import Failure
 from edgelearn.firmware.package import Package
+from edgelearn.project import Project
+from edgelearn.recipe import Residual
 
 MAIN = "main.py"
 _WEIGHTS = "weights.bin"
@@ -22,9 +25,15 @@ _WEIGHTS = "weights.bin"
 LIST = "edgelearn.json"
 #: What was learned, and where it lies beside a package in ROM.
 _HEADS = ("head.0", "head.1")
+#: What of a project's buffers is in such a file, and what else is: 32 bytes of counters, header, checksum, and what a
+#: head that rounds at random goes on from.
+_SAVED = ("head_weights", "head_bias", "head_row_t", "head_row_rho", "head_residual", "names")
+_SAVED_BESIDE_BYTES, _SAVED_RANDOM_BYTES = 32 + 24 + 4, 4
 _BEFORE = "main_before"
 _HASH_DIGITS = 16
 _SLOW_S = 60.0
+#: In errors: what answers can run the package, so that another firmware would not help.
+_STEP = "plan"
 
 #: _hash(path): its bytes and SHA-256, None where there is no such file.
 _HASHER = """\
@@ -47,12 +56,13 @@ def _hash(p):
  f.close()
  return s,h.digest()
 """
-#: _names(folder): what is in it; _remove(path): remove a file that may not be there.
+#: _names(folder): what is in it, with sizes; _remove(path): remove a file that may not be there; _text(path): None
+#: without one, or where it is none. On a small heap every name counts: each takes some of it until the next reset.
 _TOOLS = """\
 import os
 def _names(p):
  try:
-  return os.listdir(p)
+  return [(e[0],e[3:4]) for e in os.ilistdir(p)]
  except OSError:
   return []
 def _remove(p):
@@ -61,6 +71,12 @@ def _remove(p):
  except OSError as e:
   if e.errno!=2:
    raise
+def _text(p):
+ try:
+  with open(p) as f:
+   return f.read()
+ except (OSError,ValueError):
+  pass
 """
 
 
@@ -78,6 +94,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
         files: path -> contents of all files that shall be in the file system.
         listed: our files of before, with the beginnings of their hashes.
         folder: the package's.
+        was_in_rom: whether the package lay in the ROM partition.
+        notes: what a person should know.
     """
 
     found: Found
@@ -90,6 +108,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes]
     listed: tuple[tuple[str, str], ...]
     folder: str
+    was_in_rom: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -108,30 +128,43 @@ class _There(Struct, frozen=True, kw_only=True):
 
     Attributes:
         files: path -> (bytes, SHA-256).
-        listed: our own: path -> first digits of the SHA-256.
+        listed: our own: path -> first digits of the SHA-256; empty where they are not known.
+        has_list: whether the list of our own can be read.
         was_in_rom: whether the package lay in the ROM partition.
+        heads_bytes: of each file with what was learned.
         names: what lies beside main.py, and in the package's folder.
         folder: the package's.
     """
 
     files: Mapping[str, tuple[int, bytes]]
     listed: Mapping[str, str]
+    has_list: bool
     was_in_rom: bool
+    heads_bytes: tuple[int, ...]
     names: tuple[frozenset[str], frozenset[str]]
     folder: str
 
 
-def _see(repl: RawRepl, found: Found, contents: Mapping[str, bytes], folder: str) -> _There:
-    repl.exec(_TOOLS + _HASHER)
-    listed, was_in_rom = _read_list(repl, found)
-    paths = list(dict.fromkeys((*contents, *listed, LIST)))
+def _see(repl: RawRepl, found: Found, contents: Mapping[str, bytes], weights: str) -> _There:
+    folder = posixpath.dirname(weights)
+    read = _read_list(repl, found)
+    listed, was_in_rom = read or ({}, bool(found.rom and folder in found.rom.names))
+    paths = list(dict.fromkeys((*contents, *listed, LIST, *map(new_name, (LIST, MAIN)))))
     hashes = repl.value(f"[_hash(p) for p in {[on_device(found, path) for path in paths]}]", timeout_s=_SLOW_S)
-    names = repl.value(f"(_names({found.folder or '/'!r}),_names({on_device(found, folder)!r}))")
+    files = {path: hash_ for path, hash_ in zip(paths, hashes, strict=True) if hash_ is not None}
+    if read is None and weights in files:
+        # A package whose list was lost: what has the names of this one is known, and goes where it is not wanted.
+        listed = {path: "" for path in contents if path in files and path != MAIN}
+    names = f"_names({found.folder or '/'!r}),_names({on_device(found, folder)!r})"
+    beside, within = map(dict, repl.value(f"({names})"))
+    repl.exec("del _names,_text\ngc.collect()")
     return _There(
-        files={path: hash_ for path, hash_ in zip(paths, hashes, strict=True) if hash_ is not None},
+        files=files,
         listed=listed,
+        has_list=read is not None,
         was_in_rom=was_in_rom,
-        names=(frozenset(names[0]), frozenset(names[1])),
+        heads_bytes=tuple(sum(names.get(name, ())) for names in (beside, within) for name in _HEADS),
+        names=(frozenset(beside), frozenset(within)),
         folder=folder,
     )
 
@@ -141,13 +174,33 @@ def on_device(found: Found, path: str) -> str:
     return f"{found.folder}/{path}"
 
 
-def _read_list(repl: RawRepl, found: Found) -> tuple[dict[str, str], bool]:
-    """Our files on the device with the beginnings of their hashes, and whether more of them are in ROM."""
-    try:
-        read = json.loads(repl.value(f"open({on_device(found, LIST)!r}).read()"))
-        return {str(path): str(digits) for path, digits in read["files"].items()}, bool(read["rom"])
-    except (DeviceRaisedError, ValueError, KeyError, TypeError, AttributeError):
-        return {}, False
+def new_name(path: str) -> str:
+    """What a file is called until it is whole."""
+    return f"{path}.new"
+
+
+def _read_list(repl: RawRepl, found: Found) -> tuple[dict[str, str], bool] | None:
+    """Our files on the device with the beginnings of their hashes, and whether more of them are in ROM; makes `_TOOLS`.
+
+    None where no list can be read. FAT removes the old one before it renames the new one: then that is there alone.
+    """
+    paths = [on_device(found, path) for path in (LIST, new_name(LIST))]
+    for text in repl.value(f"[_text(p) for p in {paths}]", after=_TOOLS + _HASHER):
+        try:
+            read = json.loads(text)
+            return {str(path): str(digits) for path, digits in read["files"].items()}, bool(read["rom"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return None
+
+
+def head_file_bytes(project: Project) -> int:
+    """Bytes of a file with what was learned; 0 where nothing learns."""
+    if not project.trains:
+        return 0
+    random_bytes = _SAVED_RANDOM_BYTES if project.residual == Residual.STOCHASTIC.value else 0
+    saved = sum(buffer.size_bytes for buffer in project.buffers if buffer.symbol in _SAVED)
+    return saved + random_bytes + _SAVED_BESIDE_BYTES
 
 
 def plan(
@@ -157,6 +210,7 @@ def plan(
     package: Package,
     *,
     heap_bytes: int,
+    head_bytes: int = 0,
     romfs: bool | None = None,
     force: bool = False,
 ) -> Deployment:
@@ -168,16 +222,19 @@ def plan(
         board: that the package is for.
         package: compiled.
         heap_bytes: that it needs, with its weights.
+        head_bytes: of each of the two files with what it learns; 0 where it learns nothing. What has no room for them
+            is put there all the same, with a note.
         romfs: whether it goes into the ROM partition; None: where the board's file says so, or the heap cannot hold
             it otherwise.
         force: write over what else lies in the ROM partition.
 
     Raises:
-        FlashError: heap or file system are too small, both numbers said; or something stands in the way.
+        FlashError: with step `plan`: heap or file system are too small, both numbers said; or something stands in the
+            way.
     """
-    contents = {path: (package.folder / path).read_bytes() for path in package.files}
+    contents = {path: (package.folder / path).read_bytes() for path in package.sizes_bytes}
     weights = next(path for path in contents if posixpath.basename(path) == _WEIGHTS)
-    there = _see(repl, found, contents, posixpath.dirname(weights))
+    there = _see(repl, found, contents, weights)
     in_rom = {path: data for path, data in contents.items() if path != MAIN}
     image = make_image(in_rom, aligned=weights) if found.rom else b""
     why_not = _why_not_rom(found, there, image, force=force)
@@ -193,12 +250,20 @@ def plan(
         for path in wanted
         if path not in there.files or there.files[path][1] != hashlib.sha256(wanted[path]).digest()
     ]
-    obsolete = [path for path in there.listed if path in there.files and path not in wanted]
+    obsolete = [
+        path for path in (*there.listed, *map(new_name, (LIST, MAIN))) if path in there.files and path not in wanted
+    ]
     moved = _moves(there, takes_rom=takes_rom)
     if not takes_rom or has_image(repl, image):
         image = b""
     main = there.files.get(MAIN)
-    is_foreign = main is not None and MAIN in different and there.listed.get(MAIN) != main[1].hex()[:_HASH_DIGITS]
+    is_foreign = (
+        main is not None
+        and MAIN in different
+        and there.listed.get(MAIN) != main[1].hex()[:_HASH_DIGITS]
+        # Half of it, left by a tool that was cut.
+        and main[1] != hashlib.sha256(contents[MAIN][: main[0]]).digest()
+    )
     if (different or obsolete or moved or image) and MAIN not in different:
         different.append(MAIN)
     replaced = [path for path in different if path in there.files and not (is_foreign and path == MAIN)]
@@ -213,9 +278,11 @@ def plan(
         files=wanted,
         listed=tuple(there.listed.items()),
         folder=there.folder,
+        was_in_rom=there.was_in_rom,
     )
-    _check_room(made, there, board)
-    return made
+    left_bytes = _check_room(made, there, board)
+    note = _no_room_to_save(found, there, left_bytes, head_bytes)
+    return replace(made, notes=(note,)) if note else made
 
 
 def _list(files: Mapping[str, bytes], *, takes_rom: bool) -> bytes:
@@ -250,6 +317,7 @@ def _takes_rom(found: Found, board: Board, heap_bytes: int, romfs: bool | None, 
             f"the package cannot be put into a ROM partition of {board.name}",
             cause=why_not,
             hint="leave --romfs out: it then goes into the file system",
+            step=_STEP,
         )
     prefers = bool(board.micropython and board.micropython.romfs_bytes)
     return bool(romfs) or prefers or heap_bytes > found.heap_free_bytes
@@ -264,6 +332,7 @@ def _check_heap(found: Found, board: Board, heap_bytes: int, why_not_rom: str) -
         cause=f"its weights cannot be read in place: {why_not_rom}" if why_not_rom else "",
         hint="does boot.py import much? `edgelearn inspect BUNDLE --board BOARD` shows what takes most; bare-metal "
         "firmware leaves weights in flash, or choose a board with more RAM",
+        step=_STEP,
     )
 
 
@@ -278,12 +347,18 @@ def _check_shadows(there: _There, wanted: Mapping[str, bytes], *, takes_rom: boo
         sources = (path.removesuffix(".mpy") + ".py" for path in wanted if path.endswith(".mpy"))
         first = [path for path in sources if posixpath.basename(path) in within and path not in there.listed]
     if first:
+        lost = f"; {LIST}, which names edgelearn's files, cannot be read" if _is_damaged(there) else ""
         raise refused(
             Failure.PROTECTED,
             f"what is not edgelearn's would be imported in place of the model: {', '.join(first)}",
-            cause=f"it is on the board, and MicroPython finds it before the package `{there.folder}`",
+            cause=f"it is on the board, and MicroPython finds it before the package `{there.folder}`{lost}",
             hint=f"take it away or rename it: `mpremote rm :{first[0]}`; edgelearn removes only what it has put there",
+            step=_STEP,
         )
+
+
+def _is_damaged(there: _There) -> bool:
+    return not there.has_list and (LIST in there.files or new_name(LIST) in there.files)
 
 
 def _moves(there: _There, *, takes_rom: bool) -> tuple[tuple[str, str], ...]:
@@ -304,8 +379,8 @@ def _aside(there: _There) -> str:
     return name
 
 
-def _check_room(made: Deployment, there: _There, board: Board) -> None:
-    """Refuse what the file system surely cannot hold, after what is replaced has gone."""
+def _check_room(made: Deployment, there: _There, board: Board) -> int:
+    """Refuse what the file system surely cannot hold, after what is replaced has gone; the bytes that it has left."""
     found = made.found
     needed = sum(_room(found, len(made.files[path])) for path in made.write)
     given = found.free_bytes + sum(_room(found, there.files[path][0]) for path in made.remove)
@@ -315,7 +390,21 @@ def _check_room(made: Deployment, there: _There, board: Board) -> None:
             f"the file system of {board.name} is too small, or too full",
             cause=room_text(needed, given, found),
             hint=ROOM_HINT,
+            step=_STEP,
         )
+    return given - needed
+
+
+def _no_room_to_save(found: Found, there: _There, left_bytes: int, head_bytes: int) -> str:
+    """Why what is learned cannot be kept; empty where it can. Files of before, of whatever model, are written over."""
+    needed = 2 * _room(found, head_bytes)
+    given = left_bytes + sum(_room(found, size) for size in there.heads_bytes)
+    if needed <= given:
+        return ""
+    return (
+        f"what it learns will not all be kept over a reset: two files of {head_bytes:,} bytes take {needed:,}, the "
+        f"file system at {found.folder or '/'} has {given:,} for them; {ROOM_HINT}"
+    )
 
 
 ROOM_HINT = "remove files of yours that are not needed: `mpremote ls`, `mpremote rm :FILE`; what is there still works"

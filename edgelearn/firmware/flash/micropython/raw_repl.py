@@ -219,13 +219,13 @@ class RawRepl:
             raise DeviceRaisedError(errors.decode(errors="replace"))
         return str(output.decode(errors="replace"))
 
-    def value(self, expression: str, *, timeout_s: float = _WORK_S) -> Any:
-        """What an expression of literals is on the device.
+    def value(self, expression: str, *, after: str = "", timeout_s: float = _WORK_S) -> Any:
+        """What an expression of literals is on the device, after these lines of code: one exchange takes 50 ms.
 
         Raises:
             DeviceRaisedError, FlashError: see `exec`; FlashError too where something else prints meanwhile.
         """
-        said = self.exec(f"print(repr({expression}))", timeout_s=timeout_s)
+        said = self.exec(f"{after}print(repr({expression}))", timeout_s=timeout_s)
         try:
             return ast.literal_eval(said.strip())
         except (SyntaxError, ValueError) as error:
@@ -244,8 +244,7 @@ class RawRepl:
             DeviceRaisedError, FlashError: see `exec`.
         """
         if self._decoders is None:
-            self.exec(_DECODER)
-            self._decoders = self.value("(_bytes is not None,_inflated is not None)")
+            self._decoders = self.value("(_bytes is not None,_inflated is not None)", after=_DECODER)
         packed = zlib.compressobj(9, wbits=-_WINDOW_BITS)
         small = packed.compress(data) + packed.flush()
         if self._decoders[1] and len(small) < len(data):

@@ -72,15 +72,14 @@ def find_rom(repl: RawRepl) -> Rom | None:
     Raises:
         FlashError: see `RawRepl.exec`.
     """
-    repl.exec(_LOOK)
-    size_bytes, block_bytes, is_object = repl.value("_rom_size")
+    (size_bytes, block_bytes, is_object), names = repl.value("(_rom_size,_rom_names)", after=_LOOK)
     if not size_bytes:
         return None
     return Rom(
         size_bytes=size_bytes,
         block_bytes=block_bytes,
         is_object=is_object,
-        names=tuple(sorted(repl.value("_rom_names"))),
+        names=tuple(sorted(names)),
     )
 
 
@@ -133,8 +132,8 @@ def has_image(repl: RawRepl, image: bytes) -> bool:
 def _different(repl: RawRepl, image: bytes, starts: list[int], unit: int) -> list[int]:
     """Which of these blocks of the partition are not as in the image."""
     ends = [min(start + unit, len(image)) for start in starts]
-    repl.exec(_HASHER)
-    there = repl.value(f"[_rom_hash(a,b) for a,b in {list(zip(starts, ends, strict=True))}]", timeout_s=_ERASE_S)
+    blocks = list(zip(starts, ends, strict=True))
+    there = repl.value(f"[_rom_hash(a,b) for a,b in {blocks}]", after=_HASHER, timeout_s=_ERASE_S)
     wanted = [hashlib.sha256(image[start:end]).digest() for start, end in zip(starts, ends, strict=True)]
     return [start for start, is_, should in zip(starts, there, wanted, strict=True) if is_ != should]
 

@@ -48,7 +48,7 @@ def package(folder: Path, architecture: str, *, version: int = 6, sub_version: i
     (folder / "model/native.mpy").write_bytes(bytes([77, version, NAMES.index(architecture) << 2 | sub_version, 31]))
     return Package(
         folder=folder,
-        files={"model/__init__.mpy": 4, "model/native.mpy": 4, "model/weights.bin": 0},
+        sizes_bytes={"model/__init__.mpy": 4, "model/native.mpy": 4, "model/weights.bin": 0},
         compiler="some 6.3",
     )
 
@@ -127,6 +127,15 @@ def test_no_file_system(tmp_path: Path) -> None:
     assert f"{BOARD.name} has no file system at /flash" in refused(
         replace(FOUND, size_bytes=0, folder="/flash"), made, Failure.PROTECTED
     )
+
+
+def test_missing_modules(tmp_path: Path) -> None:
+    text = refused(
+        replace(FOUND, missing=("hashlib.sha256", "select.poll")), package(tmp_path, "armv7emsp"), Failure.NOT_SUPPORTED
+    )
+    assert "MicroPython 1.25.0 on A board" in text
+    assert "lacks hashlib.sha256, select.poll" in text
+    assert "https://micropython.org/download/" in text
 
 
 def test_how_micropython_is_got() -> None:
