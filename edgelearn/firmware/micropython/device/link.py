@@ -290,7 +290,7 @@ class Link:
     def _save(self):
         try:
             self._model.save()
-        except OSError:
+        except (OSError, MemoryError):
             return _STATUS_STORE_FAILED
         self._autosave_works = True
         return _STATUS_OK

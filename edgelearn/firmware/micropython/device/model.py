@@ -15,14 +15,31 @@ import os
 import struct
 from array import array
 
+from micropython import const
+
 from . import facts
 from .memory import address, copy, find_name, largest_s8, peek16, poke, poke_address, relocate
 
 # Counters that are saved with the head: their places in Model.counters.
-STEP, BOOT, AUTOSAVE_STEPS, MANTISSA, EXPONENT, CLASSES, SESSION, NEXT_SEQUENCE = range(8)
+STEP = const(0)
+BOOT = const(1)
+AUTOSAVE_STEPS = const(2)
+MANTISSA = const(3)
+EXPONENT = const(4)
+CLASSES = const(5)
+SESSION = const(6)
+NEXT_SEQUENCE = const(7)
 
-_INT8, _INT32, _INT64, _FLOAT32, _LOGITS = range(5)
-_CROSS_ENTROPY = 1
+_INT8 = const(0)
+_INT32 = const(1)
+_INT64 = const(2)
+_FLOAT32 = const(3)
+_LOGITS = const(4)
+_CROSS_ENTROPY = const(1)
+
+# Made once: a tuple of names is allocated each time that it is met.
+_BYTES = (bytes, bytearray)
+_ARRAYS = (array, memoryview)
 
 
 class _Key:
@@ -154,11 +171,11 @@ class Model:
 
     def _put(self, number, x):
         _, size, kind, scale, zero_point = facts.INPUTS[number]
-        if isinstance(x, (bytes, bytearray)):
+        if isinstance(x, _BYTES):
             if len(x) != size:
                 raise ValueError("input %d takes %d bytes, not %d" % (number, size, len(x)))
             copy(self.inputs[number], 0, x, size)
-        elif not (isinstance(x, (array, memoryview)) and self._put_items(number, x, size, kind)):
+        elif not (isinstance(x, _ARRAYS) and self._put_items(number, x, size, kind)):
             self._put_numbers(number, x, size, kind, scale, zero_point)
 
     # Take items of an array as they lie in memory, bytes or, where the input is float32, these; whether that goes.
@@ -214,11 +231,11 @@ class Model:
 
     def output(self, number=0):
         """An output of the last prediction as a list of real numbers; probabilities of the classes that are learned."""
-        if self._result:
+        _, size, kind, scale, zero_point = facts.OUTPUTS[number]
+        if kind == _LOGITS:
             if facts.LOSS_KIND == _CROSS_ENTROPY:
                 return [value / 32768 for value in _unpacked("H", self.head["probabilities"])]
             return [value / (1 << facts.LOGIT_FRACTION_BITS) for value in _unpacked("i", self.head["logits"])]
-        _, size, kind, scale, zero_point = facts.OUTPUTS[number]
         if kind == _INT8:
             return [scale * (value - zero_point) for value in _unpacked("b", self.outputs[number])]
         return list(_unpacked({_INT32: "i", _INT64: "q", _FLOAT32: "f"}[kind], self.outputs[number]))
@@ -235,22 +252,23 @@ class Model:
         prediction = self.predict(x)
         if not self._result:
             raise TypeError("this model has no trainable layer")
-        self.set_target(y)
+        label = self.set_target(y)
         self._run(self._loss)
-        self.train(y)
+        self.train(label)
         if self.is_save_due():
             self.save()
         return prediction
 
     def set_target(self, y):
-        """What the last prediction should have been, for loss() and train()."""
+        """What the last prediction should have been, for loss and train(); the number of the class, if it is one."""
         if facts.LOSS_KIND == _CROSS_ENTROPY:
             if not isinstance(y, int):
                 y = self._number_of(y)
             if not 0 <= y < facts.OUTPUTS_OF_HEAD:
                 raise ValueError("classes are 0 to %d" % (facts.OUTPUTS_OF_HEAD - 1))
             self.use_label(y)
-        elif y is None:
+            return y
+        if y is None:
             if not facts.INPUT_IS_TARGET:
                 raise ValueError("the input of this model cannot be its target")
             self.use_targets(None)
@@ -259,6 +277,7 @@ class Model:
             for i in range(facts.OUTPUTS_OF_HEAD):
                 self.targets[i] = max(min(_rounded(y[i] * factor), 32767), -32768)
             self.use_targets(self.targets)
+        return None
 
     # The names are compared where they lie: a list of them would be long.
     def _number_of(self, name):
@@ -289,11 +308,12 @@ class Model:
                 poke_address(place, buffer, begin)
 
     def train(self, label=None):
-        """One step of gradient descent on the last prediction and what was set as its target."""
+        """One step of gradient descent on the last prediction and what was set as its target: a class by its number."""
         self._run(self._learn)
-        self.counters[STEP] += 1
-        if facts.LOSS_KIND == _CROSS_ENTROPY and isinstance(label, int) and label >= self.counters[CLASSES]:
-            self.counters[CLASSES] = label + 1
+        counters = self.counters
+        counters[STEP] += 1
+        if label is not None and label >= counters[CLASSES]:
+            counters[CLASSES] = label + 1
 
     def measure(self):
         """Form the loss of the last prediction against what was set as its target: see loss."""
@@ -301,9 +321,11 @@ class Model:
 
     @property
     def loss(self):
-        """Of the last sample that was learned, before it was."""
+        """Of the last sample that was learned, before it was; None before the first."""
         a, b = struct.unpack("<II", self.result[4:12])
         if facts.LOSS_KIND == _CROSS_ENTROPY:
+            if not b:
+                return None
             return a / (1 << facts.LOGIT_FRACTION_BITS) + math.log(b / 32768)
         squares = (a * 65536 + b) * 2.0 ** (2 * (facts.ERROR_SHIFT - facts.LOGIT_FRACTION_BITS))
         return squares / facts.OUTPUTS_OF_HEAD
@@ -327,8 +349,8 @@ class Model:
             mantissa, exponent = round(fraction * 32768), 15 - exponent
             if mantissa == 32768:
                 mantissa, exponent = 16384, exponent - 1
-        if value < 0 or not 0 <= exponent <= 63 or not self.set_rate(mantissa, exponent):
-            raise ValueError("a learning rate of %s cannot be represented" % value)
+        if not 0 <= value <= 1 or not 0 <= exponent <= 63 or not self.set_rate(mantissa, exponent):
+            raise ValueError("a learning rate of %s is not from 0 to 1, or too small or large for this layer" % value)
 
     def set_rate(self, mantissa, exponent):
         """Set the learning rate mantissa 2^-exponent; whether it can be represented."""
@@ -362,14 +384,25 @@ class Model:
     def add_class(self, name):
         """Take a spare output for a class that the network has never seen; its number."""
         number = self.counters[CLASSES]
+        self._check_name(name)
         if not self.set_class(number, name.encode()):
-            raise ValueError("there is no spare output left, or the name has more than %d bytes" % facts.LABEL_BYTES)
+            raise ValueError("there is no spare output left")
         return number
 
     def rename(self, number, name):
         """Give a class another name."""
-        if number >= self.counters[CLASSES] or not self.set_class(number, name.encode()):
-            raise ValueError("there is no class %d, or the name has more than %d bytes" % (number, facts.LABEL_BYTES))
+        if not 0 <= number < self.counters[CLASSES]:
+            raise ValueError("there is no class %d" % number)
+        self._check_name(name)
+        self.set_class(number, name.encode())
+
+    def _check_name(self, name):
+        if not facts.LABEL_BYTES:
+            raise TypeError("the names of this model are fixed")
+        if not 0 < len(name.encode()) <= facts.LABEL_BYTES:
+            raise ValueError("a name has 1 to %d bytes" % facts.LABEL_BYTES)
+        if name in self.names:
+            raise ValueError("there is a class %s already" % name)
 
     def set_class(self, number, name):
         """Name a class, or with the number after the last add one, which starts with zero weights; whether it went."""
