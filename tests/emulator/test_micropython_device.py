@@ -231,9 +231,9 @@ for kind in "hHiI":
     m.put(array(kind, whole_numbers))
     assert bytes(m.inputs[0]) == expected, kind
 for x in (bytes(63), bytearray(256), b""):
-    assert refused(x) == "input 0 takes 64 bytes, not %d" % len(x)
+    assert refused(x) == "the input takes 64 bytes, not %d" % len(x)
 for x in (floats[1:], array("f", floats[1:]), array("b", bytes(65)), memoryview(bytes(256)), array("f"), ()):
-    assert refused(x) == "input 0 takes 64 numbers or 64 bytes, not %d items" % len(x), refused(x)
+    assert refused(x) == "input 0 takes 64 numbers or 64 bytes, not %d" % len(x), refused(x)
 """
     )
     _run(script, _package(graph))
@@ -254,9 +254,9 @@ for x in (numbers, floats, memoryview(floats), more, array("d", numbers), whole,
     assert bytes(m.inputs[0]) == whole, x
 m.put(array("i", range(64)))
 assert bytes(m.inputs[0]) == struct.pack("<64f", *range(64))
-assert refused(bytes(64)) == "input 0 takes 256 bytes, not 64"
+assert refused(bytes(64)) == "the input takes 256 bytes, not 64"
 for x in (numbers[1:], array("f", numbers[1:]), memoryview(bytes(255)), array("B", bytes(300))):
-    assert refused(x) == "input 0 takes 64 numbers or 256 bytes, not %d items" % len(x), refused(x)
+    assert refused(x) == "input 0 takes 64 numbers or 256 bytes, not %d" % len(x), refused(x)
 """
     )
     builder = TfliteBuilder(1)

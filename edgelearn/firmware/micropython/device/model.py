@@ -171,38 +171,38 @@ class Model:
 
     def _put(self, number, x):
         _, size, kind, scale, zero_point = facts.INPUTS[number]
+        to = self.inputs[number]
+        if self._put_bytes(to, x, size, kind):
+            return
+        count = size if kind == _INT8 else size // 4
+        if len(x) != count:
+            raise ValueError("input %d takes %d numbers or %d bytes, not %d" % (number, count, size, len(x)))
+        for i, value in enumerate(x):
+            if kind == _INT8:
+                to[i] = quantise(value, scale, zero_point) & 255
+            else:
+                struct.pack_into("<f", to, 4 * i, value)
+
+    # Take bytes, or items that lie in memory as those of the input do; whether x is such.
+    def _put_bytes(self, to, x, size, kind):
         if isinstance(x, _BYTES):
             if len(x) != size:
-                raise ValueError("input %d takes %d bytes, not %d" % (number, size, len(x)))
-            copy(self.inputs[number], 0, x, size)
-        elif not (isinstance(x, _ARRAYS) and self._put_items(number, x, size, kind)):
-            self._put_numbers(number, x, size, kind, scale, zero_point)
-
-    # Take items of an array as they lie in memory, bytes or, where the input is float32, these; whether that goes.
-    def _put_items(self, number, x, size, kind):
-        to = self.inputs[number]
-        if len(x) == size:
+                raise ValueError("the input takes %d bytes, not %d" % (size, len(x)))
+        elif not isinstance(x, _ARRAYS):
+            return False
+        elif len(x) == size:
             try:
                 to[_ALL] = x
                 return True
             except ValueError:
                 return False  # its items are larger than a byte
-        if kind == _FLOAT32 and 4 * len(x) == size and isinstance(x[0], float) and _item_bytes(x) == 4:
-            copy(to, 0, x, size)
-            return True
-        return False
-
-    def _put_numbers(self, number, x, size, kind, scale, zero_point):
-        to = self.inputs[number]
-        count = size if kind == _INT8 else size // 4
-        if len(x) != count:
-            raise ValueError("input %d takes %d numbers or %d bytes, not %d items" % (number, count, size, len(x)))
-        if kind == _INT8:
-            for i, value in enumerate(x):
-                to[i] = quantise(value, scale, zero_point) & 255
         else:
-            for i, value in enumerate(x):
-                struct.pack_into("<f", to, 4 * i, value)
+            view = memoryview(x)
+            is_float = kind == _FLOAT32 and 4 * len(x) == size and isinstance(x[0], float)
+            if not is_float or address(view[1:]) - address(view) != 4:
+                return False
+        copy(to, 0, x, size)
+        return True
 
     # What comes out
 
@@ -484,12 +484,6 @@ def quantise(value, scale, zero_point):
 
 def _rounded(value):
     return int(value + 0.5) if value >= 0 else -int(0.5 - value)
-
-
-# Of an array or a memoryview: how far it is from one item to the next.
-def _item_bytes(items):
-    view = memoryview(items)
-    return address(view[1:]) - address(view)
 
 
 def _fill(file, data):

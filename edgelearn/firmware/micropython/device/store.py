@@ -41,8 +41,8 @@ class Store:
             return True
         size = _HEADER_BYTES + sum(_bytes(part) for part in parts) + 4
         # Blocks of littlefs begin with pointers.
-        wanted = _blocks(size + size // 32, found[1])
-        more = sum(max(wanted - _blocks(_size(path), found[1]), 0) for path in self._paths)
+        wanted = -(-(size + size // 32) // found[1])
+        more = sum(max(wanted + -_size(path) // found[1], 0) for path in self._paths)
         # A full littlefs may say that fewer than none are free.
         return more == 0 or more <= found[4]
 
@@ -137,10 +137,6 @@ class Store:
 # Of bytes, or of an array of words.
 def _bytes(part):
     return 4 * len(part) if isinstance(part, array) else len(part)
-
-
-def _blocks(size, block):
-    return (size + block - 1) // block
 
 
 # Of a file; 0 where there is none.
