@@ -230,7 +230,8 @@ class MicroPython(_Part, frozen=True, kw_only=True):
         board: its name among MicroPython's boards.
         architecture: of machine code in `.mpy` files.
         heap_bytes: what the firmware leaves for Python, about.
-        romfs_bytes: of the partition that is read in place; 0 where there is none.
+        romfs_bytes: of the partition that is read in place; 0 where there is none, or not in every version that may be
+            there: then it is found on the device.
         repl_receive_bytes: what the REPL's line takes while Python computes.
     """
 

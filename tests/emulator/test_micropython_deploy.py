@@ -31,7 +31,7 @@ from edgelearn.host.device import open_device
 from edgelearn.project import read_project
 from tests.support.bundles import write_model
 from tests.support.fake_device import FakeDevice, Model
-from tests.support.micropython.deploying import EMULATED, CutLine, use_emulated_board
+from tests.support.micropython.deploying import EMULATED, CutLine, close_at_once, use_emulated_board
 from tests.support.micropython.emulated import EmulatedBoard, EmulatedMicrobit, Repl
 from tests.support.tools import require_package
 
@@ -43,6 +43,7 @@ FOREIGN = b"print('mine')\n"
 def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_emulated_board(tmp_path_factory.mktemp("boards") / "boards", monkeypatch)
+        close_at_once(monkeypatch)
         # Compiling takes a second, and gives the same each time.
         monkeypatch.setattr(pipeline, "build_package", functools.cache(pipeline.build_package))
         yield

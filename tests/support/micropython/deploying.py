@@ -6,6 +6,8 @@ import contextlib
 import shutil
 import socket
 import threading
+import time
+import types
 from pathlib import Path
 from types import TracebackType
 
@@ -31,6 +33,14 @@ def use_emulated_board(folder: Path, monkeypatch: pytest.MonkeyPatch, *, romfs_b
     (folder / f"{EMULATED}.toml").write_text(text, encoding="utf-8")
     monkeypatch.setattr(resources, "boards_folder", lambda: folder)
     return EMULATED
+
+
+def close_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pyserial close a socket without its rest of 0.3 s, which servers here do not need."""
+    import serial.urlhandler.protocol_socket
+
+    restless = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
+    monkeypatch.setattr(serial.urlhandler.protocol_socket, "time", restless)
 
 
 class CutLine:

@@ -20,11 +20,9 @@ _ARCHITECTURES = (
 )
 _THUMB = range(_ARCHITECTURES.index("armv6m"), _ARCHITECTURES.index("armv7emdp") + 1)
 
-_LOOK = """\
-import gc,sys
-gc.collect()
-_free=gc.mem_free()
-_python=sys.implementation
+#: Both short: what is old may have neither raw-paste nor room for many bytes that it has not read.
+_PYTHON = "import sys\n_python=sys.implementation\n"
+_MACHINE = """\
 _machine=getattr(_python,'_machine','')
 if not _machine:
  try:
@@ -32,7 +30,11 @@ if not _machine:
   _machine=os.uname().machine
  except (ImportError,AttributeError):
   pass
-_found=(_python.name,tuple(_python.version)[:3],getattr(_python,'_mpy',0),_machine,getattr(_python,'_build',''),_free)
+"""
+_HEAP = """\
+import gc
+gc.collect()
+_free=gc.mem_free()
 """
 _FILES = """\
 import os
@@ -63,7 +65,7 @@ class Found(Struct, frozen=True, kw_only=True):
         mpy: what it says of the .mpy files that it loads: version, sub-version and architecture; 0 for none.
         machine: the board, in its maker's words.
         build: MicroPython's name of the board; empty before 1.25.
-        heap_free_bytes: with nothing imported.
+        heap_free_bytes: with nothing imported; 0, as all that follows, where what answers is too old to be asked.
         folder: where main.py is looked for; empty for the root.
         size_bytes, free_bytes: of the file system there; no size: there is none.
         block_bytes: that a file takes at least one of, unless it is small.
@@ -96,6 +98,8 @@ class Found(Struct, frozen=True, kw_only=True):
         return ".".join(str(number) for number in self.version)
 
     def __str__(self) -> str:
+        if not self.heap_free_bytes:
+            return f"{self.name} {self.version_text} on {self.machine or 'a board'}"
         rom = f", and a ROM partition of {self.rom.size_bytes:,}" if self.rom else ""
         return (
             f"MicroPython {self.version_text} on {self.machine or 'a board'}"
@@ -110,11 +114,12 @@ def look(repl: RawRepl) -> Found:
     Raises:
         FlashError: it is no MicroPython, or too old to tell; see also `RawRepl.exec`.
     """
-    name, version, mpy, machine, build, free = repl.value("_found", after=_LOOK)
-    repl.use_heap(free)
-    found = Found(name=name, version=version, mpy=mpy, machine=machine, build=build, heap_free_bytes=free)
+    name, version = repl.value("(_python.name,tuple(_python.version)[:3])", after=_PYTHON)
+    machine = repl.value("_machine", after=_MACHINE)
     if name != "micropython" or tuple(version) < OLDEST:
-        return found
+        return Found(name=name, version=version, mpy=0, machine=machine, build="", heap_free_bytes=0)
+    mpy, build, free = repl.value("(getattr(_python,'_mpy',0),getattr(_python,'_build',''),_free)", after=_HEAP)
+    repl.use_heap(free)
     folder, sizes, missing = repl.value("(_folder,_sizes,_found)", after=_FILES + _PROBE)
     return Found(
         name=name,
