@@ -23,6 +23,9 @@ STEP, BOOT, AUTOSAVE_STEPS, MANTISSA, EXPONENT, CLASSES, SESSION, NEXT_SEQUENCE 
 
 _INT8, _INT32, _INT64, _FLOAT32, _LOGITS = range(5)
 _CROSS_ENTROPY = 1
+# A tuple that stands in a function is made each time.
+_BYTES = (bytes, bytearray)
+_ARRAYS = (array, memoryview)
 
 
 class _Key:
@@ -168,10 +171,10 @@ class Model:
 
     # Take bytes, or items that lie in memory as those of the input do; whether x is such.
     def _put_bytes(self, to, x, size, kind):
-        if isinstance(x, (bytes, bytearray)):
+        if isinstance(x, _BYTES):
             if len(x) != size:
                 raise ValueError("the input takes %d bytes, not %d" % (size, len(x)))
-        elif not isinstance(x, (array, memoryview)):
+        elif not isinstance(x, _ARRAYS):
             return False
         elif len(x) == size:
             try:
