@@ -37,7 +37,7 @@ _FLOAT32 = const(3)
 _LOGITS = const(4)
 _CROSS_ENTROPY = const(1)
 
-# Made once: a tuple of names is allocated each time that it is met.
+# A tuple that stands in a function is made each time.
 _BYTES = (bytes, bytearray)
 _ARRAYS = (array, memoryview)
 
