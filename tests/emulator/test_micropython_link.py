@@ -121,7 +121,7 @@ def package(
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(contents if isinstance(contents, bytes) else contents.encode())
     compiled = compile_package(folder, architecture="armv7emsp")
-    return {path: (compiled.folder / path).read_bytes() for path in compiled.files}
+    return {path: (compiled.folder / path).read_bytes() for path in compiled.sizes_bytes}
 
 
 @contextlib.contextmanager
