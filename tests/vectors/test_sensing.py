@@ -101,8 +101,12 @@ def test_the_head_has_the_bits_of_the_reference(name, residual):
             samples=150,
         )
         events = wait_for_samples(device, 150)
-        assert [told(event) for event in events] == expected
         statistics = device.statistics()
+        # A line that is not read for a while loses some, which are counted; what came is right.
+        wanted = {event.samples: event for event in expected}
+        assert len(events) == len(expected) - statistics.sensor_untold
+        assert len(events) > 75
+        assert [told(event) for event in events] == [wanted[event.samples] for event in events]
         assert (statistics.sensor_samples, statistics.sensor_learned) == (150, expected[-1].step)
         assert statistics.step == expected[-1].step
         learned = device.read_head()

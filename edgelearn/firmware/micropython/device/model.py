@@ -312,7 +312,7 @@ class Model:
         self._run(self._learn)
         counters = self.counters
         counters[STEP] += 1
-        if label is not None and label >= counters[CLASSES]:
+        if facts.CLASSES and label is not None and label >= counters[CLASSES]:
             counters[CLASSES] = label + 1
 
     def measure(self):
