@@ -198,6 +198,6 @@ def test_a_model_that_the_heap_cannot_hold_is_refused(tmp_path: Path):
 def test_the_prompt_is_told_from_a_board_that_is_silent():
     board = EmulatedBoard(heap_bytes=heap_bytes(), count=False)
     with board, pytest.raises(DeviceTimeoutError, match="prompt") as told:
-        open_device(board.url, hello_timeout_s=1.5)
+        open_device(board.url, hello_timeout_s=8.0)
     assert told.value.cause.startswith("MicroPython v")
     assert "reset" in told.value.hint
