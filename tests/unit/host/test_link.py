@@ -90,6 +90,30 @@ def test_silence_ends_with_what_was_tried():
     assert transport.now == 20.0
 
 
+@pytest.mark.parametrize(
+    "banner",
+    [
+        "MicroPython v1.25.0 on 2025-04-15; Raspberry Pi Pico with RP2040",
+        "MicroPython v1.9.2-34-gd64154c73 on 2017-09-01; micro:bit v1.0.1 with nRF51822",
+        "MicroPython 3c9546ea0-dirty on 2026-01-05; a board whose vendor builds it",
+    ],
+)
+def test_the_prompt_of_micropython_is_told_from_silence(banner):
+    link, transport = link_to(lambda _n, _frame: [])
+    write = transport.write
+
+    def show(data: bytes) -> None:
+        write(data)
+        if data.endswith(b"\x02"):  # Ctrl-B
+            text = f'\r\n{banner}\r\nType "help()" for more information.\r\n>>> '
+            transport.inbox.append((transport.now, text.encode()))
+
+    transport.write = show
+    with pytest.raises(DeviceTimeoutError, match="MicroPython's prompt answers at scripted") as caught:
+        link.request(MessageType.HELLO)
+    assert caught.value.cause == banner
+
+
 def test_silence_is_told_when_a_repeat_is_not_answered_either():
     told = []
     link, transport = link_to(lambda n, _: [])

@@ -127,6 +127,8 @@ void __wrap_uart_init(void)
     __real_uart_init();
     UART_CONTROL |= UART_RX_INTERRUPT_ENABLED;
     NVIC_ENABLE = 1;
+    /* A read makes QEMU look at the line again: whoever connected before the UART was on is not heard without. */
+    (void)UART_DATA;
 }
 
 void __wrap_gc_init(void *start, void *end)
