@@ -32,7 +32,8 @@ from msgspec import Struct
 
 from edgelearn.errors import LearningRateError
 
-PROTOCOL_VERSION = 3
+#: Without a byte 3, as all of HELLO: docs/protocol.md, Sessions and numbers.
+PROTOCOL_VERSION = 4
 #: Type, size of the fixed part and sequence number before the payload, CRC-32 after it.
 HEADER_BYTES = 6
 CRC_BYTES = 4
@@ -272,7 +273,7 @@ MESSAGES: tuple[Message, ...] = (
         type=MessageType.HELLO,
         fields=(
             Field("version", _U16, "protocol version of the host"),
-            Field("session", _U32, "chosen by the host, not 0"),
+            Field("session", _U32, "chosen by the host, not 0, no byte 0 or 3"),
             Field("first_sequence", _U32, "number of a new session's first request that changes state, below 2^31"),
             Field("resume", _U8, "1: only where this session is still open; a device that was reset opens none", True),
         ),

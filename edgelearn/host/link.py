@@ -92,6 +92,10 @@ LISTEN_S = 0.2
 
 #: Ctrl-B, upon which MicroPython's prompt shows its version. To firmware of ours it is noise.
 _ASK_FOR_PROMPT = b"\r\x02"
+#: With this byte, Ctrl-C, MicroPython ends what it runs while it starts: its file system may never appear.
+_INTERRUPT = 3
+#: Of so many numbers in a row one gives a HELLO without it, unless the session's number has it.
+_HARMLESS_WITHIN = 1000
 _PROMPT_S = 1.0
 #: A vendor's own build names a tag or a commit of its own.
 _BANNER = re.compile(r"MicroPython \S+ on \d{4}-\d{2}-\d{2}; .+")
@@ -260,6 +264,14 @@ class Answer(NamedTuple):
     status: Status | int
 
 
+def harmless_number(bits: int) -> int:
+    """A random number for HELLO that brings no Ctrl-C into its frame; no byte is 0 either, which COBS makes another."""
+    while True:
+        number = secrets.randbits(bits)
+        if not {0, _INTERRUPT} & {*number.to_bytes(4, "little")}:
+            return number
+
+
 class Link:
     """Requests and replies with one device.
 
@@ -399,7 +411,7 @@ class Link:
     def renumber(self) -> None:
         """Choose a new first number, for a new session."""
         self._naked = None
-        self._next_change = secrets.randbelow(READING)
+        self._next_change = harmless_number(31)
 
     def continue_at(self, sequence: int) -> None:
         """Go on with a session that another program left: the device expects that number next."""
@@ -500,8 +512,11 @@ class Link:
             PortError: the port failed.
         """
         changes = message(type_).changes_state
-        while type_ is not MessageType.HELLO and not self.has_room(len(payload), changes_state=changes):
-            self.poll()
+        if type_ is MessageType.HELLO:
+            self._next_reading = self._harmless(type_, payload)
+        else:
+            while not self.has_room(len(payload), changes_state=changes):
+                self.poll()
         pending = Pending(type_, self._next_change if changes else READING | self._next_reading, payload)
         pending.sample = sample
         pending.is_asked = changes and self.is_asked
@@ -523,6 +538,15 @@ class Link:
             self._readings.pop(sequence, None)
             raise
         return pending
+
+    def _harmless(self, type_: MessageType, payload: bytes) -> int:
+        """A number of reading with which a request holds no Ctrl-C; the next one where there is none.
+
+        HELLO goes to boards that may be starting, see `_INTERRUPT`; all others wait for its reply.
+        """
+        numbers = ((self._next_reading + skipped) % READING for skipped in range(_HARMLESS_WITHIN))
+        harmless = (n for n in numbers if _INTERRUPT not in encode_frame(type_, READING | n, payload))
+        return next(harmless, self._next_reading)
 
     def poll(self, timeout_s: float | None = None) -> None:
         """Take what has arrived and repeat what is due; waits for the first byte, at most until something is due.

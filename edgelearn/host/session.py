@@ -11,7 +11,6 @@ was last saved goes with a reset, and the session goes on: only the host's reque
 
 from __future__ import annotations
 
-import secrets
 import struct
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from edgelearn.errors import (
     ProtocolVersionError,
     WrongModelError,
 )
-from edgelearn.host.link import Link, LinkOptions
+from edgelearn.host.link import Link, LinkOptions, harmless_number
 from edgelearn.host.starts import last_start
 from edgelearn.host.transport import Transport
 from edgelearn.protocol import (
@@ -143,7 +142,7 @@ class Session:
         hello = self._find(earlier) if earlier else None
         self.is_resumed = hello is not None
         if hello is None:
-            self._number = secrets.randbelow(2**32 - 1) + 1
+            self._number = harmless_number(32)
             self.link.renumber()
             hello = self._hello()
         if hello.integer("session") != self._number:
@@ -302,7 +301,8 @@ class Session:
             MessageType.HELLO,
             version=PROTOCOL_VERSION,
             session=self._number,
-            first_sequence=self.link.first_sequence,
+            # Who only asks whether a session is open says no number.
+            first_sequence=0 if resume else self.link.first_sequence,
             resume=resume,
         )
         usual = self.link.options

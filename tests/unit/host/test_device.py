@@ -72,7 +72,7 @@ def test_another_model_is_refused_with_both_named():
 
 
 def test_another_version_is_refused_with_both_named():
-    with FakeDevice(Model(version=7)) as fake, pytest.raises(ProtocolVersionError, match=r"version 7 .* version 3"):
+    with FakeDevice(Model(version=7)) as fake, pytest.raises(ProtocolVersionError, match=r"version 7 .* version 4"):
         open_device(fake.url)
 
 

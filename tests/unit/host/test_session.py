@@ -12,10 +12,10 @@ import pytest
 from edgelearn.errors import DeviceRefusedError, DeviceResetError, PortError, ResultLostError, WrongModelError
 from edgelearn.host import link as link_module
 from edgelearn.host.device import open_device
-from edgelearn.host.link import LinkOptions
-from edgelearn.host.session import expected_inference_s
+from edgelearn.host.link import Link, LinkOptions
+from edgelearn.host.session import Session, expected_inference_s
 from edgelearn.host.transport import open_transport
-from edgelearn.protocol import Frame, MessageType
+from edgelearn.protocol import Frame, FrameReader, MessageType
 from tests.support.fake_device import FakeDevice, Faults, Model
 
 SAVING = Model(can_save=True, label_bytes=16)
@@ -58,6 +58,25 @@ def test_a_reset_loses_nothing(at, autosave):
     q, low = reference(80)
     np.testing.assert_array_equal(fake.q, q)
     np.testing.assert_array_equal(fake.l, low)
+
+
+def test_no_hello_has_the_byte_that_interrupts_a_board_while_it_starts():
+    """MicroPython takes 3, Ctrl-C, from the line for whatever it runs before the model's link has it."""
+    sent = []
+    with FakeDevice(SAVING) as fake:
+        transport = open_transport(fake.url)
+        write = transport.write
+        transport.write = lambda data: (sent.append(data), write(data))
+        session = Session(Link(transport))
+        for _ in range(200):
+            session.open()
+            session.ask()
+            session.open(earlier=session.number)
+            assert session.is_resumed
+        transport.close()
+    hellos = [data for data in sent for frame in FrameReader().feed(data) if frame.type is MessageType.HELLO]
+    assert len(hellos) >= 600
+    assert not [data for data in hellos if 3 in data]
 
 
 def test_resets_over_and_over():

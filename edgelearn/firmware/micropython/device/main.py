@@ -3,6 +3,20 @@
 # Ctrl-C from a terminal, or any tool such as mpremote, ends it and gets the REPL; Ctrl-D there starts it again.
 import micropython
 
+# A host may be talking already, and Ctrl-C is one of its bytes: nobody else may come first.
+keeps_bytes = True
+while True:
+    try:
+        micropython.kbd_intr(-1)
+        # One that came before is raised by the next jump: here.
+        for _ in (0, 0):
+            pass
+    except KeyboardInterrupt:
+        continue
+    except AttributeError:
+        keeps_bytes = False
+    break
+
 
 def open_link():
     # A line of its own instead, with what its buffer takes while the device computes:
@@ -36,21 +50,9 @@ def say_missing(name):
     print("Install a firmware of it that has that.")
 
 
-def main():
-    # A host may be talking already, and Ctrl-C is one of its bytes.
-    try:
-        micropython.kbd_intr(-1)
-    except KeyboardInterrupt:
-        micropython.kbd_intr(-1)
-    try:
-        link = open_link()
-    finally:
-        micropython.kbd_intr(3)
+if keeps_bytes:
+    link = open_link()
     if link:
         link.run()
-
-
-if hasattr(micropython, "kbd_intr"):
-    main()
 else:
     say_missing("micropython.kbd_intr")

@@ -3,7 +3,7 @@
 #ifndef ELEARN_PROTOCOL_H
 #define ELEARN_PROTOCOL_H
 
-#define ELEARN_PROTOCOL_VERSION 3u
+#define ELEARN_PROTOCOL_VERSION 4u
 #define ELEARN_FRAME_HEADER_BYTES 6u
 #define ELEARN_FRAME_CRC_BYTES 4u
 #define ELEARN_READING 0x80000000u /* sequence numbers of requests that only read have this bit */
@@ -109,7 +109,7 @@
 
 /* HELLO */
 #define ELEARN_HELLO_VERSION 0u /* u16: protocol version of the host */
-#define ELEARN_HELLO_SESSION 2u /* u32: chosen by the host, not 0 */
+#define ELEARN_HELLO_SESSION 2u /* u32: chosen by the host, not 0, no byte 0 or 3 */
 #define ELEARN_HELLO_FIRST_SEQUENCE 6u /* u32: number of a new session's first request that changes state, below 2^31 */
 #define ELEARN_HELLO_RESUME 10u /* u8: 1: only where this session is still open; a device that was reset opens none */
 #define ELEARN_HELLO_BYTES 11u
