@@ -20,7 +20,7 @@ from edgelearn.codegen.emit import comment, describe
 from edgelearn.codegen.plan import WINDOW, End, Kernels, Plan
 from edgelearn.codegen.render import render
 from edgelearn.codegen.tables import Region, Tables, make_tables
-from edgelearn.codegen.viper import MODULE_HEAP_BYTES, file_of
+from edgelearn.codegen.viper import MODULE_HEAP_BYTES, file_of, source_of
 from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
 from edgelearn.ir import LossKind
 from edgelearn.machine_code import LIBRARIES, Linked, link, load_layouts, load_library
@@ -323,7 +323,7 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
         files[f"{PACKAGE}/native.py"] = native_module(linked)
     else:
         modules = sorted({file_of(function) for function in tables.functions})
-        files |= {f"{PACKAGE}/{module}.py": (folder / f"{module}.py").read_text(encoding="utf-8") for module in modules}
+        files |= {f"{PACKAGE}/{module}.py": source_of(module) for module in modules}
         files[f"{PACKAGE}/functions.py"] = _functions(tables)
         files[_REFERENCE] = (folder / _REFERENCE).read_text(encoding="utf-8")
     runner = f"runner_{plan.kernels.value}.py"

@@ -1,4 +1,4 @@
-"""Kernel calls for the viper kernels of MicroPython (firmware/micropython/device/kernels_*.py).
+"""The viper kernels of MicroPython (firmware/micropython/device/kernels_*.py), and how to call them.
 
 They read the same parameter structs as C, but some want constants in another order or form, and scratch. Viper has
 32-bit integers only: what would need a wider one is worked out here.
@@ -14,10 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import structs
 
+from edgelearn import resources
 from edgelearn.codegen.exponentials import exponentials
 from edgelearn.codegen.lowering import Call, Constant
+from edgelearn.codegen.render import render
 from edgelearn.codegen.requantize import Scale
 from edgelearn.errors import UnsupportedOpError
+from edgelearn.recipe import Residual
 
 #: Function -> file of the device code that has it; those of the trainable layer are called with `@` and the residual.
 _FILES: Mapping[str, tuple[str, ...]] = {
@@ -58,9 +61,16 @@ _FILES: Mapping[str, tuple[str, ...]] = {
         "elearn_head_accepts_row_rho",
     ),
 }
+#: Files with the step of learning: this, and the residual.
+_LEARN = "kernels_head_"
+_PRECISIONS: Mapping[Residual, str] = {
+    Residual.INT8: "8 more bits for each weight",
+    Residual.NONE: "weights of int8 and no more",
+    Residual.STOCHASTIC: "weights of int8 that are rounded at random",
+}
 _FILE_OF: Mapping[str, str] = {function: file for file, functions in _FILES.items() for function in functions}
 
-#: What each file takes of MicroPython's heap once it is imported, measured on version 1.25 on a Cortex-M4F: about 110
+#: What each file takes of MicroPython's heap once it is imported, measured on version 1.25 on a Cortex-M4F: about 200
 #: bytes more than it has when it is compiled, which a test compares.
 MODULE_HEAP_BYTES: Mapping[str, int] = {
     "kernels_conv2d": 2_520,
@@ -105,7 +115,22 @@ def file_of(function: str) -> str:
     There it has the part of its name before `@`.
     """
     name, _, residual = function.partition("@")
-    return f"kernels_head_{residual}" if name == "elearn_head_learn" else _FILE_OF[name]
+    return f"{_LEARN}{residual}" if name == "elearn_head_learn" else _FILE_OF[name]
+
+
+def source_of(file: str) -> str:
+    """The text of a file that `file_of` names. A step of learning is written out for its residual."""
+    if not file.startswith(_LEARN):
+        path = resources.firmware_folder() / "micropython" / "device" / f"{file}.py"
+        return path.read_text(encoding="utf-8")
+    residual = Residual(file.removeprefix(_LEARN))
+    return render(
+        "micropython_head_learn.py.j2",
+        residual=residual.value,
+        precision=_PRECISIONS[residual],
+        # What is below a weight of int8: half of its last bit, where nothing is kept.
+        low="residual[i]" if residual is Residual.INT8 else "128",
+    )
 
 
 def adapt(call: Call) -> Call:

@@ -15,7 +15,7 @@ from edgelearn import resources
 from edgelearn.board import Output, load_board
 from edgelearn.codegen.plan import Kernels, Plan, plan_firmware
 from edgelearn.codegen.tables import Region, Tables, make_tables
-from edgelearn.codegen.viper import file_of
+from edgelearn.codegen.viper import MODULE_HEAP_BYTES, file_of, source_of
 from edgelearn.ir import Graph
 from edgelearn.machine_code import load_layouts
 from edgelearn.recipe import NO_TRAINING, TrainingPlan
@@ -23,6 +23,14 @@ from tests.support.firmware import MODEL_HASH
 from tests.support.micropython import armhf
 
 DEVICE = resources.firmware_folder() / "micropython" / "device"
+
+
+def sources() -> dict[str, str]:
+    """All code for MicroPython by file name: as it lies there, and what is written for each package."""
+    written = {f"{file}.py": source_of(file) for file in MODULE_HEAP_BYTES}
+    return {path.name: path.read_text(encoding="utf-8") for path in DEVICE.glob("*.py")} | written
+
+
 _RUNNER = Path(__file__).with_name("viper_device.py")
 _HEAP_BYTES = 1024 * 1024
 _TIMEOUT_S = 240.0
@@ -118,7 +126,7 @@ def run_models(models: Sequence[Model]) -> list[list[Result]]:
                 }
                 file.write(json.dumps(line).encode() + b"\n" + tables.tables + tables.weights)
                 file.writelines(data for run in model.runs for _, data in run.inputs)
-        files = {path.name: path.read_bytes() for path in DEVICE.glob("*.py")}
+        files = {name: text.encode() for name, text in sources().items()}
         done = armhf.run(
             _RUNNER.read_text(encoding="utf-8"),
             heap_bytes=_HEAP_BYTES,
