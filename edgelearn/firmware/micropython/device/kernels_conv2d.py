@@ -12,7 +12,8 @@ are above the limit it may be wrong, and the exact form of LiteRT, rounded twice
 Of the variables of a viper function the first two are in registers (mpy-cross 1.25): in the inner loop these are a
 pointer and the sum. An operation of two others takes six instructions, of one three. A store through a constant index
 other than 0 goes wrong on Xtensa (MicroPython 1.25), and a minus sign before a variable in a register changes that
-variable; there are none.
+variable; there are none. A call of another function boxes its arguments, and large ones on the heap: so what several
+kernels do for each output, the product and the requantisation, is written out in each.
 """
 
 import micropython
