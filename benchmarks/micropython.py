@@ -103,7 +103,7 @@ def _measure_python(
 ) -> Row:
     project = folder / kernels.value
     plan = pipeline.generate(bundle, board, project, output=Output.MICROPYTHON, kernels=kernels)
-    package = pipeline.build_package(project).package
+    package = pipeline.build_package(project)
     with EmulatedBoard(heap_bytes=_HEAP_BYTES, timeout_s=1200) as emulated:
         with emulated.repl() as repl:
             repl.exec("import os\nos.mkdir('model')")

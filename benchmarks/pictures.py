@@ -54,7 +54,7 @@ def _browser() -> Any:
 
 
 def _page(browser: Any, demo: Path, output: Path) -> None:
-    command = [sys.executable, "-m", "edgelearn.cli", "stream", "--port", "emulate", "--project", str(demo / "project")]
+    command = [sys.executable, "-m", "edgelearn", "stream", "--port", "emulate", "--project", str(demo / "project")]
     command += ["--data", str(demo / "stream.npz"), "--train", "--lr", "1e-3", "--rate-hz", "60"]
     with (
         tempfile.TemporaryDirectory() as folder,

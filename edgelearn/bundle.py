@@ -26,7 +26,8 @@ from edgelearn.ir import Graph, verify
 from edgelearn.recipe import LearnedHead
 
 FORMAT_VERSION = 1
-_MODELS = (".keras", ".h5", ".tflite")
+#: Endings of the files that a bundle is made of, in lower case.
+KERAS_SUFFIXES, TFLITE_SUFFIX = (".keras", ".h5", ".hdf5"), ".tflite"
 _MEMBERS = ("manifest.json", "graph.json", "constants.bin", "model.tflite")
 _LEARNED = "learned.json"
 
@@ -242,7 +243,7 @@ def _no_bundle(path: Path, cause: str) -> BundleError:
         f"{path} is not an edgelearn bundle (.elb)",
         cause=cause,
         hint=f"`edgelearn convert {shlex.quote(str(path))} -o {shlex.quote(path.stem)}.elb` makes one of a model"
-        if path.suffix in _MODELS or path.is_dir()
+        if path.suffix.lower() in (*KERAS_SUFFIXES, TFLITE_SUFFIX) or path.is_dir()
         else "`edgelearn convert MODEL -o OUT.elb` makes one",
     )
 

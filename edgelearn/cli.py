@@ -460,11 +460,14 @@ def generate(
 
 
 def _report_package(folder: Path, plan: Plan) -> None:
+    from edgelearn.codegen.micropython import PACKAGE, WEIGHTS
     from edgelearn.project import read_project
 
     python = plan.board.micropython
     available = f" of {python.heap_bytes:,}" if python else ""
-    in_place = " with its weights, which are read in place in ROM" if python and python.romfs_bytes else ""
+    weights_bytes = (folder / PACKAGE / WEIGHTS).stat().st_size
+    is_in_place = python is not None and weights_bytes <= python.romfs_bytes
+    in_place = " with its weights, which are read in place in ROM" if is_in_place else ""
     click.echo(
         f"wrote {folder} for MicroPython on {plan.board.title}: "
         f"heap about {read_project(folder).heap_bytes:,}{available} bytes{in_place}"
@@ -495,7 +498,7 @@ def build(folder: Path, toolchain: str | None, sanitize: bool) -> None:
         if toolchain or sanitize:
             raise OptionError("a MicroPython package is not built with a C compiler", hint="leave the options out")
         with status(f"compiling {folder}"):
-            package = pipeline.build_package(folder).package
+            package = pipeline.build_package(folder)
         for path, size in package.sizes_bytes.items():
             click.echo(f"{size:>9,}  {path}")
         click.echo(f"{sum(package.sizes_bytes.values()):>9,}  bytes of files for the board, in {package.folder}")
@@ -1054,7 +1057,3 @@ main.add_command(deploy)
 main.add_command(monitor)
 main.add_command(runs_group)
 main.add_command(report)
-
-
-if __name__ == "__main__":
-    main()

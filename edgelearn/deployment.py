@@ -121,7 +121,7 @@ def deploy(
     pipeline.check_output(board, target)
     emulated = port == pipeline.EMULATE
     if emulated and target is Output.MICROPYTHON:
-        raise OptionError("MicroPython is not emulated", hint="name the port of a board where it runs")
+        raise pipeline.no_emulated_micropython()
     if emulated and method:
         raise OptionError(f"an emulated board is not flashed with {method}", hint="leave --method out, or name a port")
     if emulated:
@@ -154,7 +154,7 @@ def deploy(
     with step("build") as say:
         flash_bytes, ram_bytes = 0, 0
         if target is Output.MICROPYTHON:
-            sizes_bytes = pipeline.build_package(project).package.sizes_bytes
+            sizes_bytes = pipeline.build_package(project).sizes_bytes
             say(f"{sum(sizes_bytes.values()):,} bytes of files, about {read_project(project).heap_bytes:,} of heap")
         else:
             built = pipeline.build(project, toolchain=toolchain)

@@ -17,7 +17,6 @@ from edgelearn import pipeline
 from edgelearn.board import Board, Core, Output
 from edgelearn.bundle import Bundle
 from edgelearn.codegen import Plan, package_need
-from edgelearn.codegen.micropython import HEAP_RESERVE_BYTES
 from edgelearn.codegen.plan import plan_on
 from edgelearn.errors import UnsupportedOpError
 from edgelearn.inspection import fit
@@ -186,14 +185,11 @@ def _micropython_fit(board: Board, residual: Residual, plan: _Plans) -> OutputFi
         )
     python = board.micropython
     heap_bytes = python.heap_bytes if python else 0
-    parts = package_need(plan_on(plan(board.core, residual, for_python=True), board, Output.MICROPYTHON)).heap
-    weights_bytes = parts["weights"]
-    read_in_place = python is not None and weights_bytes <= python.romfs_bytes
-    needed_bytes = sum(parts.values()) + HEAP_RESERVE_BYTES - (weights_bytes if read_in_place else 0)
-    need = _need("heap", needed_bytes, heap_bytes)
+    package = package_need(plan_on(plan(board.core, residual, for_python=True), board, Output.MICROPYTHON))
+    need = _need("heap", package.needed_bytes(board), heap_bytes)
     problem = hint = ""
     if need.margin_bytes < 0:
-        largest = sorted(parts.items(), key=lambda part: -part[1])[:2]
+        largest = sorted(package.heap_on(board).items(), key=lambda part: -part[1])[:2]
         problem = (
             f"needs about {need.needed_bytes:,} bytes of heap, {board.name} has about {heap_bytes:,} bytes; "
             f"{' and '.join(f'{name} {size:,}' for name, size in largest)} bytes are most of it"

@@ -245,10 +245,11 @@ class _Wish(Struct, frozen=True, kw_only=True):
 
 def _flash_package(folder: Path, project: Project, board: Board, wish: _Wish, say: _Say) -> Flashed:
     """Compile a MicroPython package and put it onto a board, MicroPython itself first where that is needed."""
+    choose.ways_for(board, output=Output.MICROPYTHON, method=wish.method)
     if wish.firmware is not None:
         _check_firmware(wish.firmware, board, "", force=wish.force)
     say(f"compiling {folder}")
-    package = pipeline.build_package(folder).package
+    package = pipeline.build_package(folder)
     if wish.dry_run and wish.firmware is not None:
         first = flash_firmware(wish.firmware, board, port=wish.port, force=wish.force, dry_run=True)
         done = _deploy(folder, project, board, package, wish, say)

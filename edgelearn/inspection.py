@@ -9,9 +9,9 @@ from msgspec import Struct
 from edgelearn import convert as converter
 from edgelearn import pipeline
 from edgelearn.arena_plot import draw_arena
-from edgelearn.board import Board
+from edgelearn.board import Board, Output
 from edgelearn.bundle import Bundle, read_bundle
-from edgelearn.codegen import Plan, check_fit
+from edgelearn.codegen import Plan, check_fit, check_heap, package_need
 from edgelearn.codegen.plan import AUTOSAVE_STEPS, BAUD
 from edgelearn.errors import DoesNotFitError
 from edgelearn.ir import Graph, Op
@@ -214,7 +214,10 @@ def fit(plan: Plan, *, autosave_steps: int = AUTOSAVE_STEPS, rate_hz: float | No
     """Compare a plan with its board's memory."""
     problem = hint = ""
     try:
-        check_fit(plan)
+        if plan.output is Output.MICROPYTHON:
+            check_heap(plan.board, package_need(plan))
+        else:
+            check_fit(plan)
     except DoesNotFitError as error:
         problem, hint = f"{error.message}; {error.cause}", error.hint
     by_purpose = {"head": 0, "link": 0, "activations": 0}

@@ -94,14 +94,6 @@ _MOST_STATE_BYTES = 1024
 _TRACED_S = 1200.0
 
 
-class BuiltPackage(Struct, frozen=True, kw_only=True):
-    """A MicroPython package, compiled for its board."""
-
-    project: Project
-    board: Board
-    package: Package
-
-
 class Built(Struct, frozen=True, kw_only=True):
     """An image and the figures of its memory, in bytes.
 
@@ -257,7 +249,6 @@ def write_project(
         OptionError, DoesNotFitError, StorageError: as for `generate`.
     """
     source = _sensor_source(sensor) if sensor else None
-    made = replace(made, senses=source is not None)
     codegen.check_fit(made)
     digest = hashlib.sha256(bundle_bytes(bundle)).hexdigest()
     files = _emit(made, bundle.name, digest, source)
@@ -292,10 +283,10 @@ def _emit(made: Plan, name: str, digest: str, sensor: SensorSource | None) -> Ma
 
 
 def check_output(board: Board, output: Output) -> None:
-    """Refuse what the board cannot take, or what is not made yet.
+    """Refuse what the board cannot take.
 
     Raises:
-        OptionError: it is one of these.
+        OptionError: it cannot.
     """
     if output not in board.outputs:
         raise OptionError(
@@ -402,6 +393,11 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
         )
     if project.output == Output.LIBRARY.value:
         raise library_refusal(folder)
+    if project.output == Output.MICROPYTHON.value:
+        raise OptionError(
+            f"{folder} is a MicroPython project, which has no firmware to build",
+            hint="`edgelearn build` compiles its package, `edgelearn flash` puts that onto a board",
+        )
     try:
         if project.output == Output.ARDUINO.value:
             result = _build_library(folder, project, board, toolchain)
@@ -417,7 +413,7 @@ def build(folder: Path, *, toolchain: str | None = None, sanitize: bool = False)
     return Built(project=project, board=board, result=result, flash_model_bytes=model_bytes, stack=stack)
 
 
-def build_package(folder: Path) -> BuiltPackage:
+def build_package(folder: Path) -> Package:
     """Compile a generated MicroPython package.
 
     Raises:
@@ -430,8 +426,14 @@ def build_package(folder: Path) -> BuiltPackage:
         raise ProjectError(
             f"{folder} is no MicroPython project", hint=f"generate one with --target {Output.MICROPYTHON.value}"
         )
-    package = compile_package(folder, architecture=board.micropython.architecture)
-    return BuiltPackage(project=project, board=board, package=package)
+    return compile_package(folder, architecture=board.micropython.architecture)
+
+
+def no_emulated_micropython() -> OptionError:
+    """Why a MicroPython project is not emulated."""
+    return OptionError(
+        "MicroPython is not emulated", hint="`edgelearn flash` puts the package onto a board: name its port then"
+    )
 
 
 def library_refusal(folder: Path) -> OptionError:
@@ -651,8 +653,7 @@ def _device_of(running: RunningEmulator, project: Project, options: LinkOptions 
 
 def _saves(running: RunningEmulator, project: Project) -> bool:
     """Whether the emulator lets the board write its flash, as far as is known."""
-    emulated = load_board(project.board).emulator
-    return emulated is None or emulated.saves or emulated.engine != running.engine
+    return load_board(project.board).saves_in(running.engine)
 
 
 def unsaved_note(project: Path) -> str:
@@ -663,9 +664,9 @@ def unsaved_note(project: Path) -> str:
     """
     made = read_project(project)
     board = load_board(made.board)
-    if not made.keeps or board.emulator is None or board.emulator.saves:
+    engine = board.emulator.engine if board.emulator else ""
+    if not made.keeps or board.saves_in(engine):
         return ""
-    engine = board.emulator.engine
     return f"{engine} cannot write the memory in which {board.name} saves: the learned head is kept in the run only"
 
 
@@ -712,6 +713,8 @@ def _booted(
     made = read_project(folder)
     if made.output == Output.LIBRARY.value:
         raise library_refusal(folder)
+    if made.output == Output.MICROPYTHON.value:
+        raise no_emulated_micropython()
     board = load_board(made.board)
     emulator.require_emulator(board, engine)
     image = folder / "build" / "firmware.elf"

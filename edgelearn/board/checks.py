@@ -42,7 +42,7 @@ def _names(board: Board, path: Path) -> Iterator[Fault]:
     if board.name != path.stem:
         yield Fault(
             cause=f"the board is named {board.name}, the file {path.stem}",
-            hint=f"rename the file to {board.name}.toml, or give it name = {path.stem!r}".replace("'", '"'),
+            hint=f'rename the file to {board.name}.toml, or give it `name = "{path.stem}"`',
         )
     if not board.sources:
         yield Fault(cause="sources is empty", hint="name the documents that the facts come from")
@@ -74,7 +74,7 @@ def _processor(board: Board, path: Path) -> Iterator[Fault]:
     if board.clock_hz <= 0:
         yield Fault(cause=f"clock_hz is {board.clock_hz}, which is no frequency")
     if board.stack_bytes < 0 or board.stack_bytes % 8 != 0:
-        yield Fault(cause=f"stack_bytes is {board.stack_bytes}, which is no multiple of 8")
+        yield Fault(cause=f"stack_bytes is {board.stack_bytes}, and must be a multiple of 8, from 0 on")
     ram_bytes = sum(memory.size_bytes for memory in board.memory if memory.kind is MemoryKind.RAM)
     if board.stack_bytes >= ram_bytes:
         yield Fault(cause=f"stack_bytes is {board.stack_bytes:,}, and there are {ram_bytes:,} bytes of RAM in all")

@@ -351,6 +351,12 @@ class Board(_Part, frozen=True, kw_only=True):
             return self.arduino is not None and self.arduino.saves
         return output in self.outputs and output in (Output.BARE_METAL, Output.LIBRARY)
 
+    def saves_in(self, engine: str) -> bool:
+        """Whether an emulator of that name lets the board write the memory in which it saves, as far as is known."""
+        if self.emulator and self.emulator.engine == engine and not self.emulator.saves:
+            return False
+        return engine != "qemu" or self.nvm is None or self.nvm.mapped
+
     def without_nvm(self) -> Board:
         """The board for firmware that learns nothing: all of its flash is for the image."""
         if self.nvm is None:

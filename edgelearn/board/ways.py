@@ -12,6 +12,9 @@ from typing import TypeAlias
 
 import msgspec
 
+#: What INFO_UF2.TXT says where there is none.
+NO_SOFTDEVICE = "not found"
+
 
 class DriveFormat(enum.Enum):
     """What a board's drive takes."""
@@ -110,7 +113,7 @@ class Drive(_Way, frozen=True, kw_only=True, tag="drive"):
         family: for UF2, the number of the chip's family.
         enter: what a person does to make the drive appear; empty where it is always there.
         programs_at: of a UF2 bootloader that starts programs behind a SoftDevice: where, by what its INFO_UF2.TXT says
-            of that, a name with the beginning of a version, or `not found`.
+            of that, a name with the beginning of a version, or NO_SOFTDEVICE.
         earlier: a bootloader of before, which may still be on the board.
     """
 

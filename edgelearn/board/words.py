@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from edgelearn.board.parts import Board, Core, MemoryKind, Output, Usb
-from edgelearn.board.ways import Bossac, DfuUtil, Drive, EspTool, NrfUtil, OpenOcd, PyOcd, Way, method_of
+from edgelearn.board.ways import NO_SOFTDEVICE, Bossac, DfuUtil, Drive, EspTool, NrfUtil, OpenOcd, PyOcd, Way, method_of
 
 _OUTPUTS = {
     Output.BARE_METAL: "bare metal",
@@ -69,6 +69,11 @@ def methods_words(ways: Sequence[Way]) -> str:
     return ", ".join(dict.fromkeys(method_of(way) for way in ways)) or "-"
 
 
+def softdevice_words(name: str) -> str:
+    """A SoftDevice as INFO_UF2.TXT names it; empty where it says nothing."""
+    return "no SoftDevice" if name == NO_SOFTDEVICE else name and f"SoftDevice {name}"
+
+
 def way_words(board: Board, way: Way) -> str:
     """A way to flash a board with what it needs to know, and what a person does."""
     match way:
@@ -80,7 +85,7 @@ def way_words(board: Board, way: Way) -> str:
             detail = f"{way.vid:04x}:{way.pid:04x}"
         case Drive():
             begins = {memory.origin for memory in board.memory}
-            behind = (f"behind SoftDevice {name}" for name, at in way.programs_at.items() if at in begins)
+            behind = (f"behind {softdevice_words(name)}" for name, at in way.programs_at.items() if at in begins)
             detail = ", ".join((" or ".join(way.volumes), way.format.value, *behind))
         case NrfUtil():
             detail = f"SoftDevice 0x{way.softdevice:04X}"

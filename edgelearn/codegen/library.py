@@ -10,6 +10,7 @@ from msgspec import Struct
 from edgelearn import resources
 from edgelearn.board import Core
 from edgelearn.board.compilers import COMPILERS
+from edgelearn.board.drivers import driver, driver_names
 from edgelearn.codegen.board_files import board_header
 from edgelearn.codegen.emit import comment, describe, device_files, float_literal
 from edgelearn.codegen.plan import BAUD, Plan
@@ -21,8 +22,6 @@ from edgelearn.protocol import TensorInfo, TensorType
 #: What edgelearn.h is made of, in firmware/runtime/.
 API_FILES = ("elearn_api.c", "elearn_quantize.h")
 _DEFAULTS = "elearn_port_default.c"
-#: What drivers of non-volatile memory include, beside the runtime's.
-_DRIVER_HEADERS = ("cortex_m_port.h",)
 
 
 class _End(Struct, frozen=True, kw_only=True):
@@ -46,9 +45,9 @@ def emit_library(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[str,
     files["src/edgelearn.h"] = api_header(plan, name)
     files["src/elearn_board.h"] = board_header(plan.board, baud=BAUD, ring_bytes=plan.ring_bytes)
     firmware = resources.firmware_folder()
-    for file in (plan.board.nvm.source, *_DRIVER_HEADERS) if plan.board.nvm else ():
-        if file in plan.board.port.sources:
-            files[f"src/{file}"] = (firmware / "port" / file).read_text(encoding="utf-8")
+    nvm = plan.board.nvm
+    for file in (nvm.source, *sorted(driver(nvm.source).includes & set(driver_names()))) if nvm else ():
+        files[f"src/{file}"] = (firmware / "port" / file).read_text(encoding="utf-8")
     for file in API_FILES:
         files[f"src/{file}"] = (firmware / "runtime" / file).read_text(encoding="utf-8")
     files[f"src/{_DEFAULTS}"] = (firmware / "library" / _DEFAULTS).read_text(encoding="utf-8")

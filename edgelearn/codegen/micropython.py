@@ -28,7 +28,8 @@ from edgelearn.project import FILE_NAME, encode_project
 from edgelearn.protocol import CRC_BYTES, HEADER_BYTES, LossCode, ResidualCode, TensorType, constant_values, pack_record
 from edgelearn.recipe import Residual
 
-PACKAGE = "model"
+#: The folder of a package, and the file of its weights there.
+PACKAGE, WEIGHTS = "model", "weights.bin"
 _MAIN = "main.py"
 #: Stays with the project: the same model in plain Python, for people to read and to compare with.
 _REFERENCE = "reference.py"
@@ -65,6 +66,16 @@ class PackageNeed(Struct, frozen=True, kw_only=True):
     def heap_bytes(self) -> int:
         """All parts."""
         return sum(self.heap.values())
+
+    def heap_on(self, board: Board) -> Mapping[str, int]:
+        """The parts that the board's heap must hold: without the weights where they are read in place, in ROM."""
+        python = board.micropython
+        in_place = python is not None and self.heap["weights"] <= python.romfs_bytes
+        return {**self.heap, "weights": 0} if in_place else self.heap
+
+    def needed_bytes(self, board: Board) -> int:
+        """What the board's heap must have: these, and what must stay free."""
+        return sum(self.heap_on(board).values()) + HEAP_RESERVE_BYTES
 
 
 def package_need(plan: Plan) -> PackageNeed:
@@ -110,13 +121,10 @@ def check_heap(board: Board, needed: PackageNeed) -> None:
     """
     python = board.micropython
     available = python.heap_bytes if python else 0
-    heap = dict(needed.heap)
-    if python and heap["weights"] <= python.romfs_bytes:
-        heap["weights"] = 0
-    needed_bytes = sum(heap.values()) + HEAP_RESERVE_BYTES
+    needed_bytes = needed.needed_bytes(board)
     if needed_bytes <= available:
         return
-    part, size = max(heap.items(), key=lambda item: item[1])
+    part, size = max(needed.heap_on(board).items(), key=lambda item: item[1])
     raise DoesNotFitError(
         memory="MicroPython's heap",
         needed_bytes=needed_bytes,
@@ -332,7 +340,7 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
     check_heap(plan.board, needed)
     files[f"{PACKAGE}/facts.py"] = _facts(plan, tables, name)
     files[f"{PACKAGE}/tables.bin"] = _tables_file(tables, contents)
-    files[f"{PACKAGE}/weights.bin"] = tables.weights
+    files[f"{PACKAGE}/{WEIGHTS}"] = tables.weights
     files["package.json"] = _package(files)
     files["README.md"] = _readme(plan, name, needed.heap_bytes)
     project = describe(plan, files, name=name, bundle_sha256=bundle_sha256)

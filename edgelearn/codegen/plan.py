@@ -154,7 +154,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def zig_code_estimate_bytes(self) -> int:
         """The same with zig, whose code is larger; 0 where zig does not build it."""
-        return 0 if self.output is Output.ARDUINO else self._code_bytes(ZIG)
+        return 0 if self.output in (Output.ARDUINO, Output.MICROPYTHON) else self._code_bytes(ZIG)
 
     def _code_bytes(self, measured: Measured) -> int:
         calls = [step.call for step in self.steps if step.call]
@@ -210,7 +210,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def state_estimate_bytes(self) -> int:
         """RAM of link, drivers and whatever else the project is built from, beside the buffers; by estimate."""
-        state = STATE_ESTIMATE_BYTES + (SENSOR_STATE_ESTIMATE_BYTES if self.senses else 0)
+        state = _state_bytes(self.senses)
         if self.output is not Output.ARDUINO or self.board.arduino is None:
             return state
         # What the core takes is told with the stack.
@@ -341,7 +341,7 @@ def plan_firmware(
     ends = (*inputs, *outputs)
     max_payload_bytes = _max_payload_bytes(inputs, head)
     buffers = _buffers(head, placement.size_bytes, max_payload_bytes, label_bytes)
-    ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, inputs, buffers)
+    ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, inputs, buffers, senses)
     if board.core is not Core.HOST and output is Output.BARE_METAL:
         buffers = (*buffers, Buffer(symbol="ring", size_bytes=ring_bytes, purpose="link"))
     return Plan(
@@ -375,7 +375,9 @@ def plan_on(plan: Plan, board: Board, output: Output | None = None) -> Plan:
     output = output or board.outputs[0]
     board = _with_what_it_keeps(board, output, plan.head, plan.label_bytes)
     buffers = tuple(buffer for buffer in plan.buffers if buffer.symbol != "ring")
-    ring_bytes = ARDUINO_RING_BYTES if output is Output.ARDUINO else _ring_bytes(board, plan.inputs, buffers)
+    ring_bytes = ARDUINO_RING_BYTES
+    if output is not Output.ARDUINO:
+        ring_bytes = _ring_bytes(board, plan.inputs, buffers, plan.senses)
     if board.core is not Core.HOST and output is Output.BARE_METAL:
         buffers = (*buffers, Buffer(symbol="ring", size_bytes=ring_bytes, purpose="link"))
     return structs.replace(
@@ -590,12 +592,16 @@ def _label_bytes(head: DenseHead | None, labels: tuple[str, ...]) -> int:
     return label_bytes if label_bytes <= MOST_LABEL_BYTES and head.outputs * label_bytes <= MOST_NAMES_BYTES else 0
 
 
-def _ring_bytes(board: Board, inputs: tuple[End, ...], buffers: tuple[Buffer, ...]) -> int:
+def _state_bytes(senses: bool) -> int:
+    return STATE_ESTIMATE_BYTES + (SENSOR_STATE_ESTIMATE_BYTES if senses else 0)
+
+
+def _ring_bytes(board: Board, inputs: tuple[End, ...], buffers: tuple[Buffer, ...], senses: bool) -> int:
     """Bytes of the receive ring: three whole samples where that is not too much, less where RAM is short."""
     sample = message(MessageType.SAMPLE).size_bytes + sum(end.tensor.size_bytes for end in inputs)
     wanted = min(max(3 * encoded_bytes(sample), USUAL_RING_BYTES), MOST_RING_BYTES)
     ring_bytes = 1 << (wanted - 1).bit_length()
-    left = board.ram_bytes - board.stack_bytes - STATE_ESTIMATE_BYTES - sum(buffer.size_bytes for buffer in buffers)
+    left = board.ram_bytes - board.stack_bytes - _state_bytes(senses) - sum(buffer.size_bytes for buffer in buffers)
     while ring_bytes > LEAST_RING_BYTES and ring_bytes > left:
         ring_bytes //= 2
     return ring_bytes

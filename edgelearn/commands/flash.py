@@ -33,7 +33,7 @@ _METHODS = "pyocd, openocd, st-flash, dfu-util, bossac, adafruit-nrfutil, drive,
     "--romfs/--no-romfs",
     default=None,
     help="MicroPython: put the package into the board's ROM partition, where weights take nothing of the heap; by "
-    "default where the heap could not hold it otherwise.",
+    "default where the board file has one, or the heap could not hold it otherwise.",
 )
 @click.option("--force", is_flag=True, help="Flash an image that is unsafe for the board, or a board that is not its.")
 @click.option("--dry-run", is_flag=True, help="Check all, print the commands and what is missing, flash nothing.")

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgelearn import __version__
-from edgelearn.bundle import Agreement, Bundle, Calibration, Provenance, SourceFile, file_sha256
+from edgelearn.bundle import (
+    KERAS_SUFFIXES,
+    TFLITE_SUFFIX,
+    Agreement,
+    Bundle,
+    Calibration,
+    Provenance,
+    SourceFile,
+    file_sha256,
+)
 from edgelearn.convert.calibration import Samples, fit_samples, read_samples, six_digits, statistics
 from edgelearn.convert.head import MarkedHead, check_options, gives_classes, mark_head
 from edgelearn.convert.litert import ReferenceInterpreter, interpreter_version
@@ -157,9 +166,9 @@ def _kind(path: Path) -> str:
         return "saved model"
     start = _read(path, 8)
     suffix = path.suffix.lower()
-    if start[4:8] == b"TFL3" or suffix == ".tflite":
+    if start[4:8] == b"TFL3" or suffix == TFLITE_SUFFIX:
         return "tflite"
-    if suffix in (".keras", ".h5", ".hdf5"):
+    if suffix in KERAS_SUFFIXES:
         if suffix == ".keras" and not zipfile.is_zipfile(path):
             raise _no_keras_file(path, start)
         return "keras"

@@ -18,6 +18,7 @@ from msgspec import Struct
 from edgelearn import process, resources
 from edgelearn.board import COMPILE_FLAGS
 from edgelearn.errors import BuildError, CompilerMissingError, ProjectError
+from edgelearn.firmware.flash import arduino_cli
 from edgelearn.firmware.toolchain import BuildResult, run_step, section_sizes, symbol_sizes
 
 #: Where Debian's arduino-core-avr puts the core, and the package and architecture that it is.
@@ -46,10 +47,6 @@ _LIBRARY_C = (
 )
 _LIBRARY_CXX = ("-std=gnu++11", "-fno-exceptions", "-fno-threadsafe-statics", "-Wall", "-Wextra", "-Werror")
 
-CLI_INSTALL_HINTS = (
-    "any system: https://arduino.github.io/arduino-cli/latest/installation",
-    "macOS: brew install arduino-cli",
-)
 DEBIAN_INSTALL_HINTS = ("AVR boards on Debian, Ubuntu: sudo apt install gcc-avr avr-libc arduino-core-avr",)
 #: What arduino-cli says where the board's core is not there.
 _NO_CORE = re.compile(r"[Pp]latform\b.*\bnot (?:found|installed)")
@@ -122,7 +119,7 @@ def build_library(
 
 def _nothing_to_build_with(fqbn: str, package_url: str) -> CompilerMissingError:
     missing = [f"{_CLI} is not on PATH, which builds for any board whose core it has"]
-    hints = [*CLI_INSTALL_HINTS, f"then: {core_command(fqbn, package_url)}"]
+    hints = [*arduino_cli.TOOL.install, f"then: {core_command(fqbn, package_url)}"]
     if fqbn.startswith(_DEBIAN_FQBN):
         there = bool(process.find_program(_CC))
         lacking = f"the core in {DEBIAN_CORE} is not there" if there else f"{_CC} is not on PATH"

@@ -394,8 +394,7 @@ def start(
 def _check_nvm_file(board: Board, path: Path, engine: str) -> None:
     if board.nvm is None:
         raise EmulatorError(f"{board.name} has no non-volatile memory to keep", hint="see [nvm] in its board file")
-    cannot_write = board.emulator is not None and board.emulator.engine == engine and not board.emulator.saves
-    if cannot_write or (engine == "qemu" and not board.nvm.mapped):
+    if not board.saves_in(engine):
         raise EmulatorError(
             f"{engine} does not emulate the memory in which {board.name} keeps what it has learned",
             cause="it cannot write that flash"

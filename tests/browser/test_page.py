@@ -51,7 +51,7 @@ def streaming(fake, folder, *options, ends=False):
 @contextlib.contextmanager
 def serving(fake, folder, *arguments, ends=False):
     """A command with its page in a process of its own; the address it prints. `ends`: it ends by itself."""
-    command = [sys.executable, "-m", "edgelearn.cli", *arguments, "--port", fake.url, "--web", "--web-port", "0"]
+    command = [sys.executable, "-m", "edgelearn", *arguments, "--port", fake.url, "--web", "--web-port", "0"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "default"}
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
     try:

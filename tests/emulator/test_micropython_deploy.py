@@ -60,7 +60,7 @@ def folder(boards: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def package(folder: Path) -> Package:
-    return pipeline.build_package(folder).package
+    return pipeline.build_package(folder)
 
 
 @pytest.fixture(scope="module")

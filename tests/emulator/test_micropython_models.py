@@ -53,7 +53,7 @@ def files(bundle: Path, folder: Path, kernels: Kernels, board: Board | None = No
     """What goes onto the board, by its path there."""
     board = board or load_board(BOARD)
     pipeline.generate(read_bundle(bundle), board, folder / "p", output=Output.MICROPYTHON, kernels=kernels)
-    package = pipeline.build_package(folder / "p").package
+    package = pipeline.build_package(folder / "p")
     return {path: (package.folder / path).read_bytes() for path in package.sizes_bytes}
 
 

@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from edgelearn.board import board_names, load_board
 from edgelearn.board.ways import DfuUtil
+from edgelearn.board.words import softdevice_words
 from edgelearn.firmware.flash.choose import Surroundings, boards_of, is_probe, offers_drive
-from edgelearn.firmware.flash.drives import NO_SOFTDEVICE, FoundDrive
 from edgelearn.firmware.flash.ports import SerialPort, UsbDevice, identifier
 
 
@@ -69,7 +69,7 @@ def find_devices(here: Surroundings) -> tuple[FoundDevice, ...]:
             kind="drive",
             name=str(drive.path),
             serial_number=drive.serial_number,
-            description=", ".join(filter(None, (drive.info, _behind(drive)))),
+            description=", ".join(filter(None, (drive.info, softdevice_words(drive.softdevice)))),
             boards=tuple(
                 MaybeBoard(name=name, mode="bootloader" if drive.info else "interface")
                 for name in board_names()
@@ -83,12 +83,6 @@ def find_devices(here: Surroundings) -> tuple[FoundDevice, ...]:
 
 def _identifier(vid: int, pid: int) -> str:
     return identifier(vid, pid) if vid else ""
-
-
-def _behind(drive: FoundDrive) -> str:
-    if drive.softdevice == NO_SOFTDEVICE:
-        return "no SoftDevice"
-    return drive.softdevice and f"SoftDevice {drive.softdevice}"
 
 
 def _boards(device: SerialPort | UsbDevice) -> tuple[MaybeBoard, ...]:

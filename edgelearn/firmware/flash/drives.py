@@ -15,6 +15,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from edgelearn.board.ways import NO_SOFTDEVICE
+
 #: Below these folders systems show drives by their label: Linux, with a folder for each user or without, and macOS.
 ROOTS = (Path("/media"), Path("/run/media"), Path("/Volumes"))
 #: Where Linux says which device a mounted drive is, by the numbers of its file system.
@@ -26,8 +28,6 @@ DETAILS = "DETAILS.TXT"
 #: "SoftDevice: S140 6.1.1"; in between it was "S140 version 6.1.1", and before that "s140 6.1.1" ended the first line
 #: (Adafruit, Adafruit_nRF52_Bootloader, src/usb/uf2/ghostfat.c).
 _SOFTDEVICE = re.compile(r"\b(S\d{3})(?: version)? (\d+(?:\.\d+)*)", re.IGNORECASE)
-#: What it says where there is none.
-NO_SOFTDEVICE = "not found"
 #: As C compilers write them in dates, whatever the language of this machine.
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 #: What interface chips write where they could not program the target.

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgelearn.board import Board, Memory, MemoryKind
-from edgelearn.board.ways import Drive
+from edgelearn.board.ways import NO_SOFTDEVICE, Drive
+from edgelearn.board.words import softdevice_words
 from edgelearn.errors import UnsafeImageError
-from edgelearn.firmware.flash.drives import INFO_UF2, NO_SOFTDEVICE, FoundDrive
+from edgelearn.firmware.flash.drives import INFO_UF2, FoundDrive
 from edgelearn.firmware.flash.image import FlashImage
 from edgelearn.firmware.flash.tool import Erases
 
@@ -111,15 +112,15 @@ def _check_softdevice(board: Board, way: Drive, drive: FoundDrive, begin: int) -
     )
     if starts == begin:
         return
-    wanted = " or ".join(f"SoftDevice {name}" for name, at in way.programs_at.items() if at == begin)
-    there = "no SoftDevice" if drive.softdevice == NO_SOFTDEVICE else f"SoftDevice {drive.softdevice}"
+    wanted = " or ".join(softdevice_words(name) for name, at in way.programs_at.items() if at == begin)
+    there = softdevice_words(drive.softdevice)
     known = f"programs start at 0x{starts:x}" if starts is not None else "the board file does not know it"
     raise UnsafeImageError(
         f"the image begins at 0x{begin:x}, where the bootloader of this {board.name} does not start a program",
         cause=f"on the board is {there}: {known}; the image is for {wanted or 'something else'}",
         hint=(
             f"put {wanted} on the board, which its maker's or Adafruit's package of bootloader and SoftDevice does; "
-            if wanted and NO_SOFTDEVICE not in wanted
+            if wanted and softdevice_words(NO_SOFTDEVICE) not in wanted
             else ""
         )
         + f"or is it another board? {drive.path / INFO_UF2} says what it is\n"
