@@ -21,6 +21,7 @@ bytes are a constant of the firmware, written by `pack_record` and read by `unpa
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 import struct
 import zlib
@@ -236,6 +237,12 @@ class Message(Struct, frozen=True, kw_only=True):
     def size_bytes(self) -> int:
         """Bytes of the fixed part."""
         return struct.calcsize(self.format)
+
+    @property
+    def places(self) -> tuple[tuple[Field, int], ...]:
+        """Each field with its offset in bytes."""
+        sizes = (struct.calcsize("<" + field.type.value) for field in self.fields)
+        return tuple(zip(self.fields, itertools.accumulate(sizes, initial=0), strict=False))
 
     @property
     def least_bytes(self) -> int:
@@ -714,11 +721,8 @@ def constant_values() -> dict[str, int | str]:
         values |= {f"{prefix}_{code.name}": int(code) for code in codes}
     for layout in MESSAGES:
         name = layout.type.name
-        offset = 0
-        for field in layout.fields:
-            values[f"{name}_{field.name.upper()}"] = offset
-            offset += struct.calcsize("<" + field.type.value)
-        values |= {f"{name}_BYTES": offset, f"{name}_FORMAT": layout.format}
+        values |= {f"{name}_{field.name.upper()}": offset for field, offset in layout.places}
+        values |= {f"{name}_BYTES": layout.size_bytes, f"{name}_FORMAT": layout.format}
     return values
 
 
@@ -741,11 +745,9 @@ def c_header() -> str:
     for layout in MESSAGES:
         name = layout.type.name
         lines += ["", f"/* {name}{': then ' + layout.tail if layout.tail else ''} */"]
-        offset = 0
-        for field in layout.fields:
-            lines.append(
-                f"#define ELEARN_{name}_{field.name.upper()} {offset}u /* {field.type.name.lower()}: {field.meaning} */"
-            )
-            offset += struct.calcsize("<" + field.type.value)
-        lines.append(f"#define ELEARN_{name}_BYTES {offset}u")
+        lines += [
+            f"#define ELEARN_{name}_{field.name.upper()} {offset}u /* {field.type.name.lower()}: {field.meaning} */"
+            for field, offset in layout.places
+        ]
+        lines.append(f"#define ELEARN_{name}_BYTES {layout.size_bytes}u")
     return "\n".join([*lines, "", "#endif", ""])

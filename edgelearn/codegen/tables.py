@@ -288,7 +288,7 @@ def make_tables(plan: Plan, layouts: Mapping[str, Layout]) -> Tables:
             "row_rho": (lists["row_rho"] + 12, lists["row_rho"] + 16),
         }
         constants = {name: (address.offset, size) for name, (address, size) in initial.items()}
-        structs = {"head_params": params.offset, "head_state": state.offset, "head_result": result.offset}
+        structs = {"head_state": state.offset, "head_result": result.offset}
     return Tables(
         tables=bytes(writer.tables),
         weights=bytes(writer.weights),

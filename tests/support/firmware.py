@@ -167,8 +167,8 @@ def build(files: dict[str, str], *, compiler: str = "cc", flags: tuple[str, ...]
 
 def build_runner(files: dict[str, str]) -> Path:
     """The model and its kernels without link and driver: samples on stdin, outputs on stdout."""
-    files = {**files, "src/runner.c": _RUNNER}
-    return _link(files, ["src/model.c", "src/runner.c", *_kernels(files)], "cc", SANITIZE_FLAGS)
+    files = {**files, "src/model.c": files["src/model.c"] + _RUNNER}
+    return _link(files, ["src/model.c", *_kernels(files)], "cc", SANITIZE_FLAGS)
 
 
 def run_model(files: dict[str, str], samples: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
@@ -259,8 +259,14 @@ def _link(files: dict[str, str], sources: Iterable[str], compiler: str, flags: t
     objects = [_compiled(files, source, compiler, flags) for source in sources]
     with tempfile.NamedTemporaryFile(dir=_cache(), prefix="firmware_", delete=False) as file:
         program = Path(file.name)
-    _run([compiler, *flags, "-o", str(program), *map(str, objects), "-lm"], _cache())
+    _run([compiler, *flags, *_linker(), "-o", str(program), *map(str, objects), "-lm"], _cache())
     return program
+
+
+@cache
+def _linker() -> tuple[str, ...]:
+    """Thousands of programs are linked: gold takes half the time, where it is installed."""
+    return ("-fuse-ld=gold",) if shutil.which("ld.gold") else ()
 
 
 def _compiled(files: dict[str, str], source: str, compiler: str, flags: tuple[str, ...]) -> Path:

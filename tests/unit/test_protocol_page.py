@@ -31,10 +31,10 @@ def tables() -> str:
         lines += [f"### {layout.type.name}, 0x{int(layout.type):02X}{kind}", ""]
         if layout.fields:
             lines += ["| offset | type | field | meaning |", "|---:|---|---|---|"]
-            offset = 0
-            for field in layout.fields:
-                lines.append(f"| {offset} | {field.type.name.lower()} | `{field.name}` | {field.meaning} |")
-                offset += protocol.struct.calcsize("<" + field.type.value)
+            lines += [
+                f"| {offset} | {field.type.name.lower()} | `{field.name}` | {field.meaning} |"
+                for field, offset in layout.places
+            ]
         else:
             lines.append("No fields.")
         lines += ["", *([f"Tail: {layout.tail}.", ""] if layout.tail else [])]

@@ -132,7 +132,7 @@ def _count(head: IntegerHead, seen: Counter[str]) -> None:
     seen[plan.loss.value] += 1
 
 
-@examples(60)
+@examples(30)
 @given(st.data())
 def test_refused_learning_rates_are_the_same(data):
     drawn = Drawn(data)

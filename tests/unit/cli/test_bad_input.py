@@ -137,10 +137,11 @@ def test_a_file_that_is_no_bundle(tmp_path, bundle):
     np.savez(tmp_path / "x.npz", x=np.zeros(3))
     run("inspect", tmp_path / "x.npz", code=15, says=["it is an archive without manifest.json"])
     run("boards", "--fits", tmp_path, code=15, says=["it is a folder", f"`edgelearn convert {tmp_path} -o"])
-    (tmp_path / "m.keras").write_bytes(b"no model")
-    for argv in (("boards", "--fits"), ("inspect",)):
-        says = ["is not an edgelearn bundle (.elb)", "its content is not that of an .elb file", "m.elb` makes one"]
-        run(*argv, tmp_path / "m.keras", code=15, says=says)
+    for name in ("m.keras", "M.H5", "m.hdf5"):
+        (tmp_path / name).write_bytes(b"no model")
+        for argv in (("boards", "--fits"), ("inspect",)):
+            says = ["is not an edgelearn bundle (.elb)", "its content is not that of an .elb file", ".elb` makes one"]
+            run(*argv, tmp_path / name, code=15, says=says)
     data = bytearray(bundle.read_bytes())
     data[len(data) // 2] ^= 0xFF
     bundle.write_bytes(bytes(data))
@@ -159,6 +160,16 @@ def test_a_library_is_not_emulated(tmp_path, bundle, samples):
     argv = ["generate", str(bundle), "--board", "netduinoplus2", "--target", "library", "-o", str(folder)]
     assert CliRunner().invoke(main, argv).exit_code == 0
     says = ["is a library, which becomes part of your own firmware"]
+    run("emulate", folder, code=errors.OptionError.exit_code, says=says)
+    argv = ("stream", "--port", "emulate", "--project", folder, "--data", samples, "--predict")
+    run(*argv, "--runs", tmp_path / "runs", code=errors.OptionError.exit_code, says=says)
+
+
+def test_a_micropython_project_is_not_emulated(tmp_path, bundle, samples):
+    folder = tmp_path / "package"
+    argv = ["generate", str(bundle), "--board", "nano33ble", "--target", "micropython", "-o", str(folder)]
+    assert CliRunner().invoke(main, argv).exit_code == 0
+    says = ["MicroPython is not emulated", "`edgelearn flash` puts the package onto a board"]
     run("emulate", folder, code=errors.OptionError.exit_code, says=says)
     argv = ("stream", "--port", "emulate", "--project", folder, "--data", samples, "--predict")
     run(*argv, "--runs", tmp_path / "runs", code=errors.OptionError.exit_code, says=says)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -544,7 +543,7 @@ def test_micropython_itself_goes_first_where_it_does_not_answer(
     firmware.write_bytes(b"\xe9" + bytes(5000))
     folder = project(tmp_path, SERIAL, Output.MICROPYTHON)
     package = Package(folder=folder / "build", sizes_bytes={"model/weights.bin": 10, "main.py": 20}, compiler="")
-    monkeypatch.setattr("edgelearn.pipeline.build_package", lambda folder: SimpleNamespace(package=package))
+    monkeypatch.setattr("edgelearn.pipeline.build_package", lambda folder: package)
     bench.program("esptool", ("esptool v5.6.0\n5.6.0\n", 0), ("Hash of data verified.\n", 0))
     found = Found(name="micropython", version=(1, 25, 0), mpy=0, machine="", build="", heap_free_bytes=0)
     made = Deployment(
@@ -580,6 +579,10 @@ def test_micropython_itself_goes_first_where_it_does_not_answer(
         count = len(bench.calls("esptool"))
         error = invoke("flash", folder, "--firmware", firmware, "--force", "--romfs", code=FlashError.exit_code).stderr
         assert "no room in ROM" in error
+        assert len(bench.calls("esptool")) == count
+        # Nor is a way that no package goes by.
+        words = ("flash", folder, "--firmware", firmware, "--force", "--method", "openocd")
+        assert "cannot be flashed with openocd" in invoke(*words, code=NoFlasherError.exit_code).stderr
         assert len(bench.calls("esptool")) == count
     error = invoke("flash", folder, "--firmware", folder, code=OptionError.exit_code).stderr
     assert "is a folder, not a firmware's file" in error

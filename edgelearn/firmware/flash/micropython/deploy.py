@@ -114,13 +114,15 @@ def _carry_out(repl: RawRepl, made: Deployment, board: Board, say: Callable[[str
                 _replace(repl, made, path, made.files[path], board)
             else:
                 repl.write_file(on_device(found, path), made.files[path])
-    except DeviceRaisedError as error:
+    except (DeviceRaisedError, FlashError) as error:
         # What is half there would take the room of what somebody needs, and an old main.py serves its owner.
         with contextlib.suppress(DeviceRaisedError, FlashError):
-            if path in made.write:
+            if path in made.write and isinstance(error, DeviceRaisedError):
                 _remove(repl, found, [new_name(path) if path in _REPLACED else path])
             if made.aside:
                 repl.exec(f"os.rename({on_device(found, made.aside)!r},{on_device(found, MAIN)!r})")
+        if isinstance(error, FlashError):
+            raise
         raise _raised(error, board, made, path) from error
 
 

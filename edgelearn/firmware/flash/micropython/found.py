@@ -44,8 +44,11 @@ try:
 except OSError:
  _sizes=(0,)*10
 """
-#: What a firmware may have been built without: to compare files here, for the link there.
-_NEEDED = (("hashlib", "sha256"), ("select", "poll"), ("micropython", "kbd_intr"))
+#: What a firmware may have been built without: to compare files here, for main.py and the link there.
+_NEEDED = (
+    *(("hashlib", "sha256"), ("select", "poll"), ("micropython", "kbd_intr")),
+    *(("array", "array"), ("struct", "pack"), ("time", "ticks_ms")),
+)
 _PROBE = f"""\
 _found=[]
 for m,n in {_NEEDED}:
@@ -112,7 +115,7 @@ def look(repl: RawRepl) -> Found:
     """What answers, as far as it tells: nothing is written.
 
     Raises:
-        FlashError: it is no MicroPython, or too old to tell; see also `RawRepl.exec`.
+        DeviceRaisedError, FlashError: see `RawRepl.exec`.
     """
     name, version = repl.value("(_python.name,tuple(_python.version)[:3])", after=_PYTHON)
     machine = repl.value("_machine", after=_MACHINE)

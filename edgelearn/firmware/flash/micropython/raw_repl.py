@@ -29,7 +29,7 @@ TITLE = "edgelearn"
 #: How long a device may take until it listens, and after what a person is asked to help.
 PATIENCE_S = 12.0
 _HELP_S = 3.0
-#: Between two attempts to interrupt what runs: a program of ours leaves the link after 50 ms without another byte.
+#: Between two attempts to interrupt what runs: a program of ours leaves the link at the carriage return after it.
 _QUIET_S = 0.15
 _ANSWER_S = 1.0
 #: How long boot.py may take.

@@ -119,8 +119,8 @@ class Link:
         for place in range(_ALONE):
             state[place] = 0
         state[_ALONE] = state[_AT_REST]
-        if self._is_repl:
-            micropython.kbd_intr(-1)
+        # Where the link has a line of its own, Ctrl-C on the other ends it.
+        micropython.kbd_intr(-1 if self._is_repl else 3)
         try:
             while True:
                 size = receive(state, data, frame, ipoll, readinto, self._any, time.ticks_ms)
@@ -507,7 +507,7 @@ class Link:
     def _region(self, name, index):
         model = self._model
         if name == _REGION_LABELS:
-            return model.head["names"] if facts.LABEL_BYTES else "\n".join(facts.LABELS).encode()
+            return model.head["names"] if facts.LABEL_BYTES else facts.LABELS
         if name == _REGION_BOARD:
             return facts.BOARD.encode()
         if name == _REGION_INTERFACE:

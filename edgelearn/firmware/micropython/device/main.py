@@ -30,8 +30,11 @@ def open_link():
 
         return Link(model.load(), stream, receive_bytes)
     except (ImportError, OSError, ValueError, MemoryError, SyntaxError, AttributeError) as error:
-        print("The model on this board cannot be loaded:", error or type(error).__name__)
-        print("Put it there again with `edgelearn flash`.")
+        print("The model on this board cannot be loaded:", str(error) or type(error).__name__)
+        if isinstance(error, MemoryError):
+            print("The heap is too small for it beside what else runs here; `edgelearn generate` says what it needs.")
+        else:
+            print("Put it there again with `edgelearn flash`.")
 
 
 # Small firmwares leave modules out.

@@ -56,6 +56,24 @@ def largest_s8(values: ptr8, count: int) -> int:
     return best
 
 
+# The same of float32 values, none of them a NaN: their bits are in order where the lower ones of negative values are
+# turned.
+@micropython.viper
+def largest_f32(values: ptr32, count: int) -> int:
+    lower = 1
+    lower = (lower << 31) ^ -1
+    best = 0
+    most = lower ^ -1
+    for i in range(count):
+        value = values[i]
+        if value < 0:
+            value ^= lower
+        if value > most:
+            most = value
+            best = i
+    return best
+
+
 # The number of a name, of so many bytes, among `count` that take `size` bytes each, filled up with zeros; -1 without.
 @micropython.viper
 def find_name(names: ptr8, size: int, count: int, name: ptr8, name_bytes: int) -> int:

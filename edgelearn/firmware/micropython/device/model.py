@@ -18,7 +18,7 @@ from array import array
 from micropython import const
 
 from . import facts
-from .memory import address, copy, find_name, largest_s8, peek16, poke, poke_address, relocate
+from .memory import address, copy, find_name, largest_f32, largest_s8, peek16, poke, poke_address, relocate
 
 # Counters that are saved with the head: their places in Model.counters.
 STEP = const(0)
@@ -94,7 +94,6 @@ class Model:
         self._result = 0
         self.result = bytearray(12)
         self.store = None
-        self._head = None
         if facts.OUTPUTS_OF_HEAD:
             self._prepare_head(saves, prepare, begin)
         else:
@@ -219,10 +218,13 @@ class Model:
         if kind == _INT8:
             return largest_s8(self.outputs[0], size)
         if kind == _FLOAT32:
-            values = struct.unpack("<%df" % (size // 4), self.outputs[0])
-            return values.index(max(values))
+            return largest_f32(self.outputs[0], size // 4)
         # One integer is the answer itself; several are numbers of classes, whose largest says nothing.
-        return struct.unpack("<I", self.outputs[0])[0] & 0xFFFF if size == (4 if kind == _INT32 else 8) else 0
+        return peek16(self.outputs[0]) if size == (4 if kind == _INT32 else 8) else 0
+
+    def _need_head(self):
+        if not self._result:
+            raise TypeError("this model has no trainable layer")
 
     @property
     def confidence(self):
@@ -249,9 +251,8 @@ class Model:
             x: as for predict().
             y: number or name of the class; with a squared error the outputs wanted, or None for the input itself.
         """
+        self._need_head()
         prediction = self.predict(x)
-        if not self._result:
-            raise TypeError("this model has no trainable layer")
         label = self.set_target(y)
         self._run(self._loss)
         self.train(label)
@@ -261,6 +262,7 @@ class Model:
 
     def set_target(self, y):
         """What the last prediction should have been, for loss and train(); the number of the class, if it is one."""
+        self._need_head()
         if facts.LOSS_KIND == _CROSS_ENTROPY:
             if not isinstance(y, int):
                 y = self._number_of(y)
@@ -289,7 +291,8 @@ class Model:
             if 0 < len(wanted) <= facts.LABEL_BYTES:
                 number = find_name(self.head["names"], facts.LABEL_BYTES, self.counters[CLASSES], wanted, len(wanted))
         else:
-            number = facts.LABELS.index(name) if name in facts.LABELS else -1
+            names = self.names
+            number = names.index(name) if name in names else -1
         if number < 0:
             raise ValueError("there is no class " + name)
         return number
@@ -322,6 +325,7 @@ class Model:
     @property
     def loss(self):
         """Of the last sample that was learned, before it was; None before the first."""
+        self._need_head()
         a, b = struct.unpack("<II", self.result[4:12])
         if facts.LOSS_KIND == _CROSS_ENTROPY:
             if not b:
@@ -338,11 +342,13 @@ class Model:
     @property
     def learning_rate(self):
         """Of the trainable layer; setting one that an update could not represent raises ValueError."""
+        self._need_head()
         mantissa, exponent = struct.unpack("<HB", self.learning_rate_bytes)
         return mantissa * 2.0**-exponent
 
     @learning_rate.setter
     def learning_rate(self, value):
+        self._need_head()
         mantissa, exponent = 0, 0
         if value:
             fraction, exponent = math.frexp(value)
@@ -376,7 +382,7 @@ class Model:
     def names(self):
         """Of the classes, or of the outputs."""
         if not facts.LABEL_BYTES:
-            return list(facts.LABELS)
+            return _labels()
         names = bytes(self.head["names"])
         size = facts.LABEL_BYTES
         return [str(names[size * i : size * i + size].rstrip(b"\0"), "utf-8") for i in range(self.counters[CLASSES])]
@@ -424,8 +430,7 @@ class Model:
 
     def save(self):
         """Keep what was learned over a reset; OSError where the file system refuses, and the save before stays."""
-        if self.store is None:
-            raise TypeError("this model has no trainable layer")
+        self._need_head()
         counters = self.counters
         counters[MANTISSA], counters[EXPONENT] = struct.unpack("<HB", self.learning_rate_bytes)
         session, sequence = counters[SESSION], counters[NEXT_SEQUENCE]
@@ -453,6 +458,7 @@ class Model:
 
     def forget(self):
         """Start as generated after the next reset."""
+        self._need_head()
         self.store.forget()
         for i in range(8):
             self.saved[i] = 0
@@ -460,6 +466,7 @@ class Model:
 
     def reset(self):
         """Be as generated again, with the learning rate of now where that is possible; what was saved stays."""
+        self._need_head()
         mantissa, exponent = struct.unpack("<HB", self.learning_rate_bytes)
         self.reset_all()
         self.set_rate(mantissa, exponent)
@@ -472,9 +479,13 @@ class Model:
         size = facts.LABEL_BYTES
         if size:
             names = self.head["names"]
-            for number, name in enumerate(facts.LABELS):
+            for number, name in enumerate(_labels()):
                 name = name.encode()
                 names[size * number : size * (number + 1)] = name + bytes(size - len(name))
+
+
+def _labels():
+    return str(facts.LABELS, "utf-8").split("\n") if facts.LABELS else []
 
 
 def quantise(value, scale, zero_point):

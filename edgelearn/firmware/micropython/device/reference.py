@@ -58,10 +58,6 @@ def requantise_once(value, multiplier, shift):
     return shift_away(value * multiplier, 31 - shift)
 
 
-def in_int8(value):
-    return value if value < 128 else value - 256
-
-
 class Memory:
     """One row of bytes that addresses point into: tables, constants, and RAM, in which tensors and the head lie."""
 
