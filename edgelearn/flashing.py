@@ -143,25 +143,7 @@ def flash(
             f"{folder} is a project for {output.value}, not for MicroPython",
             hint="leave --firmware and --romfs out, or `edgelearn generate --target micropython`",
         )
-    here = choose.look()
-    notes = []
-    try:
-        asked = _check_asked(board, output, here, port=port, method=method, force=force)
-    except PortError as error:
-        if not dry_run:
-            raise
-        notes.append(f"missing: {error.message}; {error.cause}")
-        asked = _Asked(flash_port=port, hello_port=port)
-    candidate = choose.choose(
-        board,
-        here,
-        output=output,
-        method=method,
-        port=asked.flash_port,
-        spare_port=asked.spare_port,
-        force=force,
-        anyway=dry_run,
-    )
+    asked, candidate, notes = _find_way(board, output, port=port, method=method, force=force, dry_run=dry_run)
     if output is Output.BARE_METAL and not (folder / "build" / "firmware.elf").is_file():
         say(f"building {folder}")
         pipeline.build(folder)
@@ -285,23 +267,8 @@ def _is_back(board: Board, port: str) -> bool:
 def _deploy(folder: Path, project: Project, board: Board, package: Package, wish: _Wish, say: _Say) -> Flashed:
     """Put a compiled package onto a board where MicroPython runs, and wait for its hello."""
     output = Output.MICROPYTHON
-    here = choose.look()
-    notes: list[str] = []
-    try:
-        asked = _check_asked(board, output, here, port=wish.port, method=wish.method, force=wish.force)
-    except PortError as error:
-        if not wish.dry_run:
-            raise
-        notes.append(f"missing: {error.message}; {error.cause}")
-        asked = _Asked()
-    candidate = choose.choose(
-        board,
-        here,
-        output=output,
-        method=wish.method,
-        port=asked.flash_port,
-        force=wish.force,
-        anyway=wish.dry_run,
+    asked, candidate, notes = _find_way(
+        board, output, port=wish.port, method=wish.method, force=wish.force, dry_run=wish.dry_run
     )
     job = run.prepare(board, folder, candidate)
     done = Flashed(
@@ -437,6 +404,33 @@ def _check_asked(board: Board, output: Output, here: Surroundings, *, port: str,
         return _Asked(flash_port=port if output is Output.MICROPYTHON else "", hello_port=port)
     port = choose.find_port(here, port)
     return _asked(board, output, here, port, force=force)
+
+
+def _find_way(
+    board: Board, output: Output, *, port: str, method: str, force: bool, dry_run: bool
+) -> tuple[_Asked, Candidate, list[str]]:
+    """What the named port is for, the way to flash, and what a dry run finds missing; see `flash`."""
+    here = choose.look()
+    notes = []
+    try:
+        asked = _check_asked(board, output, here, port=port, method=method, force=force)
+    except PortError as error:
+        if not dry_run:
+            raise
+        notes.append(f"missing: {error.message}; {error.cause}")
+        # A package is compared with what is on the board, a command only shown.
+        asked = _Asked() if output is Output.MICROPYTHON else _Asked(flash_port=port, hello_port=port)
+    candidate = choose.choose(
+        board,
+        here,
+        output=output,
+        method=method,
+        port=asked.flash_port,
+        spare_port=asked.spare_port,
+        force=force,
+        anyway=dry_run,
+    )
+    return asked, candidate, notes
 
 
 def _check_emulated(port: str) -> None:

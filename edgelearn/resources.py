@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+#: The environment variable with the folders of somebody's own board files.
+OWN_BOARDS = "EDGELEARN_BOARDS"
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -15,6 +18,12 @@ def _data_folder(name: str) -> Path:
 def boards_folder() -> Path:
     """The folder of board files, one TOML each."""
     return _data_folder("boards")
+
+
+def own_boards_folders() -> tuple[Path, ...]:
+    """Folders of somebody's own board files, which come before ours: those that EDGELEARN_BOARDS names."""
+    named = os.environ.get(OWN_BOARDS, "").split(os.pathsep)
+    return tuple(Path(folder).expanduser() for folder in named if folder)
 
 
 def templates_folder() -> Path:

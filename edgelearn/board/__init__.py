@@ -4,6 +4,7 @@
     ways.py       the ways to flash, as it lists them
     drivers.py    what each driver asks of one
     checks.py     what is wrong in one beyond its schema
+    wrong_value.py  what does not agree with the schema, in words
     load.py       boards by name or file
     words.py      the same in words, for people
     compilers.py  what each core needs from each compiler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
 import re
 import types
@@ -10,6 +11,13 @@ from typing import Any
 
 import msgspec
 
+from edgelearn.board.checks import meant
+from edgelearn.board.parts import Board
+
+#: What msgspec says.
+_MISSING = re.compile(r"missing required field `([^`]+)`")
+_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
+_WRONG = re.compile(r"[Ii]nvalid (?:enum )?value '([^']*)'")
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -40,9 +48,9 @@ def plain_words(cause: str) -> str:
     if place and not place.endswith("`"):
         return cause
     place = place.removesuffix("`")
-    if field := re.search(r"missing required field `(\w+)`", what):
+    if field := _MISSING.search(what):
         return f"`{field.group(1)}` is missing" + (f" {_section(place)}" if place else "")
-    if field := re.search(r"unknown field `([^`]+)`", what):
+    if field := _UNKNOWN.search(what):
         return f"`{field.group(1)}` is unknown {_section(place)}"
     # The last name is the key, what comes before it the section.
     found = re.fullmatch(r"(.*)\.(\w+)((?:\[[^\]]+\])*)", place)
@@ -59,22 +67,81 @@ def plain_words(cause: str) -> str:
         return f"{where} must be {wanted}, and is {got}"
     if "RFC3339" in what:
         return f"{where} must be {_KINDS['date']}"
-    value = re.search(r"[Ii]nvalid (?:enum )?value '([^']*)'", what)
+    value = _WRONG.search(what)
     return f"{where} cannot be '{value.group(1)}'" if value else f"{where}: {what}"
 
 
-def example(name: str, kind: Any) -> str:
+def hint(cause: str, read: dict[str, Any]) -> str:
+    """What the schema has in the place where the file does not agree with it; empty where nothing could help.
+
+    Args:
+        cause: what msgspec says, such as "Object contains unknown field `x` - at `$.flash[0]`".
+        read: the whole file.
+    """
+    found = re.search(r" - at `\$(.*)`$", cause)
+    place = found.group(1) if found else ""
+    kind, value = _at(place, read)
+    missing, unknown, wrong = _MISSING.search(cause), _UNKNOWN.search(cause), _WRONG.search(cause)
+    if unknown:
+        name = unknown.group(1)
+        keys = sorted(set(kind.__struct_fields__) | ({"method"} if kind.__struct_config__.tag else set()))
+        if place and name in Board.__struct_fields__ and not difflib.get_close_matches(name, keys, n=1):
+            return f"`{name}` belongs before the first [section]"
+        return meant(name, keys, "known keys")
+    if wrong and place.endswith(".method"):
+        return meant(wrong.group(1), _ways(_at(place.removesuffix(".method"), read, whole=True)[0]), "methods")
+    if wrong and isinstance(kind, enum.EnumMeta):
+        return meant(wrong.group(1), _values(kind), "possible are")
+    if place.startswith(".flash[") and "missing required field `method`" in cause:
+        return f"methods: {', '.join(_ways(_at(place, read, whole=True)[0]))}"
+    if missing:
+        return _example(missing.group(1), typing.get_type_hints(kind).get(missing.group(1)))
+    if place.endswith("[...]") and isinstance(value, dict):
+        return f"not a whole number: {', '.join(name for name, one in value.items() if type(one) is not int)}"
+    if cause.startswith("Expected `int") and not place.endswith("]"):
+        return _example(place.rpartition(".")[2], int)
+    return ""
+
+
+def _at(place: str, read: dict[str, Any], *, whole: bool = False) -> tuple[Any, Any]:
+    """The schema's type and the file's value in a place such as `.flash[0].enter`.
+
+    Args:
+        place: as msgspec tells it, without the dollar sign.
+        read: the whole file.
+        whole: leave a union of several structs, instead of the one whose tag the file has.
+    """
+    kind: Any = Board
+    value: Any = read
+    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", place):
+        if name == "method":
+            break
+        if name:
+            kind, value = typing.get_type_hints(kind)[name], value.get(name)
+            kind = _of_optional(kind)
+        else:
+            kind, value = typing.get_args(kind)[0], value[int(index)]
+            if not whole and _ways(kind):
+                named = [o for o in typing.get_args(kind) if o.__struct_config__.tag == value.get("method")]
+                kind = named[0] if named else kind
+    return kind, value
+
+
+def _ways(kind: Any) -> list[str]:
+    """The tags of a union of structs, sorted; none where it is no union."""
+    return sorted(str(one.__struct_config__.tag) for one in typing.get_args(kind))
+
+
+def _example(name: str, kind: Any) -> str:
     """What a key looks like in a file; empty where that cannot be said in a few words.
 
     Args:
         name: of the key.
         kind: the schema's type of it.
     """
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        kind = next(one for one in typing.get_args(kind) if one is not types.NoneType)
+    kind = _of_optional(kind)
     if isinstance(kind, enum.EnumMeta):
-        values: list[enum.Enum] = list(kind)
-        return f"`{name}` is one of {', '.join(str(one.value) for one in values)}"
+        return f"`{name}` is one of {', '.join(_values(kind))}"
     if kind is int:
         number = next((text for end, text in _NUMBERS.items() if name.endswith(end)), "16")
         return f"it looks like `{name} = {number}`"
@@ -89,6 +156,18 @@ def example(name: str, kind: Any) -> str:
     if typing.get_origin(kind) is tuple and isinstance(of[0], type) and issubclass(of[0], msgspec.Struct):
         return f"there is a section [[{name}]] for each"
     return ""
+
+
+def _of_optional(kind: Any) -> Any:
+    """A type without None."""
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return next(one for one in typing.get_args(kind) if one is not types.NoneType)
+    return kind
+
+
+def _values(kind: enum.EnumMeta) -> list[str]:
+    values: list[enum.Enum] = list(kind)
+    return [str(one.value) for one in values]
 
 
 def _section(place: str) -> str:

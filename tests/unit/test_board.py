@@ -314,7 +314,7 @@ def test_of_two_mistakes_one_is_told(tmp_path: Path) -> None:
     assert caught.value.cause == "clock_hz is 0, which is no frequency"
     with pytest.raises(BoardFileError) as caught:
         load_board_file(write(tmp_path, text.replace("clock_hz = 0", "clock_hz = 16_000_000")))
-    assert caught.value.cause == "stack_bytes is 1020, which is no multiple of 8"
+    assert caught.value.cause == "stack_bytes is 1020, and must be a multiple of 8, from 0 on"
 
 
 def test_nvm_ends_the_flash_that_the_image_may_use(tmp_path: Path) -> None:

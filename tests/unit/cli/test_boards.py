@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -151,6 +153,38 @@ def test_residual_needs_fits() -> None:
     result = run("--residual", "none")
     assert result.exit_code == 2
     assert "--residual goes with --fits" in result.stderr
+
+
+def test_files_of_somebodys_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Path) -> None:
+    """In folders of their own: found by name wherever a board is named, and before a file of ours."""
+    text = (resources.boards_folder() / f"{SMALLEST}.toml").read_text(encoding="utf-8")
+    new, instead = tmp_path / "new", tmp_path / "instead"
+    for folder, name in ((new, "mine"), (instead, SMALLEST)):
+        folder.mkdir()
+        own = re.sub(r"^name = .*$", f'name = "{name}"', text, count=1, flags=re.MULTILINE)
+        own = re.sub(r"^title = .*$", f'title = "A {folder.name} one"', own, count=1, flags=re.MULTILINE)
+        (folder / f"{name}.toml").write_text(own, encoding="utf-8")
+    monkeypatch.setenv(resources.OWN_BOARDS, os.pathsep.join((str(new), str(instead))))
+    assert set(board_names()) == {*(board.name for board in BOARDS), "mine"}
+    assert "A new one" in run("mine").output
+    assert "A instead one" in run(SMALLEST).output
+    bundle, project = str(tmp_path / "small.elb"), str(tmp_path / "p")
+    for argv in (["convert", str(small), "-o", bundle], ["generate", bundle, "--board", "mine", "-o", project]):
+        done = CliRunner().invoke(main, argv)
+        assert done.exit_code == 0, done.output
+    monkeypatch.delenv(resources.OWN_BOARDS)
+    told = CliRunner().invoke(main, ["build", project])
+    assert told.exit_code == UnknownBoardError.exit_code
+    assert "there is no board mine" in told.stderr
+
+
+def test_a_folder_of_ones_own_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(resources.OWN_BOARDS, str(tmp_path / "absent"))
+    for argv in (["boards"], ["boards", SMALLEST], ["devices"]):
+        told = CliRunner().invoke(main, argv)
+        assert told.exit_code == BoardFileError.exit_code
+        assert f"{tmp_path / 'absent'} is no folder of board files" in told.stderr
+        assert resources.OWN_BOARDS in told.stderr
 
 
 @pytest.fixture
