@@ -94,7 +94,8 @@ def check_sensor(device: Device) -> None:
         raise DeviceRefusedError(
             "the device takes no samples by itself",
             cause="its firmware was generated without a sensor",
-            hint="generate it with --sensor FILE.c; or stream samples to it and watch with `edgelearn stream --web`",
+            hint="generate it with --sensor FILE.c (with MicroPython main.py reads one); or stream samples to it and "
+            "watch with `edgelearn stream --web`",
         )
 
 

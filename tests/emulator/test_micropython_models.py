@@ -19,8 +19,9 @@ from edgelearn.bundle import read_bundle
 from edgelearn.cli import main
 from edgelearn.codegen import Kernels, package_need
 from edgelearn.convert.litert import ReferenceInterpreter
-from edgelearn.errors import DeviceTimeoutError, DoesNotFitError
+from edgelearn.errors import DeviceRefusedError, DeviceTimeoutError, DoesNotFitError
 from edgelearn.host.device import open_device
+from edgelearn.host.telemetry import read_run
 from edgelearn.training import make_head, plan_training
 from edgelearn.verification import verify_device
 from tests.support.bundles import write_model
@@ -189,6 +190,37 @@ def test_the_heap_is_predicted(name: str, kernels: Kernels, tmp_path: Path, requ
         with emulated.repl() as repl:
             taken = int(repl.exec(_MEASURE))
     assert abs(taken - predicted) <= max(512, 0.02 * taken), (taken, predicted)
+
+
+def test_the_commands_of_a_host_work_as_with_any_board(small: Path, tmp_path: Path):
+    contents = files(small, tmp_path, Kernels.VIPER)
+    script = contents.pop("main.py").decode()
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(1).normal(size=(40, 8, 8, 1)), y=np.arange(40) % 4)
+    with LinkedProgram(script, heap_bytes=heap_bytes(), files=contents, timeout_s=300) as program:
+
+        def run(*argv: object, code: int = 0) -> str:
+            result = CliRunner().invoke(main, [*(str(word) for word in argv), "--port", program.url])
+            assert result.exit_code == code, result.output
+            return result.output
+
+        runs = tmp_path / "runs"
+        assert "done: 40 samples" in run("stream", "--data", tmp_path / "d.npz", "--train", "--runs", runs)
+        (folder,) = runs.iterdir()
+        kept = read_run(folder)
+        assert [record.step for record in kept.records] == list(range(1, 41))
+        assert kept.summary.statistics.heap_free_bytes > 0
+        assert "40" in run("head", "show")
+        assert "class 4 is fifth" in run("head", "add-class", "fifth")
+        run("head", "pull", "--bundle", small, "-o", tmp_path / "learned.elb")
+        run("head", "reset")
+        run("head", "push", tmp_path / "learned.elb")
+        run("head", "save")
+        assert "fifth" in run("head", "show")
+        assert "the device takes no samples by itself" in run(
+            "monitor", "--runs", runs, code=DeviceRefusedError.exit_code
+        )
+        assert "exact: nothing differs" in run("verify", small, "--samples", 4, "--train-steps", 20)
+        assert not program.errors()
 
 
 def test_a_model_that_the_heap_cannot_hold_is_refused(tmp_path: Path):

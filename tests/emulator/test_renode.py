@@ -131,7 +131,7 @@ def test_the_robot_file_runs(tmp_path, monkeypatch):
     assert board.emulator is not None
     stand_in(tmp_path / "bin", monkeypatch, STAND_IN.format(python=sys.executable, machine=board.emulator.machine))
     command = tmp_path / "bin" / "edgelearn"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edgelearn.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edgelearn "$@"\n')
     command.chmod(0o755)
     write_model(tmp_path / "small.tflite")
     convert = CliRunner().invoke(main, ["convert", str(tmp_path / "small.tflite"), "-o", str(tmp_path / "small.elb")])

@@ -216,7 +216,7 @@ def killed_stream(tmp_path: Path, after_steps: int, *, printed: bool = False) ->
         # A line comes every two seconds; the stream must not end before.
         argv += ["--rate-hz", "500"]
     with FakeDevice() as fake, log.open("wb") as out:
-        command = [sys.executable, "-m", "edgelearn.cli", "stream", "--port", fake.url, *argv]
+        command = [sys.executable, "-m", "edgelearn", "stream", "--port", fake.url, *argv]
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
         while process.poll() is None and (
             fake.step < after_steps or (printed and not re.search(r"^\d+/", log.read_text(), re.M))
