@@ -11,9 +11,9 @@ from edgelearn import pipeline
 from edgelearn.arena_plot import draw_arena
 from edgelearn.board import Board, Output
 from edgelearn.bundle import Bundle, read_bundle
-from edgelearn.codegen import Plan, check_fit, check_heap, package_need
+from edgelearn.codegen import Plan, check_fit, check_package
 from edgelearn.codegen.plan import AUTOSAVE_STEPS, BAUD
-from edgelearn.errors import DoesNotFitError
+from edgelearn.errors import DoesNotFitError, OptionError, UnsupportedOpError
 from edgelearn.ir import Graph, Op
 from edgelearn.recipe import Residual
 from edgelearn.store import FlashLife, flash_life, line_samples_per_s
@@ -215,11 +215,11 @@ def fit(plan: Plan, *, autosave_steps: int = AUTOSAVE_STEPS, rate_hz: float | No
     problem = hint = ""
     try:
         if plan.output is Output.MICROPYTHON:
-            check_heap(plan.board, package_need(plan))
+            check_package(plan)
         else:
             check_fit(plan)
-    except DoesNotFitError as error:
-        problem, hint = f"{error.message}; {error.cause}", error.hint
+    except (DoesNotFitError, OptionError, UnsupportedOpError) as error:
+        problem, hint = "; ".join(filter(None, (error.message, error.cause))), error.hint
     by_purpose = {"head": 0, "link": 0, "activations": 0}
     for buffer in plan.buffers:
         by_purpose[buffer.purpose] += buffer.size_bytes

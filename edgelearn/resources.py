@@ -23,7 +23,8 @@ def boards_folder() -> Path:
 def own_boards_folders() -> tuple[Path, ...]:
     """Folders of somebody's own board files, which come before ours: those that EDGELEARN_BOARDS names."""
     named = os.environ.get(OWN_BOARDS, "").split(os.pathsep)
-    return tuple(Path(folder).expanduser() for folder in named if folder)
+    # Unlike Path.expanduser() it leaves a user as it is whom nobody knows.
+    return tuple(Path(os.path.expanduser(folder)) for folder in named if folder)  # noqa: PTH111
 
 
 def templates_folder() -> Path:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 
 import pytest
 
+from edgelearn.resources import OWN_BOARDS
 from tests.support.tools import OPTIONAL, is_strict
+
+# Before any test's module looks for boards: those of the person who runs the tests are not the project's.
+os.environ.pop(OWN_BOARDS, None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

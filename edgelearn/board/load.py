@@ -63,6 +63,9 @@ def board_names() -> tuple[str, ...]:
     """The names of all boards that can be used, sorted.
 
     Each file that is not valid is left out with a BoardFileWarning: only who asks for that board minds.
+
+    Raises:
+        BoardFileError: a folder of somebody's own is not there.
     """
     return tuple(name for name, path in _files().items() if _is_valid(path))
 
@@ -72,7 +75,7 @@ def load_board(name: str) -> Board:
 
     Raises:
         UnknownBoardError: there is no such board; names the closest.
-        BoardFileError: its file is not valid.
+        BoardFileError: its file is not valid, or a folder of somebody's own is not there.
     """
     files = _files()
     if name not in files:
@@ -103,16 +106,18 @@ def _files() -> dict[str, Path]:
     """The file of each board, by name, sorted; of two the one that is somebody's own.
 
     Raises:
-        BoardFileError: a folder for somebody's own cannot be read.
+        BoardFileError: a folder of somebody's own is not there.
     """
-    found: dict[str, Path] = {}
-    for folder in (*resources.own_boards_folders(), resources.boards_folder()):
+    own = resources.own_boards_folders()
+    for folder in own:
         if not folder.is_dir():
             raise BoardFileError(
                 f"{folder} is no folder of board files",
                 cause=f"it does not exist, or is no folder, and {resources.OWN_BOARDS} names it",
                 hint=f"set {resources.OWN_BOARDS} to the folders of your own board files, or leave it unset",
             )
+    found: dict[str, Path] = {}
+    for folder in (*own, resources.boards_folder()):
         for path in folder.glob("*.toml"):
             found.setdefault(path.stem, path)
     return dict(sorted(found.items()))

@@ -3,7 +3,7 @@
 from edgelearn.codegen.arduino import emit_arduino
 from edgelearn.codegen.emit import SensorSource, contents_bytes, emit_project
 from edgelearn.codegen.library import emit_library
-from edgelearn.codegen.micropython import check_heap, emit_micropython, package_need
+from edgelearn.codegen.micropython import check_package, emit_micropython, package_need
 from edgelearn.codegen.plan import Kernels, Plan, check_fit, plan_firmware, unkept_words
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "Plan",
     "SensorSource",
     "check_fit",
-    "check_heap",
+    "check_package",
     "contents_bytes",
     "emit_arduino",
     "emit_library",

@@ -136,6 +136,23 @@ def check_heap(board: Board, needed: PackageNeed) -> None:
     )
 
 
+def _check_residual(plan: Plan) -> None:
+    if plan.residual is Residual.FLOAT:
+        raise OptionError(
+            "a head in floating point exists in C only", hint="--residual int8, stochastic or none with MicroPython"
+        )
+
+
+def check_package(plan: Plan) -> None:
+    """Refuse a plan whose package the board cannot take.
+
+    Raises:
+        OptionError, DoesNotFitError, UnsupportedOpError: as for `emit_micropython`.
+    """
+    _check_residual(plan)
+    check_heap(plan.board, package_need(plan))
+
+
 def link_kernels(plan: Plan, tables: Tables) -> Linked:
     """The machine code of all functions that the tables call.
 
@@ -316,10 +333,7 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
         DoesNotFitError: the board's heap cannot hold it.
         UnsupportedOpError: an op has no kernel of that kind.
     """
-    if plan.residual is Residual.FLOAT:
-        raise OptionError(
-            "a head in floating point exists in C only", hint="--residual int8, stochastic or none with MicroPython"
-        )
+    _check_residual(plan)
     tables = make_tables(plan, load_layouts())
     contents, linked = tables.tables, None
     folder = resources.firmware_folder() / "micropython" / "device"

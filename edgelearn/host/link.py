@@ -94,8 +94,9 @@ LISTEN_S = 0.2
 _ASK_FOR_PROMPT = b"\r\x02"
 #: With this byte, Ctrl-C, MicroPython ends what it runs while it starts: its file system may never appear.
 _INTERRUPT = 3
-#: Of so many numbers in a row one gives a HELLO without it, unless the session's number has it.
-_HARMLESS_WITHIN = 1000
+#: Of so many numbers, so far apart that all bytes but the highest change, one gives a HELLO without it, unless the
+#: session's number has it.
+_HARMLESS_WITHIN, _HARMLESS_STEP = 1000, 0x01_0101
 _PROMPT_S = 1.0
 #: A vendor's own build names a tag or a commit of its own.
 _BANNER = re.compile(r"MicroPython \S+ on \d{4}-\d{2}-\d{2}; .+")
@@ -542,9 +543,9 @@ class Link:
     def _harmless(self, type_: MessageType, payload: bytes) -> int:
         """A number of reading with which a request holds no Ctrl-C; the next one where there is none.
 
-        HELLO goes to boards that may be starting, see `_INTERRUPT`; all others wait for its reply.
+        HELLO goes to boards that may be starting, see `_INTERRUPT`; all others wait for its first reply.
         """
-        numbers = ((self._next_reading + skipped) % READING for skipped in range(_HARMLESS_WITHIN))
+        numbers = ((self._next_reading + skipped * _HARMLESS_STEP) % READING for skipped in range(_HARMLESS_WITHIN))
         harmless = (n for n in numbers if _INTERRUPT not in encode_frame(type_, READING | n, payload))
         return next(harmless, self._next_reading)
 

@@ -382,31 +382,6 @@ def test_what_a_small_firmware_lacks_is_said(before: str, files: dict[str, bytes
     assert shown == (expected if missing else "")
 
 
-#: In place of the module: Ctrl-C comes when it can be told apart no longer, and once more after that.
-_INTERRUPTED = """\
-import sys
-import micropython as whole
-class Line:
-    left = 3
-    def __getattr__(self, name):
-        return getattr(whole, name)
-    def kbd_intr(self, byte):
-        whole.kbd_intr(byte)
-        if byte == -1 and self.left:
-            self.left -= 1
-            raise KeyboardInterrupt
-sys.modules["micropython"] = Line()
-sys.path.insert(0, ".")
-"""
-
-
-def test_ctrl_c_of_a_host_that_is_talking_already_does_not_stop_the_start():
-    package = _package(load_graph(small_model()))
-    script = _INTERRUPTED + package.pop("main.py").decode()
-    with LinkedProgram(script, heap_bytes=400_000, files=package) as program, open_device(program.url) as device:
-        assert device.info.board == "nano33ble"
-
-
 @pytest.mark.parametrize(("board", "expected"), [("nrf52840dk", 63), ("nano33ble", 256)])
 def test_a_host_is_told_what_the_line_of_the_repl_takes(board: str, expected: int):
     package = _package(load_graph(small_model()), board=board)

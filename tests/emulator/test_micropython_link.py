@@ -356,6 +356,36 @@ def board(files: dict[str, bytes]) -> Iterator[EmulatedBoard]:
         yield board
 
 
+#: Before main.py, in place of the module: a host has time to send Ctrl-C before it is off, raised at the next jump.
+_TALKED_TO = """\
+import sys
+import micropython as whole
+class Line:
+    calls = 0
+    def __getattr__(self, name):
+        return getattr(whole, name)
+    def kbd_intr(self, byte):
+        self.calls += 1
+        sys.stdout.write("call %d." % self.calls)
+        if self.calls < 3:
+            sum(range(1000000))
+        whole.kbd_intr(byte)
+sys.modules["micropython"] = Line()
+"""
+
+
+def test_a_host_that_talks_already_does_not_stop_the_start(files):
+    with running({**files, "main.py": _TALKED_TO.encode() + files["main.py"]}) as board:
+        with Console(board.url) as console:
+            console.send(b"\x02\x04")
+            for call in (1, 2):
+                console.read_until(b"call %d." % call)
+                console.send(b"\x03")
+            console.read_until(b"call 3.")
+        with open_device(board.url) as device:
+            assert device.info.board == BOARD
+
+
 def test_no_sample_is_lost_or_applied_twice_over_a_bad_line(board, plan):
     with (
         LossyProxy(board.url, ALL_FAULTS, seed=1) as line,

@@ -64,6 +64,21 @@ def test_a_plan_moved_to_a_board_is_the_boards_own(bundles: dict[str, Bundle], n
             break
 
 
+def test_inspect_tells_a_board_that_takes_micropython_alone(bundles: dict[str, Bundle]) -> None:
+    board = next(board for board in BOARDS if board.micropython and board.arduino and not board.micropython.romfs_bytes)
+    alone = msgspec.structs.replace(board, arduino=None)
+    assert alone.outputs == (Output.MICROPYTHON,)
+    assert fit(pipeline.plan(bundles["wide"], alone)).fits
+    told = fit(pipeline.plan(bundles["wide"], alone, residual=Residual.FLOAT))
+    assert (told.fits, told.problem) == (False, "a head in floating point exists in C only")
+    assert alone.micropython
+    small = msgspec.structs.replace(alone, micropython=msgspec.structs.replace(alone.micropython, heap_bytes=40_000))
+    told = fit(pipeline.plan(bundles["wide"], small))
+    assert not told.fits
+    assert "40,000" in told.problem
+    assert "MicroPython's heap" in told.problem
+
+
 @pytest.mark.parametrize("name", ["small", "wide"])
 def test_bare_metal_is_what_inspect_says(bundles: dict[str, Bundle], name: str) -> None:
     found = {board.board: board for board in fit_boards(bundles[name], BARE_METAL).boards}

@@ -57,5 +57,7 @@ if keeps_bytes:
     link = open_link()
     if link:
         link.run()
+    else:
+        micropython.kbd_intr(3)
 else:
     say_missing("micropython.kbd_intr")
