@@ -65,7 +65,7 @@ def test_a_plan_moved_to_a_board_is_the_boards_own(bundles: dict[str, Bundle], n
 
 
 def test_inspect_tells_a_board_that_takes_micropython_alone(bundles: dict[str, Bundle]) -> None:
-    board = next(board for board in BOARDS if board.micropython and board.arduino and not board.micropython.romfs_bytes)
+    board = load_board("pico")
     alone = msgspec.structs.replace(board, arduino=None)
     assert alone.outputs == (Output.MICROPYTHON,)
     assert fit(pipeline.plan(bundles["wide"], alone)).fits
