@@ -41,8 +41,8 @@ _WORDS_PER_LINE = 8
 #: Of the function that holds the kernels, before their code and after it.
 _ENTRY_BYTES = 14
 #: What all modules but the kernels' take of the heap with their objects, measured on MicroPython 1.25; a test keeps the
-#: whole within 2 % or 512 bytes. With it the table of names, which doubles at 300 of them: there are a few more.
-_PYTHON_BYTES, _PYTHON_LEARNING_BYTES = 33_680, 1_600
+#: whole within 2 % or 512 bytes. Learning takes the store, and makes the table of names double, which it does at 300.
+_PYTHON_BYTES, _PYTHON_LEARNING_BYTES = 28_860, 6_420
 #: With viper: what each module of kernels takes beside its code.
 _MODULE_BYTES = 130
 #: Bytes of a block of the heap, of which every object takes whole ones.

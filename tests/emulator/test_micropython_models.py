@@ -76,6 +76,11 @@ def small(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def frozen(tmp_path: Path) -> Path:
+    return convert(tmp_path, write_model(tmp_path / "small.tflite"), "--head", "none")
+
+
+@pytest.fixture
 def kws(tmp_path: Path) -> Path:
     return convert(tmp_path, reference_model("kws_ref_model"))
 
@@ -172,6 +177,7 @@ def test_a_program_learns_a_thousand_samples_without_garbage(name: str, tmp_path
     ("name", "kernels"),
     [
         *(("small", kernels) for kernels in Kernels),
+        *(("frozen", kernels) for kernels in Kernels),
         ("kws", Kernels.VIPER),
         ("ad01", Kernels.NATIVE),
     ],

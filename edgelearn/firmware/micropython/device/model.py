@@ -130,8 +130,10 @@ class Model:
         self._mantissa_at, self._exponent_at = begin + facts.MANTISSA, begin + facts.EXPONENT
         self._result = begin + facts.RESULT
         self.result = tables[facts.RESULT : facts.RESULT + 12]
+        # With this there are 30 attributes: 29 would fill their table, and each call of a method search it in vain.
+        self._is_classifier = facts.LOSS_KIND == _CROSS_ENTROPY
         # What the update reads in place of a class: an int16 for each output.
-        if facts.LOSS_KIND != _CROSS_ENTROPY:
+        if not self._is_classifier:
             self.targets = array("h", (0,) * facts.OUTPUTS_OF_HEAD)
         self.learning_rate_bytes = tables[facts.STATE_RATE : facts.STATE_RATE + 3]
         ram = memoryview(self._ram)
@@ -222,10 +224,6 @@ class Model:
         # One integer is the answer itself; several are numbers of classes, whose largest says nothing.
         return peek16(self.outputs[0]) if size == (4 if kind == _INT32 else 8) else 0
 
-    def _need_head(self):
-        if not self._result:
-            raise TypeError("this model has no trainable layer")
-
     @property
     def confidence(self):
         """Probability of the last prediction; 0 where nothing is classified by a trainable layer."""
@@ -235,7 +233,7 @@ class Model:
         """An output of the last prediction as a list of real numbers; probabilities of the classes that are learned."""
         _, size, kind, scale, zero_point = facts.OUTPUTS[number]
         if kind == _LOGITS:
-            if facts.LOSS_KIND == _CROSS_ENTROPY:
+            if self._is_classifier:
                 return [value / 32768 for value in _unpacked("H", self.head["probabilities"])]
             return [value / (1 << facts.LOGIT_FRACTION_BITS) for value in _unpacked("i", self.head["logits"])]
         if kind == _INT8:
@@ -251,7 +249,6 @@ class Model:
             x: as for predict().
             y: number or name of the class; with a squared error the outputs wanted, or None for the input itself.
         """
-        self._need_head()
         prediction = self.predict(x)
         label = self.set_target(y)
         self._run(self._loss)
@@ -262,8 +259,8 @@ class Model:
 
     def set_target(self, y):
         """What the last prediction should have been, for loss and train(); the number of the class, if it is one."""
-        self._need_head()
-        if facts.LOSS_KIND == _CROSS_ENTROPY:
+        _need_head()
+        if self._is_classifier:
             if not isinstance(y, int):
                 y = self._number_of(y)
             if not 0 <= y < facts.OUTPUTS_OF_HEAD:
@@ -325,9 +322,9 @@ class Model:
     @property
     def loss(self):
         """Of the last sample that was learned, before it was; None before the first."""
-        self._need_head()
+        _need_head()
         a, b = struct.unpack("<II", self.result[4:12])
-        if facts.LOSS_KIND == _CROSS_ENTROPY:
+        if self._is_classifier:
             if not b:
                 return None
             return a / (1 << facts.LOGIT_FRACTION_BITS) + math.log(b / 32768)
@@ -342,13 +339,13 @@ class Model:
     @property
     def learning_rate(self):
         """Of the trainable layer; setting one that an update could not represent raises ValueError."""
-        self._need_head()
+        _need_head()
         mantissa, exponent = struct.unpack("<HB", self.learning_rate_bytes)
         return mantissa * 2.0**-exponent
 
     @learning_rate.setter
     def learning_rate(self, value):
-        self._need_head()
+        _need_head()
         mantissa, exponent = 0, 0
         if value:
             fraction, exponent = math.frexp(value)
@@ -430,7 +427,7 @@ class Model:
 
     def save(self):
         """Keep what was learned over a reset; OSError where the file system refuses, and the save before stays."""
-        self._need_head()
+        _need_head()
         counters = self.counters
         counters[MANTISSA], counters[EXPONENT] = struct.unpack("<HB", self.learning_rate_bytes)
         session, sequence = counters[SESSION], counters[NEXT_SEQUENCE]
@@ -458,7 +455,7 @@ class Model:
 
     def forget(self):
         """Start as generated after the next reset."""
-        self._need_head()
+        _need_head()
         self.store.forget()
         for i in range(8):
             self.saved[i] = 0
@@ -466,7 +463,7 @@ class Model:
 
     def reset(self):
         """Be as generated again, with the learning rate of now where that is possible; what was saved stays."""
-        self._need_head()
+        _need_head()
         mantissa, exponent = struct.unpack("<HB", self.learning_rate_bytes)
         self.reset_all()
         self.set_rate(mantissa, exponent)
@@ -482,6 +479,11 @@ class Model:
             for number, name in enumerate(_labels()):
                 name = name.encode()
                 names[size * number : size * (number + 1)] = name + bytes(size - len(name))
+
+
+def _need_head():
+    if not facts.OUTPUTS_OF_HEAD:
+        raise TypeError("this model has no trainable layer")
 
 
 def _labels():
