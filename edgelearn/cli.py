@@ -460,17 +460,18 @@ def generate(
 
 
 def _report_package(folder: Path, plan: Plan) -> None:
-    from edgelearn.codegen.micropython import PACKAGE, WEIGHTS
+    from edgelearn.codegen.micropython import HEAP_RESERVE_BYTES, PACKAGE, WEIGHTS
     from edgelearn.project import read_project
 
     python = plan.board.micropython
     available = f" of {python.heap_bytes:,}" if python else ""
     weights_bytes = (folder / PACKAGE / WEIGHTS).stat().st_size
     is_in_place = python is not None and weights_bytes <= python.romfs_bytes
-    in_place = " with its weights, which are read in place in ROM" if is_in_place else ""
+    in_place = "; its weights are read in place, in ROM" if is_in_place else ""
+    heap_bytes = read_project(folder).heap_bytes - (weights_bytes if is_in_place else 0)
     click.echo(
         f"wrote {folder} for MicroPython on {plan.board.title}: "
-        f"heap about {read_project(folder).heap_bytes:,}{available} bytes{in_place}"
+        f"heap about {heap_bytes:,}{available} bytes, {HEAP_RESERVE_BYTES:,} of them to work in{in_place}"
     )
     click.echo(f"put it on the board with `edgelearn flash {shlex.quote(str(folder))}`; main.py there speaks the link")
 

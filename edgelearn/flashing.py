@@ -227,6 +227,8 @@ class _Wish(Struct, frozen=True, kw_only=True):
 
 def _flash_package(folder: Path, project: Project, board: Board, wish: _Wish, say: _Say) -> Flashed:
     """Compile a MicroPython package and put it onto a board, MicroPython itself first where that is needed."""
+    if wish.port == pipeline.EMULATE:
+        raise pipeline.no_emulated_micropython()
     choose.ways_for(board, output=Output.MICROPYTHON, method=wish.method)
     if wish.firmware is not None:
         _check_firmware(wish.firmware, board, "", force=wish.force)

@@ -29,6 +29,13 @@ class Fault(Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
+#: Of machine code in .mpy files, as mpy-cross names them.
+MPY_ARCHITECTURES = (
+    *("armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
+    *("xtensa", "xtensawin", "rv32imc", "x86", "x64"),
+)
+
+
 def first_fault(board: Board, path: Path) -> Fault | None:
     """The first thing that is wrong with the board of that file; None where nothing is.
 
@@ -119,6 +126,17 @@ def _outputs(board: Board, path: Path) -> Iterator[Fault]:
         yield Fault(
             cause=f"there are no compiler flags for bare-metal firmware of a {board.core.value}",
             hint=f"port.sources goes with {', '.join(core.value for core in COMPILERS)}",
+        )
+    if board.micropython and board.micropython.architecture not in MPY_ARCHITECTURES:
+        name = board.micropython.architecture
+        yield Fault(
+            cause=f"micropython.architecture is {name}, which MicroPython does not have",
+            hint=meant(name, MPY_ARCHITECTURES, "it has"),
+        )
+    if board.micropython and board.micropython.heap_bytes <= 0:
+        yield Fault(
+            cause=f"micropython.heap_bytes is {board.micropython.heap_bytes:,}",
+            hint="on the board, `import gc; gc.collect(); print(gc.mem_free())` tells it",
         )
     identifiers = [(usb.vid, usb.pid) for usb in board.usb]
     for vid, pid in (*identifiers, *((way.vid, way.pid) for way in board.flash if isinstance(way, DfuUtil))):

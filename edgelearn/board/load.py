@@ -96,9 +96,10 @@ def _unknown(name: str, names: tuple[str, ...]) -> UnknownBoardError:
         )
     lower = {known.lower(): known for known in names}
     close = [lower[one] for one in difflib.get_close_matches(name.lower(), lower, n=3)]
+    told = f"did you mean {' or '.join(f'`{one}`' for one in close)}?" if close else "`edgelearn boards` lists them"
     return UnknownBoardError(
         f"there is no board {name}",
-        hint=f"did you mean {' or '.join(f'`{one}`' for one in close)}?" if close else "`edgelearn boards` lists them",
+        hint=f"{told}\n{resources.OWN_BOARDS} names the folder of a board file of your own",
     )
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from edgelearn import __version__, resources
-from edgelearn.board import Board
+from edgelearn.board import Board, Core
 from edgelearn.codegen.emit import comment, describe
 from edgelearn.codegen.plan import WINDOW, End, Kernels, Plan
 from edgelearn.codegen.render import render
@@ -359,7 +359,7 @@ def emit_micropython(plan: Plan, *, name: str, bundle_sha256: str = "") -> dict[
     files[f"{PACKAGE}/tables.bin"] = _tables_file(tables, contents)
     files[f"{PACKAGE}/{WEIGHTS}"] = tables.weights
     files["package.json"] = _package(files)
-    files["README.md"] = _readme(plan, name, needed.heap_bytes)
+    files["README.md"] = _readme(plan, name, needed.needed_bytes(plan.board))
     project = describe(plan, files, name=name, bundle_sha256=bundle_sha256)
     files[FILE_NAME] = encode_project(replace(project, heap_bytes=needed.heap_bytes + HEAP_RESERVE_BYTES))
     return dict(sorted(files.items()))
@@ -376,6 +376,8 @@ def _readme(plan: Plan, name: str, heap_bytes: int) -> str:
         classes=plan.classes > 0,
         native=plan.kernels is Kernels.NATIVE,
         heap_bytes=heap_bytes,
+        reserve_bytes=HEAP_RESERVE_BYTES,
+        oldest="1.24" if plan.board.core is Core.RISCV_IMC else "1.23",
         heap_available_bytes=python.heap_bytes if python else 0,
         mode="--train" if plan.head else "--predict",
         inputs=[end.tensor for end in plan.inputs],

@@ -307,6 +307,25 @@ def test_the_pin_that_sends_is_not_the_one_that_receives(tmp_path: Path) -> None
     assert caught.value.cause == "ELEARN_UART_TX_PIN is 6, which is the pin that receives"
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "cause", "hint"),
+    [
+        ('"armv7emsp"', '"armv9"', "architecture is armv9, which MicroPython does not have", "did you mean `armv6`?"),
+        ('"armv7emsp"', '"armv7emsq"', "architecture is armv7emsq", "did you mean `armv7em"),
+        ("heap_bytes = ", "heap_bytes = 0 # ", "heap_bytes is 0", "gc.mem_free()"),
+    ],
+)
+def test_what_micropython_does_not_have(tmp_path: Path, right: str, wrong: str, cause: str, hint: str) -> None:
+    text = (resources.boards_folder() / "nano33ble.toml").read_text(encoding="utf-8")
+    assert right in text
+    path = tmp_path / "nano33ble.toml"
+    path.write_text(text.replace(right, wrong), encoding="utf-8")
+    with pytest.raises(BoardFileError) as caught:
+        load_board_file(path)
+    assert cause in caught.value.cause
+    assert hint in caught.value.hint
+
+
 def test_of_two_mistakes_one_is_told(tmp_path: Path) -> None:
     text = VALID.replace("stack_bytes = 1024", "stack_bytes = 1020").replace("16_000_000", "0")
     with pytest.raises(BoardFileError) as caught:
@@ -534,7 +553,7 @@ def test_unknown_board_names_the_closest() -> None:
     name = board_names()[0]
     with pytest.raises(UnknownBoardError) as caught:
         load_board(name + "x")
-    assert caught.value.hint == f"did you mean `{name}`?"
+    assert caught.value.hint.splitlines()[0] == f"did you mean `{name}`?"
 
 
 def test_board_files(tmp_path: Path) -> None:

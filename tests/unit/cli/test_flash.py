@@ -580,6 +580,10 @@ def test_micropython_itself_goes_first_where_it_does_not_answer(
         error = invoke("flash", folder, "--firmware", firmware, "--force", "--romfs", code=FlashError.exit_code).stderr
         assert "no room in ROM" in error
         assert len(bench.calls("esptool")) == count
+        assert (
+            "MicroPython is not emulated"
+            in invoke("flash", folder, "--port", "emulate", code=OptionError.exit_code).stderr
+        )
         # Nor is a way that no package goes by.
         words = ("flash", folder, "--firmware", firmware, "--force", "--method", "openocd")
         assert "cannot be flashed with openocd" in invoke(*words, code=NoFlasherError.exit_code).stderr
